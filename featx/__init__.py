@@ -1,0 +1,59 @@
+"""Frozen ONNX backbones in; cached embeddings, classical heads and kNN classifiers out.
+
+Names are imported on first use, so that ``import featx`` is free.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from featx.data.store import EmbeddingSet
+    from featx.estimators import Embedder, embed
+    from featx.heads.headfile import load_head
+    from featx.heads.knn import KNNClassifier
+    from featx.heads.linear import LinearProbe
+    from featx.heads.ridge import RidgeProbe
+    from featx.index.gallery import Gallery
+
+    open = EmbeddingSet.open
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Embedder": "featx.estimators:Embedder",
+    "EmbeddingSet": "featx.data.store:EmbeddingSet",
+    "Gallery": "featx.index.gallery:Gallery",
+    "KNNClassifier": "featx.heads.knn:KNNClassifier",
+    "LinearProbe": "featx.heads.linear:LinearProbe",
+    "RidgeProbe": "featx.heads.ridge:RidgeProbe",
+    "embed": "featx.estimators:embed",
+    "load_head": "featx.heads.headfile:load_head",
+    "open": "featx.data.store:EmbeddingSet.open",
+}
+
+__all__ = [
+    "Embedder",
+    "EmbeddingSet",
+    "Gallery",
+    "KNNClassifier",
+    "LinearProbe",
+    "RidgeProbe",
+    "embed",
+    "load_head",
+    "open",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        message = f"module 'featx' has no attribute {name!r}"
+        raise AttributeError(message)
+    module, _, path = _HOMES[name].partition(":")
+    found: object = import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

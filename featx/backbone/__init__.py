@@ -1,0 +1,1 @@
+"""Frozen backbones: a manifest, a modality, a session and pooling make `encode`."""

@@ -1,0 +1,98 @@
+"""Files written whole or not at all, and JSON documents that carry a format and a version."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from featx.errors import StoreError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it is fsynced and takes its name.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the place cannot be written; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        with explained(path):
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an operating-system error into a `StoreError` that says what to do."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as cause:
+        reasons = {
+            errno.ENOSPC: "the disk is full; free some space and run the command again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+            errno.EACCES: "permission denied; choose a folder that you may write to",
+            errno.EPERM: "permission denied; choose a folder that you may write to",
+            errno.EROFS: "the file system is read-only; choose another place",
+        }
+        reason = reasons.get(cause.errno or 0, cause.strerror or str(cause))
+        message = f"{path}: {reason}"
+        raise StoreError(message) from cause
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` whole or not at all."""
+    with writing(path) as temporary:
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, *, format_name: str, version: int) -> dict[str, Any]:
+    """Read a JSON document, checking its ``format`` and ``version``.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged, of another format or of a newer version.
+    """
+    with explained(path):
+        raw = path.read_bytes()
+    try:
+        document = json.loads(raw)
+    except ValueError as cause:
+        message = f"{path}: damaged: {cause}"
+        raise StoreError(message) from cause
+    if not isinstance(document, dict) or document.get("format") != format_name:
+        message = f"{path}: not a {format_name} file"
+        raise StoreError(message)
+    found = document.get("version")
+    if not isinstance(found, int) or found > version:
+        message = f"{path}: {format_name} version {found} is newer than {version}; upgrade featx"
+        raise StoreError(message)
+    return document
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    sync_file(path)

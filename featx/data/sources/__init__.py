@@ -1,0 +1,246 @@
+"""Where items come from.  Adding a kind of source is one file and one line here."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from featx.data.sources.columns import Columns
+from featx.data.sources.options import DescribedSource, Options
+from featx.errors import InputError, UnknownNameError
+from featx.modality import MODALITIES
+from featx.registry import names, resolve
+
+__all__ = [
+    "SOURCES",
+    "Columns",
+    "DescribedSource",
+    "Options",
+    "guess_modality",
+    "kind_of",
+    "open_description",
+    "open_path",
+    "open_source",
+]
+
+SOURCES = {
+    "arrays": "featx.data.sources.arrays:Arrays",
+    "folder": "featx.data.sources.folder:Folder",
+    "lines": "featx.data.sources.lines:Lines",
+    "list": "featx.data.sources.lines:PathList",
+    "paths": "featx.data.sources.paths:Paths",
+    "table": "featx.data.sources.table:Table",
+}
+"""Each is called with a path and `Options`; ``paths`` with a list of arguments."""
+
+SUFFIX_KINDS = {
+    ".csv": "table",
+    ".tsv": "table",
+    ".jsonl": "table",
+    ".ndjson": "table",
+    ".parquet": "table",
+    ".txt": "lines",
+    ".list": "list",
+    ".lst": "list",
+    ".npy": "arrays",
+    ".npz": "arrays",
+}
+"""Suffix → kind of source; a file with any other suffix is one item."""
+
+GUESSED_FILES = 1000
+"""Files of a folder that `guess_modality` looks at."""
+
+Arguments = str | Path | Sequence[str | Path]
+
+
+def open_source(
+    arguments: Arguments,
+    *,
+    modality: str,
+    columns: Columns | None = None,
+    labels_from_folders: bool = True,
+) -> DescribedSource:
+    """Open what the arguments name, chosen by what they are.
+
+    Parameters
+    ----------
+    arguments : str, Path or sequence of them
+        A folder, table, array file, file of lines, ``@list`` of paths, glob, ``-`` for standard
+        input, or several of them.
+    modality : str
+        A name of `featx.modality.MODALITIES`.
+    columns : Columns, optional
+        Which columns of a table to use.
+    labels_from_folders : bool, default True
+        Whether the first folder below the root is the label.
+
+    Returns
+    -------
+    DescribedSource
+        At least one item; nothing more than the first one has been read.
+
+    Raises
+    ------
+    InputError
+        If nothing is found, or what is found cannot be used.
+    UnknownNameError
+        If there is no such modality.
+    """
+    known = names("modality", MODALITIES)
+    if modality not in known:
+        raise UnknownNameError("modality", modality, known)
+    options = Options(
+        modality=modality, columns=columns or Columns(), labels_from_folders=labels_from_folders
+    )
+    given = _as_list(arguments)
+    source: DescribedSource | None = None
+    if len(given) == 1 and not _is_pattern(given[0]):
+        source = open_path(given[0], options, base=Path())
+    if source is None:
+        source = resolve("source", SOURCES, "paths")(given, options)
+    if next(iter(source), None) is None:
+        raise InputError(f"{' '.join(given)}: empty; at least one item is needed")
+    return source
+
+
+def open_description(description: Mapping[str, Any]) -> DescribedSource:
+    """Open again what ``source.describe()`` described.
+
+    Raises
+    ------
+    InputError
+        If it was standard input.
+    """
+    options = Options(
+        modality=description["modality"],
+        columns=Columns(**description["columns"]),
+        labels_from_folders=description["labels_from_folders"],
+    )
+    kind, paths = description["kind"], description["paths"]
+    source: DescribedSource
+    if kind == "paths":
+        base = Path(description["base"])
+        source = resolve("source", SOURCES, kind)(description["arguments"], options, base=base)
+        return source
+    if paths == ["-"]:
+        raise InputError("-: standard input cannot be read again; pipe it in once more")
+    _require_path(Path(paths[0]))
+    source = resolve("source", SOURCES, kind)(Path(paths[0]), options)
+    return source
+
+
+def open_path(argument: str, options: Options, *, base: Path) -> DescribedSource | None:
+    """Open one path; None if it is a single file to embed.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, or cannot hold items of the modality.
+    """
+    path = base / argument
+    if argument == "-":
+        kind, path = "lines", Path("-")
+    elif argument.startswith("@") and not path.exists():
+        kind, path = "list", base / argument[1:]
+        _require_path(path)
+    else:
+        _require_path(path)
+        kind = kind_of(path)
+    holds_arrays, wants_arrays = kind == "arrays", options.modality == "array"
+    if holds_arrays != wants_arrays and kind in {"arrays", "lines"}:
+        held = "arrays" if holds_arrays else "lines of text"
+        raise InputError(f"{path}: holds {held}; the modality is {options.modality!r}")
+    if kind == "file":
+        return None
+    source: DescribedSource = resolve("source", SOURCES, kind)(path, options)
+    return source
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of source that a path is: a name of `SOURCES`, or ``"file"``.
+
+    Examples
+    --------
+    >>> kind_of(Path("reviews.CSV")), kind_of(Path("cat.jpg"))
+    ('table', 'file')
+    """
+    return "folder" if path.is_dir() else SUFFIX_KINDS.get(path.suffix.lower(), "file")
+
+
+def guess_modality(arguments: Arguments, *, columns: Columns | None = None) -> str:
+    """Return the modality that the arguments look like.
+
+    Parameters
+    ----------
+    arguments : str, Path or sequence of them
+    columns : Columns, optional
+        A column of images or sounds decides for a table.
+
+    Raises
+    ------
+    InputError
+        If no file has a suffix that a modality reads.
+    """
+    owners = {
+        suffix: name
+        for name in names("modality", MODALITIES)
+        for suffix in Options(modality=name).suffixes
+    }
+    given = _as_list(arguments)
+    files = islice(_files(given), GUESSED_FILES)
+    found = Counter(_guess_file(file, owners, columns or Columns()) for file in files)
+    del found[""]
+    if not found:
+        raise InputError(f"{' '.join(given)}: no files of a known kind: {' '.join(sorted(owners))}")
+    return found.most_common(1)[0][0]
+
+
+def _guess_file(file: Path, owners: Mapping[str, str], columns: Columns) -> str:
+    kind = kind_of(file)
+    if kind == "arrays":
+        return "array"
+    if kind == "table":
+        return "image" if columns.image_col else "audio" if columns.audio_col else "text"
+    return "text" if kind == "lines" else owners.get(file.suffix.lower(), "")
+
+
+def _files(arguments: Sequence[str]) -> Iterator[Path]:
+    """Yield the files that arguments name, in folders too."""
+    from featx.data.sources.folder import walk
+    from featx.data.sources.lines import PathList
+
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            yield Path("stdin.txt")
+        elif _is_pattern(argument):
+            yield from (match for match in sorted(Path().glob(argument)) if match.is_file())
+        elif path.is_dir():
+            yield from (path / name for name in walk(path, None)[0])
+        elif argument.startswith("@") or kind_of(path) == "list":
+            listed = PathList(Path(argument.removeprefix("@")), Options(modality="text"))
+            yield from (Path(item.id) for item in listed)
+        else:
+            yield path
+
+
+def _as_list(arguments: Arguments) -> list[str]:
+    given = [arguments] if isinstance(arguments, (str, Path)) else list(arguments)
+    if not given:
+        raise InputError("no path: name a folder, a table, files, a glob or - for standard input")
+    return [str(argument) for argument in given]
+
+
+def _is_pattern(argument: str) -> bool:
+    return any(mark in argument for mark in "*?[") and not Path(argument).exists()
+
+
+def _require_path(path: Path) -> None:
+    if path.exists():
+        return
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, siblings, n=1)
+    hint = f"; did you mean {str(path.parent / near[0])!r}?" if near else ""
+    raise InputError(f"{path}: no such file or folder{hint}")

@@ -1,0 +1,106 @@
+"""Array files: ``.npy``, and ``.npz`` with ``X`` and optional ``y``, ``ids`` and ``split``."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.data.sources.columns import clean_label, clean_split
+from featx.data.sources.options import Options
+from featx.errors import InputError
+from featx.types import Item
+
+
+class Arrays:
+    """The rows of an array of shape (N, ...).
+
+    A ``.npy`` file is memory-mapped; an ``.npz`` file is read whole.  Nothing is unpickled.
+
+    Parameters
+    ----------
+    path : Path
+    options : Options
+    """
+
+    skipped = 0
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path = path.absolute()
+        self.options = options
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield a row at a time, as a view."""
+        X, labels, ids, splits = self.X, self._column("y"), self._ids, self._column("split")
+        for row in range(len(X)):
+            where = f"{self.path}: row {row + 1}"
+            yield Item(
+                id=f"{self.path.name}:{row + 1}" if ids is None else ids[row],
+                content=np.asarray(X[row]),
+                label=None if labels is None else clean_label(labels[row]),
+                split=None if splits is None else clean_split(splits[row], where=where),
+            )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.X)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `featx.data.sources.open_description` needs to open it again."""
+        return {"kind": "arrays", "paths": [str(self.path)], **self.options.facts()}
+
+    @cached_property
+    def X(self) -> NDArray[Any]:  # noqa: N802  (the field's name for a matrix)
+        """The array, checked."""
+        if "X" not in self._arrays:
+            found = ", ".join(self._arrays) or "none"
+            raise InputError(f"{self.path}: no array 'X'; arrays: {found}")
+        X = self._arrays["X"]
+        if X.dtype.kind not in "biuf":
+            raise InputError(f"{self.path}: dtype {X.dtype}; real numbers are needed")
+        if X.ndim < 2:
+            raise InputError(f"{self.path}: shape {X.shape}; (N, ...) with two or more axes needed")
+        return X
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        try:
+            if self.path.suffix.lower() == ".npy":
+                return {"X": np.load(self.path, mmap_mode="r", allow_pickle=False)}
+            with np.load(self.path, allow_pickle=False) as file:
+                return {name: file[name] for name in ("X", "y", "ids", "split") if name in file} | {
+                    name: np.empty(0)
+                    for name in file.files
+                    if name not in {"X", "y", "ids", "split"}
+                }
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            raise InputError(f"{self.path}: cannot be read as arrays: {error}") from error
+
+    def _column(self, name: str) -> list[Any] | None:
+        values = self._arrays.get(name)
+        if values is None:
+            return None
+        if values.shape != (len(self.X),):
+            raise InputError(
+                f"{self.path}: {name!r} has shape {values.shape}; ({len(self.X)},) is needed"
+            )
+        return [
+            v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v
+            for v in values.tolist()
+        ]
+
+    @cached_property
+    def _ids(self) -> list[str] | None:
+        values = self._column("ids")
+        if values is None:
+            return None
+        rows: dict[str, int] = {}
+        for row, ident in enumerate(map(str, values), start=1):
+            first = rows.setdefault(ident, row)
+            if first != row or not ident:
+                found = f"id {ident!r} is also in row {first}" if ident else "empty id"
+                raise InputError(f"{self.path}: row {row}: {found}; ids must be unique")
+        return list(rows)

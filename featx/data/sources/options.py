@@ -1,0 +1,58 @@
+"""What every source is opened with."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from featx.data.sources.columns import Columns
+from featx.modality import MODALITIES
+from featx.registry import resolve
+from featx.types import Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every source is opened with.
+
+    Attributes
+    ----------
+    modality : str
+        A name of `featx.modality.MODALITIES`.
+    columns : Columns
+        For tables.
+    labels_from_folders : bool
+        Whether the first folder below the root is the label.
+    """
+
+    modality: str
+    columns: Columns = Columns()
+    labels_from_folders: bool = True
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """File suffixes of the modality, lower-case, with the dot."""
+        suffixes: frozenset[str] = resolve("modality", MODALITIES, self.modality).suffixes
+        return suffixes
+
+    def facts(self) -> dict[str, Any]:
+        """Return the options as JSON values."""
+        return asdict(self)
+
+
+class DescribedSource(Protocol):
+    """A source that can say what it is, so that it can be opened again."""
+
+    skipped: int
+    """Files that were passed over because of their suffix; 0 for what is not a folder."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in order."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of items; cheap after the first call."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON values: kind, paths, modality, columns, labels_from_folders."""
+        ...

@@ -1,0 +1,124 @@
+"""scikit-learn faces: a transformer from items to embeddings, and `embed` in one call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from featx.backbone.backbone import Backbone
+from featx.data.cache import cache_folder
+from featx.data.sources import open_source
+from featx.data.store import EmbeddingSet
+from featx.embedding import embed_all
+from featx.types import Content, Vectors
+from featx.zoo import catalog
+
+
+class Embedder(TransformerMixin, BaseEstimator):
+    """Turn items into embeddings with a frozen backbone.
+
+    Nothing is fitted: `fit` only checks that the model exists.  The session opens on the first
+    `transform` and is left out when the object is pickled or cloned.
+
+    Parameters
+    ----------
+    model : str
+        Name of a backbone (``featx models list``) or path of its manifest.
+    device : str, default "auto"
+    threads : int or None
+        Threads of the CPU session.
+    prompt : str
+        Name of one of the model's prompts.
+    dim : int or None
+        Cut the vectors to this width, if the model allows it.
+
+    Examples
+    --------
+    >>> from featx import Embedder
+    >>> Embedder("minilm-l6").transform(["a cat", "a dog"]).shape
+    (2, 384)
+    """
+
+    def __init__(
+        self,
+        model: str = "minilm-l6",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        prompt: str = "",
+        dim: int | None = None,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.threads = threads
+        self.prompt = prompt
+        self.dim = dim
+
+    def fit(self, X: Sequence[Content], y: object = None) -> Self:
+        """Check that the model exists; nothing is learned."""
+        catalog.find(self.model)
+        return self
+
+    def transform(self, X: Sequence[Content]) -> Vectors:
+        """Return one vector an item, float32, shape (N, D).
+
+        Parameters
+        ----------
+        X : sequence of str, Path, bytes or ndarray
+            Texts for a text model; files, encoded bytes or uint8 arrays for an image model.
+
+        Raises
+        ------
+        ItemError
+            Naming the first item that cannot be read.
+        """
+        return self._backbone().encode(list(X))
+
+    encode = transform
+
+    def _backbone(self) -> Backbone:
+        settings = (self.model, self.device, self.threads, self.prompt, self.dim)
+        if getattr(self, "_opened", (None, None))[0] != settings:
+            backbone = Backbone(
+                catalog.find(self.model),
+                device=self.device,
+                threads=self.threads,
+                prompt=self.prompt,
+                dim=self.dim,
+            )
+            self._opened = (settings, backbone)
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_opened", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        return tags
+
+    def get_feature_names_out(self, input_features: object = None) -> list[str]:
+        """Return the names of the output columns: the model's name and a number."""
+        width = self.dim or catalog.find(self.model).dim
+        return [f"{self.model}{column}" for column in range(width)]
+
+
+def embed(source: str | Path | Sequence[str | Path], model: str, out: str | Path) -> EmbeddingSet:
+    """Embed a source into a set, as ``featx embed`` does, and open it.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of them
+        Folder, table, file of lines, arrays, or files.
+    model : str
+        Name of a backbone.
+    out : str or Path
+        The set's folder; a run that was interrupted goes on.
+    """
+    backbone = Backbone(catalog.find(model))
+    opened = open_source(source, modality=backbone.manifest.modality)
+    return embed_all(opened, backbone, Path(out), cache=cache_folder(), command="featx.embed")

@@ -1,0 +1,136 @@
+"""The nouns that rooms hand to each other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""Embeddings: float32, C-contiguous, one row an item, shape (N, D)."""
+
+Rows = NDArray[np.int64]
+"""Row numbers of a matrix, int64; -1 where there is none."""
+
+Content = Path | str | bytes | NDArray[Any]
+"""What an item holds before it is read: a file, a text, encoded bytes or an array."""
+
+Split = Literal["train", "val", "test"]
+
+Device = str
+"""``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to embed, as a source lists it; nothing has been read yet.
+
+    Attributes
+    ----------
+    id : str
+        Unique within its source and stable between runs: a path relative to the source's root,
+        a value of the id column, or ``"<file>:<row>"``.
+    content : Content
+        What the modality reads.
+    uri : str
+        Where the item came from, for people; a path where there is one, else empty.
+    label : str or None
+        None where the item is not labelled.
+    split : str or None
+        ``"train"``, ``"val"``, ``"test"`` or None.
+    problem : str
+        Why the source could not read this item (not UTF-8, a ragged row ...), else empty.  An
+        embedding run lists such an item as an error and goes on.
+    """
+
+    id: str
+    content: Content
+    uri: str = ""
+    label: str | None = None
+    split: str | None = None
+    problem: str = ""
+
+
+class Source(Protocol):
+    """Items in a stable order.  Iterating twice gives the same items unless files changed."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in order."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of items; cheap after the first call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One item, preprocessed and ready to be batched.
+
+    Attributes
+    ----------
+    inputs : mapping of role to ndarray, each of shape (parts, ...)
+        Roles are keys of the manifest's ``[inputs]``.  An item takes `parts` rows of a batch
+        (windows of a sound, chunks of a text); most take one.
+    cost : int
+        Work for one part, in units of the modality (tokens, pixels / 1024, frames); items of
+        similar cost are batched together.
+    n_tokens : int or None
+        Length before truncation, for texts.
+    truncated : bool
+        Whether something was cut off.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    cost: int
+    n_tokens: int | None = None
+    truncated: bool = False
+
+    @property
+    def parts(self) -> int:
+        """Rows of a batch that this item takes."""
+        return len(next(iter(self.inputs.values())))
+
+
+class Modality(Protocol):
+    """One kind of input: from content to the arrays that a graph is fed with.
+
+    A modality is built from a manifest (``Modality(manifest)``), opens nothing until it is used
+    and is safe to call from several threads.
+    """
+
+    revision: ClassVar[int]
+    """Raised by one whenever the output of `load` changes; part of the fingerprint."""
+
+    suffixes: ClassVar[frozenset[str]]
+    """File suffixes that a folder is searched for, lower-case, with the dot."""
+
+    def read(self, content: Content) -> bytes:
+        """Return the bytes that identify the item; its digest is taken over them.
+
+        Raises
+        ------
+        ItemError
+            If there is nothing to read (missing, empty, of the wrong kind).
+        """
+        ...
+
+    def load(self, raw: bytes) -> Sample:
+        """Decode and preprocess what `read` returned.
+
+        Raises
+        ------
+        ItemError
+            If it cannot be decoded, saying what was found.
+        """
+        ...
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+        """Join samples into one batch: role → array of shape (sum of parts, ...)."""
+        ...
+
+    def preview(self, raw: bytes) -> str:
+        """Return at most 200 characters that remind a person of the item; may be empty."""
+        ...

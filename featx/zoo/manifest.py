@@ -1,0 +1,256 @@
+"""Backbone manifests: all that defines a backbone, read strictly from one TOML file.
+
+Adding a backbone adds ``model_zoo/<name>.toml`` and its files, and changes no code.
+"""
+
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from featx.errors import ManifestError
+from featx.fingerprint import hash_facts
+from featx.zoo.strict import read_table
+
+SCHEMA = 1
+
+Pooling = Literal["none", "mean", "cls", "last_token"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of a backbone: its place relative to the manifest, and what it must hash to."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions:
+    """How text becomes token ids.
+
+    Attributes
+    ----------
+    truncation : {"end", "start"}
+        Which end of a text that is longer than `Manifest.max_length` is cut.
+    """
+
+    truncation: Literal["end", "start"] = "end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """How an image becomes a (3, height, width) float32 array.
+
+    The image is resized so that ``crop_fraction`` of it covers `size`, then cropped at the
+    centre (``shortest``), or resized without regard to its aspect ratio (``stretch``), or fitted
+    inside and padded with `mean` (``pad``).  Then ``(pixel - mean) / std`` with pixels 0 to 255.
+    """
+
+    size: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: Literal["shortest", "stretch", "pad"] = "shortest"
+    crop_fraction: float = 1.0
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioOptions:
+    """How a sound becomes windows of features.
+
+    A sound is mixed down to mono, resampled, raised (never lowered) to `target_dbfs` if that is
+    given, and cut into windows of `window_frames` frames, `window_step_frames` apart; the last
+    window is kept if at least `min_coverage` of it is sound.  A sound shorter than one window is
+    padded with zeros.  The vectors of an item's windows are averaged: as they are (``mean``), or
+    each scaled to unit length first (``unit_mean``).
+    """
+
+    sample_rate_hz: int
+    window_frames: int
+    window_step_frames: int
+    features: Literal["waveform", "mel", "log_mel"] = "log_mel"
+    n_fft: int = 400
+    hop_length: int = 160
+    n_mels: int = 80
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    power: float = 2.0
+    target_dbfs: float | None = None
+    min_coverage: float = 0.75
+    window_pooling: Literal["mean", "unit_mean"] = "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayOptions:
+    """How a numeric array is fed: its shape without the batch axis; empty for vectors of `dim`."""
+
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tower:
+    """One half of a pair of backbones that share a space, such as CLIP's."""
+
+    role: Literal["image", "text", "audio"]
+    partner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One frozen backbone.
+
+    Attributes
+    ----------
+    schema : int
+        Version of this format.
+    name : str
+        What users type; the stem of the file.
+    modality : str
+        Key of `featx.modality.MODALITIES`.
+    summary, license, source, citation : str
+        For people: what it is, the SPDX identifier of the weights' licence, where the weights
+        come from, what to cite.  They do not change a vector and are not in the fingerprint.
+    weights : str
+        Identity of the trained weights, whatever file or precision holds them; two manifests
+        with the same `weights`, pooling, normalisation and width share a space.
+    dim : int
+        Width D of an embedding.
+    dims : tuple of int
+        Smaller widths that the first columns may be cut to (Matryoshka), if trained for it.
+    pooling : {"none", "mean", "cls", "last_token"}
+        How token rows (T, D) become one row; ``"none"`` if the graph's output is (N, D) already.
+    normalize : bool
+        Whether vectors are scaled to unit length at the end.
+    max_length : int or None
+        Longest text in tokens, special tokens counted.
+    files : dict of str to FileEntry
+        ``graph`` and, for text, ``tokenizer``.  Empty for the identity of arrays.
+    inputs, outputs : dict of str to str
+        Role → name in the graph.  Outputs: ``embedding``, or ``tokens`` if `pooling` is not
+        ``"none"``; optionally ``logits``.
+    prompts : dict of str to str
+        Name → text put before an item.
+    measured : dict
+        Facts that were measured, with their unit in the key.
+    folder : Path
+        Where the manifest lies; `files` are relative to it.
+    """
+
+    schema: int
+    name: str
+    modality: str
+    summary: str
+    license: str
+    source: str
+    weights: str
+    dim: int
+    pooling: Pooling
+    normalize: bool
+    citation: str = ""
+    dims: tuple[int, ...] = ()
+    max_length: int | None = None
+    precision: Precision = "fp32"
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
+    text: TextOptions | None = None
+    image: ImageOptions | None = None
+    audio: AudioOptions | None = None
+    array: ArrayOptions | None = None
+    tower: Tower | None = None
+    measured: dict[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Parse and check one file.
+
+        Raises
+        ------
+        ManifestError
+            Naming the file, the key, what was found and what is allowed.
+        """
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+            message = f"{path}: not a TOML file: {cause}"
+            raise ManifestError(message) from cause
+        except OSError as cause:
+            message = f"{path}: cannot be read: {cause.strerror}"
+            raise ManifestError(message) from cause
+        return cls.from_table(table, folder=path.parent, where=str(path))
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any], *, folder: Path, where: str) -> Self:
+        """Check a parsed table; `where` starts the messages."""
+        schema = table.get("schema")
+        if type(schema) is int and schema > SCHEMA:
+            message = f"{where}: schema {schema} is newer than {SCHEMA}; upgrade featx"
+            raise ManifestError(message)
+        if "folder" in table:
+            message = f"{where}: unknown key 'folder'"
+            raise ManifestError(message)
+        manifest = replace(read_table(cls, table, where), folder=folder)
+        _check(manifest, where)
+        return manifest
+
+    def file(self, role: str) -> Path:
+        """Return the path of one of the backbone's files.
+
+        Raises
+        ------
+        ManifestError
+            If the manifest names no such file.
+        """
+        if role not in self.files:
+            message = f"{self.name}: its manifest names no {role!r} file"
+            raise ManifestError(message)
+        return self.folder / self.files[role].path
+
+    def space(self, *, dim: int | None = None) -> str:
+        """Return the name of the space its vectors lie in; vectors of one space may be compared."""
+        return hash_facts(
+            {
+                "featx-space": 1,
+                "weights": self.weights,
+                "pooling": self.pooling,
+                "normalize": self.normalize,
+                "dim": dim or self.dim,
+            }
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return every fact of the manifest that changes a vector, as JSON values."""
+        table = asdict(self)
+        kept = ("modality", "weights", "dim", "pooling", "normalize", "max_length", "precision")
+        facts = {key: table[key] for key in kept}
+        facts["files"] = {role: entry.sha256 for role, entry in sorted(self.files.items())}
+        facts["inputs"], facts["outputs"] = table["inputs"], table["outputs"]
+        facts["options"] = table.get(self.modality)
+        return facts
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    """Raise `ManifestError` where values contradict each other."""
+    problem = ""
+    output = "embedding" if manifest.pooling == "none" else "tokens"
+    if manifest.dim < 1:
+        problem = f"dim = {manifest.dim}; expected 1 or more"
+    elif wide := [dim for dim in manifest.dims if not 0 < dim <= manifest.dim]:
+        problem = f"dims holds {wide[0]}; expected widths from 1 to dim = {manifest.dim}"
+    elif "graph" in manifest.files and output not in manifest.outputs:
+        problem = f"[outputs] has no {output!r}, which pooling = {manifest.pooling!r} needs"
+    elif unsafe := [e.path for e in manifest.files.values() if not _stays_inside(e.path)]:
+        problem = f"file {unsafe[0]!r} must lie below the manifest's folder"
+    if problem:
+        message = f"{where}: {problem}"
+        raise ManifestError(message)
+
+
+def _stays_inside(path: str) -> bool:
+    return not Path(path).is_absolute() and ".." not in Path(path).parts
