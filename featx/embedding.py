@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from featx.data.rows import Row
 from featx.data.sources.options import DescribedSource
 from featx.data.store import EmbeddingSet
 from featx.data.writer import Facts, SetWriter
-from featx.errors import InputError, ItemError
+from featx.errors import InputError, ItemError, StoreError
 from featx.fingerprint import digest
 from featx.types import Item, Sample, Vectors
 
@@ -125,28 +126,26 @@ def embed(
     facts = backbone.facts
     writer = SetWriter(out, model=facts, command=command, source=source.describe())
     vectors = stats = None
-    if cache is not None:
-        vectors = VectorCache(cache, fingerprint=backbone.fingerprint, dim=backbone.dim)
-        stats = StatIndex(cache)
-    run = _Run(backbone, writer, vectors, stats)
     try:
+        if cache is not None:
+            vectors = VectorCache(cache, fingerprint=backbone.fingerprint, dim=backbone.dim)
+            stats = StatIndex(cache)
+        run = _Run(backbone, writer, vectors, stats)
         with ThreadPoolExecutor(LOADING_THREADS) as pool:
             items = iter(source)
             while window := list(islice(items, WINDOW_ITEMS)):
                 progress = _add(progress, _embed_window(run, window, pool))
                 yield progress
         _write_errors(out, progress)
+        _require_any(progress)
         writer.finish(run.facts)
     finally:
-        writer.seal()
+        with suppress(StoreError):  # what is committed is kept, sealed or not
+            writer.seal()
         writer.close()
         for store in (vectors, stats):
             if store is not None:
                 store.close()
-    if not progress.done - len(progress.errors):
-        first = progress.errors[0] if progress.errors else ("", "", "the source is empty")
-        message = f"nothing could be embedded; first problem: {first[0]}: {first[2]}"
-        raise InputError(message)
 
 
 def embed_all(
@@ -163,9 +162,20 @@ def embed_all(
     return EmbeddingSet.open(out)
 
 
+def _require_any(progress: Progress) -> None:
+    """Raise before a source without one good item empties the set."""
+    if progress.done == len(progress.errors):
+        problems = [f"first problem: {name}: {problem}" for name, _, problem in progress.errors[:1]]
+        message = f"nothing could be embedded; {(problems or ['the source is empty'])[0]}"
+        raise InputError(message)
+
+
 def _embed_window(run: _Run, window: Sequence[Item], pool: ThreadPoolExecutor) -> list[_Work]:
     started_s = time.time()
     works = [_unique(run, item) for item in window]
+    for work in works:  # in this thread: SQLite's connections belong to the one that made them
+        if run.stats is not None and isinstance(work.item.content, Path) and not work.problem:
+            work.digest = run.stats.get(work.item.content) or b""
     list(pool.map(lambda work: _identify(run, work), works))
     for work in works:
         held = run.writer.digest_of(work.item.id)
@@ -191,15 +201,10 @@ def _unique(run: _Run, item: Item) -> _Work:
 
 def _identify(run: _Run, work: _Work) -> None:
     """Find the item's digest; an unchanged file is not opened."""
-    content = work.item.content
-    if work.problem:
-        return
-    if run.stats is not None and isinstance(content, Path):
-        work.digest = run.stats.get(content) or b""
-    if work.digest:
+    if work.problem or work.digest:
         return
     try:
-        raw = run.backbone.read(content)
+        raw = run.backbone.read(work.item.content)
     except ItemError as error:
         work.problem = str(error)
         return

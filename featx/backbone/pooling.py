@@ -31,8 +31,9 @@ def pool_tokens(tokens: Vectors, mask: NDArray[Any], pooling: Pooling) -> Vector
         ends: Vectors = tokens[np.arange(len(tokens)), last]
         return ends
     weights = mask.astype(np.float32)
-    total: Vectors = np.einsum("btd,bt->bd", tokens, weights, optimize=False)
-    return total / np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    total = np.einsum("btd,bt->bd", tokens, weights, optimize=False)
+    mean: Vectors = total / np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    return mean
 
 
 def pool_parts(X: Vectors, parts: NDArray[np.int64], *, unit: bool) -> Vectors:
@@ -67,5 +68,5 @@ def normalize(X: Vectors) -> Vectors:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     norms = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: Vectors = X / np.where(norms > 0, norms, 1).astype(X.dtype)
+    unit: Vectors = np.divide(X, norms, out=np.zeros_like(X), where=norms > 0)
     return unit

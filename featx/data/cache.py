@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,13 +49,13 @@ class VectorCache:
         )
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """Return the vectors that are there, each of shape (D,)."""
+        """Return the vectors that are there and can be read, each of shape (D,)."""
         found: dict[bytes, Vectors] = {}
         for start in range(0, len(digests), 500):
             part = list(digests[start : start + 500])
             marks = ",".join("?" * len(part))
             query = f"SELECT digest, row FROM vectors WHERE digest IN ({marks})"  # noqa: S608
-            for key, row in self._database.execute(query, part):
+            for key, row in _try_read(self._database, query, part):
                 if len(row) == 4 * self._dim:
                     found[key] = np.frombuffer(row, dtype="<f4")
         return found
@@ -92,8 +93,8 @@ class StatIndex:
         except OSError:
             return None
         query = "SELECT digest FROM files WHERE path = ? AND stat = ?"
-        found = self._database.execute(query, (os.path.abspath(path), stat)).fetchone()  # noqa: PTH100
-        return None if found is None else bytes(found[0])
+        found = _try_read(self._database, query, (os.path.abspath(path), stat))  # noqa: PTH100
+        return bytes(found[0][0]) if found else None
 
     def put(self, entries: Sequence[tuple[Path, bytes]], *, now_s: float) -> None:
         """Remember the digests of files that were read at `now_s` (seconds since the epoch)."""
@@ -164,20 +165,39 @@ def _is_ours(path: Path) -> bool:
 
 def _connect(path: Path, table: str) -> sqlite3.Connection:
     """Open a database; a damaged one is dropped and begun anew."""
-    for attempt in (1, 2):
+    try:
         try:
-            database = sqlite3.connect(path, isolation_level=None, timeout=30)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            database.execute(table)
+            return _open(path, table)
         except sqlite3.DatabaseError as cause:
-            if attempt == 1 and "not a database" in str(cause):
-                path.unlink(missing_ok=True)
-                continue
-            message = f"{path}: {cause}; choose another place with --cache-dir, or use --no-cache"
-            raise StoreError(message) from cause
-        return database
-    raise AssertionError
+            if not any(sign in str(cause) for sign in ("not a database", "malformed")):
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+            return _open(path, table)
+    except sqlite3.DatabaseError as cause:
+        message = f"{path}: {cause}; choose another place with --cache-dir, or use --no-cache"
+        raise StoreError(message) from cause
+
+
+def _open(path: Path, table: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, timeout=30)
+    try:
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", table):
+            database.execute(statement)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _try_read(
+    database: sqlite3.Connection, query: str, values: Sequence[object]
+) -> list[tuple[Any, ...]]:
+    """Return what is found; a damaged database finds nothing."""
+    try:
+        return database.execute(query, tuple(values)).fetchall()
+    except sqlite3.DatabaseError:
+        return []
 
 
 def _try_write(
@@ -187,7 +207,7 @@ def _try_write(
         with database:
             database.execute("BEGIN IMMEDIATE")
             database.executemany(query, rows)
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError:
         return
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,19 +11,18 @@ import pyarrow.parquet as pq
 from featx.data.files import writing
 from featx.errors import StoreError
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("uri", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("digest", pa.string()),
-        ("status", pa.string()),
-        ("n_tokens", pa.int64()),
-        ("truncated", pa.bool_()),
-        ("preview", pa.string()),
-    ]
-)
+_TYPES: dict[str, Any] = {
+    "id": pa.string(),
+    "uri": pa.string(),
+    "label": pa.string(),
+    "split": pa.string(),
+    "digest": pa.string(),
+    "status": pa.string(),
+    "n_tokens": pa.int64(),
+    "truncated": pa.bool_(),
+    "preview": pa.string(),
+}
+SCHEMA = pa.schema(_TYPES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

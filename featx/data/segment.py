@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.data.files import explained
+from featx.data.files import explained, sync_folder
 from featx.errors import StoreError
 from featx.types import Vectors
 
@@ -37,19 +37,27 @@ class SegmentFile:
     dim : int
     committed : int
         Rows that count; anything after them is cut off.
+
+    Raises
+    ------
+    StoreError
+        If the file holds fewer rows than that.
     """
 
     def __init__(self, path: Path, dim: int, committed: int) -> None:
         self.path = path
         self.dim = dim
         with explained(path):
+            if committed:
+                _check_size(path, committed, dim)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             os.pwrite(self._descriptor, header(committed, dim), 0)
             os.ftruncate(self._descriptor, self._offset(committed))
+            sync_folder(path.parent)
 
     def write(self, X: Vectors, at: int) -> None:
         """Write rows at position `at` and flush them to the disk."""
-        raw = memoryview(np.ascontiguousarray(X, dtype="<f4")).cast("B")
+        raw = memoryview(np.ascontiguousarray(X, dtype="<f4").tobytes())
         offset = self._offset(at)
         with explained(self.path):
             while raw:
@@ -85,14 +93,17 @@ def map_segment(path: Path, rows: int, dim: int) -> Vectors:
     """
     if rows == 0:
         return np.empty((0, dim), dtype=np.float32)
-    needed = HEADER_BYTES + rows * dim * 4
     with explained(path):
-        size_bytes = path.stat().st_size
+        _check_size(path, rows, dim)
+    mapped = np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(rows, dim))
+    return mapped.view(np.ndarray)
+
+
+def _check_size(path: Path, rows: int, dim: int) -> None:
+    needed, size_bytes = HEADER_BYTES + rows * dim * 4, path.stat().st_size
     if size_bytes < needed:
         message = f"{path}: damaged: {size_bytes} bytes; {rows} rows of {dim} need {needed}"
         raise StoreError(message)
-    mapped = np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(rows, dim))
-    return mapped.view(np.ndarray)
 
 
 class RowView:

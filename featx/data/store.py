@@ -134,6 +134,11 @@ class EmbeddingSet:
         return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
     @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the rows, in order."""
+        return [str(value) for value in self.items.column("id").to_pylist()]
+
+    @cached_property
     def y(self) -> NDArray[np.object_]:
         """Labels, shape (N,): str, or None where an item has none."""
         return np.array(self.items.column("label").to_pylist(), dtype=object)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -85,20 +85,43 @@ class SetWriter:
         self._segment_rows = segment_rows
         self._make_folder()
         self._lock = _lock(path / "lock")
-        self._manifest = self._read_or_make(model)
-        self._manifest |= {"command": command, "versions": versions()}
-        self._manifest["source"] = dict(source or {})
-        self._log = CommitLog(path / "index.sqlite")
-        self._recover()
+        try:
+            self._manifest = self._read_or_make(model)
+            self._manifest |= {"command": command, "versions": versions()}
+            self._manifest["source"] = dict(source or {})
+            self._log = CommitLog(path / "index.sqlite")
+            self._recover()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """Open an existing set for writing, as it was made.
+
+        Raises
+        ------
+        StoreError
+            If there is no set, or another process writes to it.
+        """
+        manifest = EmbeddingSet.open(path).manifest
+        return cls(
+            path,
+            model=manifest["model"],
+            command=manifest["command"],
+            source=manifest["source"],
+        )
 
     def _make_folder(self) -> None:
         manifest = self.path / "manifest.json"
         if self.path.exists() and not self.path.is_dir():
             message = f"{self.path}: a file is in the way; choose another name"
             raise StoreError(message)
-        if self.path.is_dir() and not manifest.is_file() and any(self.path.iterdir()):
-            message = f"{self.path}: a folder that is no embedding set; choose another name"
-            if not (self.path / "lock").is_file():
+        if self.path.is_dir() and not manifest.is_file():
+            # A run that was killed before it wrote its manifest leaves these.
+            foreign = {p.name for p in self.path.iterdir() if p.suffix != ".tmp"} - {"lock"}
+            if foreign:
+                message = f"{self.path}: a folder that is no embedding set; choose another name"
                 raise StoreError(message)
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -130,6 +153,7 @@ class SetWriter:
 
     def _recover(self) -> None:
         """Bring the log in line with the manifest, and drop files that nothing names."""
+        self._drop_open_file()
         sealed = self._sealed_name()
         if self._log.state("sealed") != sealed:
             table = EmbeddingSet(self.path, self._manifest).items
@@ -182,8 +206,7 @@ class SetWriter:
         if not rows:
             return
         if self._manifest["finished"]:
-            self._manifest["finished"] = False
-            self._commit_manifest()
+            self._commit_manifest(finished=False)
         self._segment.write(X, self._rows)
         self._log.commit(rows, at=self._rows)
         self._rows += len(rows)
@@ -191,7 +214,11 @@ class SetWriter:
             self.seal()
 
     def seal(self) -> None:
-        """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair."""
+        """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair.
+
+        What the disk says counts: an earlier call may have been interrupted at any line.
+        """
+        self._recover()
         if not self._rows:
             return
         name = self._open_name().removesuffix(".npy")
@@ -199,8 +226,6 @@ class SetWriter:
         write_table(self.path / f"{name}.parquet", to_table(list(self._log.pending())))
         entry = {"name": name, "rows": self._rows, "items": f"{name}.parquet"}
         self._replace_segments([*self._manifest["segments"], entry])
-        del self._segment
-        self._rows = 0
 
     def finish(self, facts: Sequence[Facts]) -> EmbeddingSet:
         """Seal, keep exactly the items of `facts` in that order, and update what is said of them.
@@ -218,8 +243,7 @@ class SetWriter:
             self._rewrite(current, order, updated)
         elif updated != table:
             self._relabel(updated)
-        self._manifest["finished"] = True
-        self._commit_manifest()
+        self._commit_manifest(finished=True)
         return EmbeddingSet.open(self.path)
 
     def update(self, table: pa.Table) -> EmbeddingSet:
@@ -253,23 +277,31 @@ class SetWriter:
         self._replace_segments(segments)
 
     def _replace_segments(self, segments: list[dict[str, Any]]) -> None:
-        self._manifest["segments"] = segments
         numbers = [int(segment["name"].split("-")[1]) + 1 for segment in segments]
-        self._manifest["next_segment"] = max([self._manifest["next_segment"], *numbers])
-        self._commit_manifest()
+        following = max([self._manifest["next_segment"], *numbers])
+        self._commit_manifest(segments=segments, next_segment=following)
         self._recover()
 
-    def _commit_manifest(self) -> None:
-        self._manifest["updated"] = _now()
-        self._manifest["items"] = sum(int(s["rows"]) for s in self._manifest["segments"])
-        write_json(self.path / "manifest.json", self._manifest)
+    def _commit_manifest(self, **changes: Any) -> None:  # noqa: ANN401
+        manifest = {**self._manifest, **changes, "updated": _now()}
+        manifest["items"] = sum(int(s["rows"]) for s in manifest["segments"])
+        write_json(self.path / "manifest.json", manifest)
+        self._manifest = manifest
 
     def close(self) -> None:
         """Close the files and let other writers in; what is committed stays."""
+        self._drop_open_file()
+        if "_log" in self.__dict__:
+            self._log.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _drop_open_file(self) -> None:
+        """Close the open segment's file; it is opened again when it is needed."""
         if "_segment" in self.__dict__:
             self._segment.close()
-        self._log.close()
-        os.close(self._lock)
+            del self._segment
 
     def __enter__(self) -> "SetWriter":
         return self

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,8 @@ def _files(arguments: Sequence[str]) -> Iterator[Path]:
         if argument == "-":
             yield Path("stdin.txt")
         elif _is_pattern(argument):
-            yield from (match for match in sorted(Path().glob(argument)) if match.is_file())
+            matches = map(Path, sorted(glob(argument, recursive=True)))  # noqa: PTH207
+            yield from (match for match in matches if match.is_file())
         elif path.is_dir():
             yield from (path / name for name in walk(path, None)[0])
         elif argument.startswith("@") or kind_of(path) == "list":

@@ -144,14 +144,14 @@ def find_listing(folder: Path) -> Records | None:
     return None
 
 
-def walk(root: Path, suffixes: frozenset[str]) -> tuple[list[str], int]:
+def walk(root: Path, suffixes: frozenset[str] | None) -> tuple[list[str], int]:
     """Return the files below `root` with one of `suffixes`, and how many others there are.
 
     Parameters
     ----------
     root : Path
-    suffixes : frozenset of str
-        Lower-case, with the dot.
+    suffixes : frozenset of str, or None
+        Lower-case, with the dot; None for every file.
 
     Returns
     -------
@@ -184,9 +184,11 @@ def walk(root: Path, suffixes: frozenset[str]) -> tuple[list[str], int]:
     return files, skipped
 
 
-def _is_readable(entry: "os.DirEntry[str]", suffixes: frozenset[str]) -> bool:
+def _is_readable(entry: "os.DirEntry[str]", suffixes: frozenset[str] | None) -> bool:
     # A broken link is kept, so that it is reported; a pipe would block and is not.
     is_file = entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    if suffixes is None:
+        return is_file
     return is_file and os.path.splitext(entry.name)[1].lower() in suffixes  # noqa: PTH122  (fast)
 
 
@@ -219,5 +221,5 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def printable(name: str) -> str:
-    """Return a file name as valid text; bytes that are not UTF-8 are written as ``\\xNN``."""
+    """Return a file name as valid text; bytes that are not UTF-8 are written in hex."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
 """What every source is opened with."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from featx.data.sources.columns import Columns
@@ -25,7 +25,7 @@ class Options:
     """
 
     modality: str
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     labels_from_folders: bool = True
 
     @property

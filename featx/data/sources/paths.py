@@ -80,7 +80,7 @@ class Paths:
             if not is_glob(argument, self.base):
                 found[argument] = None
                 continue
-            matches = glob(argument, root_dir=self.base, recursive=True)
+            matches = glob(argument, root_dir=self.base, recursive=True)  # noqa: PTH207  (keeps hidden files out)
             wanted = [match for match in matches if self._is_wanted(match)]
             if not wanted:
                 suffixes = " ".join(sorted(self.options.suffixes))

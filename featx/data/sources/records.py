@@ -78,7 +78,7 @@ class CsvRecords:
             raise InputError(f"{self.path}: column {repeated[0]!r} appears twice; rename one")
         return header
 
-    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:  # noqa: ARG002
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
         """Yield every row, all columns."""
         names = self.names
         for row, fields in enumerate(islice(self._rows(), 1, None), start=1):
@@ -124,7 +124,7 @@ class JsonRecords:
         """Keys of the first rows, in the order they appear."""
         return list({name: None for r in islice(self.read(), SNIFFED_ROWS) for name in r.values})
 
-    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:  # noqa: ARG002
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
         """Yield every row, all columns."""
         for row, line in enumerate(self._lines(), start=1):
             try:

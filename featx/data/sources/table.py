@@ -283,18 +283,23 @@ def check_ids(records: Records, column: str) -> None:
     InputError
         Naming the first id that appears twice, and its rows.
     """
-    hashes = array("q", (hash(str(r.values.get(column))) for r in records.read([column])))
+    hashes = array("q", (hash(ident) for _, ident in _idents(records, column)))
     seen, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
     if not len(seen) or counts.max() == 1:
         return
     suspects, rows = set(seen[counts > 1].tolist()), dict[str, int]()
+    for row, ident in _idents(records, column):
+        first = rows.setdefault(ident, row) if hash(ident) in suspects else row
+        if first != row:
+            raise InputError(
+                f"{records.path}: row {row}: id {ident!r} is also in row {first}; ids must be "
+                f"unique; name another column with {option('id_col')}"
+            )
+
+
+def _idents(records: Records, column: str) -> Iterator[tuple[int, str]]:
+    """Yield the row and id of every row that has one."""
     for record in records.read([column]):
         value = record.values.get(column)
-        if is_missing(value) or hash(str(value)) not in suspects:
-            continue
-        first = rows.setdefault(str(value), record.row)
-        if first != record.row:
-            raise InputError(
-                f"{records.path}: row {record.row}: id {str(value)!r} is also in row {first}; ids "
-                f"must be unique; name another column with {option('id_col')}"
-            )
+        if not is_missing(value):
+            yield record.row, str(value)

@@ -1,0 +1,101 @@
+"""The ``featx`` command; the module of a subcommand is imported when it is called."""
+
+import os
+import sys
+
+import click
+
+from featx import __version__
+from featx.errors import FeatxError
+from featx.registry import resolve
+
+COMMANDS = {
+    "quickstart": "Embed, train, evaluate and explain on the data inside the package.",
+    "embed": "Turn images, text, sound or arrays into an embedding set.",
+    "label": "Attach or change labels and splits; nothing is encoded again.",
+    "train": "Train a head on an embedding set.",
+    "predict": "Predict labels of files or of an embedding set.",
+    "evaluate": "Score a head on an embedding set.",
+    "index": "Build a nearest-neighbour gallery from an embedding set.",
+    "search": "Find the nearest examples in a gallery.",
+    "models": "List, show, verify and add backbones.",
+    "cache": "Show or clear the user-wide cache.",
+    "cat": "Print the rows of an embedding set.",
+    "doctor": "Say what works on this machine and what does not.",
+}
+
+TERMINATED = 143
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands from a table and imports them on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        place = {cmd_name: f"featx.cli.{cmd_name}:{cmd_name}"}
+        command: click.Command = resolve("command", place, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command for a misspelt one."""
+        from difflib import get_close_matches
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no such command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; a `FeatxError` is one line and exit code 1."""
+        _interrupt_on_sigterm()
+        try:
+            return super().invoke(ctx)
+        except FeatxError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        except _TerminatedError:
+            click.echo("terminated; everything committed so far is kept", err=True)
+            ctx.exit(TERMINATED)
+        except KeyboardInterrupt:
+            click.echo("interrupted; everything committed so far is kept", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            ctx.exit(INTERRUPTED)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+def _interrupt_on_sigterm() -> None:
+    import signal
+
+    def terminate(*_: object) -> None:
+        raise _TerminatedError
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "FEATX"})
+@click.version_option(__version__, prog_name="featx")
+def main() -> None:
+    """Turn frozen backbones into embeddings, light heads and nearest-neighbour classifiers.
+
+    Start with `featx quickstart`.  Shell completion: eval "$(_FEATX_COMPLETE=bash_source featx)".
+    """

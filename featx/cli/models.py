@@ -1,0 +1,234 @@
+"""``featx models``."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featx.cli import options as o
+from featx.errors import FeatxError
+
+if TYPE_CHECKING:
+    from featx.zoo.manifest import Manifest
+
+SHORT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was found of one backbone.
+
+    Attributes
+    ----------
+    name : str
+    problems : tuple of str
+        Empty if all is as it should be.
+    files : int
+        Files whose size and sha256 are right.
+    golden_items : int
+        Golden items that were encoded; 0 if none were asked for, or there are none.
+    min_cosine : float or None
+        Least cosine of an encoded golden item to its reference.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    files: int = 0
+    golden_items: int = 0
+    min_cosine: float | None = None
+
+
+@click.group()
+def models() -> None:
+    """List, show, verify and add backbones."""
+
+
+@models.command("list")
+@o.json_option
+@click.pass_context
+def list_models(ctx: click.Context, /, as_json: bool) -> None:
+    """List the backbones that can be used."""
+    from featx.zoo import catalog
+
+    found: list[Manifest] = []
+    broken = 0
+    for name in catalog.names():
+        try:
+            found.append(catalog.find(name))
+        except FeatxError as error:
+            broken += 1
+            o.say(f"skipped {error}")
+    if as_json:
+        o.print_json([_summary(manifest) for manifest in found])
+    else:
+        rows = [list(_summary(manifest).values()) for manifest in found]
+        o.print_table(["name", "modality", "dim", "bytes", "license", "summary"], rows)
+    if broken:
+        ctx.exit(3)
+
+
+def _summary(manifest: "Manifest") -> dict[str, object]:
+    return {
+        "name": manifest.name,
+        "modality": manifest.modality,
+        "dim": manifest.dim,
+        "size_bytes": sum(entry.size_bytes for entry in manifest.files.values()),
+        "license": manifest.license,
+        "summary": manifest.summary,
+    }
+
+
+@models.command()
+@click.argument("name")
+@o.json_option
+def info(name: str, as_json: bool) -> None:
+    """Show all that defines a backbone.
+
+    NAME is a name of `featx models list`, or the path of a manifest.
+    """
+    from featx.backbone.backbone import Backbone
+    from featx.zoo import catalog
+
+    manifest = catalog.find(name)
+    backbone = Backbone(manifest)
+    facts = asdict(manifest) | {"fingerprint": backbone.fingerprint, "space": backbone.space}
+    if as_json:
+        o.print_json(json.loads(json.dumps(facts, default=str)))
+        return
+    facts |= {key: f"{facts[key][:SHORT]}..." for key in ("fingerprint", "space")}
+    for key, value in facts.items():
+        if value not in ("", None, (), {}):
+            text = _readable(value)
+            click.echo(f"{key}:{text}" if text.startswith("\n") else f"{key + ':':<14}{text}")
+
+
+def _readable(value: object) -> str:
+    """Return a value for people; a table within it is indented below its key."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if item not in ("", None, (), {})}
+        return "".join(f"\n  {key}: {_inline(item)}" for key, item in kept.items())
+    return str(value)
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item != "")
+    return _readable(value)
+
+
+@models.command()
+@click.argument("name", required=False)
+@o.device_option
+@o.threads_option
+@o.json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    /,
+    name: str | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Check that files and vectors are what their manifests say.
+
+    Of one backbone or of all: the size and sha256 of each file, and the cosine of each golden
+    item to the vector that the original weights made of it.
+    """
+    from featx.zoo import catalog
+
+    results = [
+        verified(each, golden=True, device=device, threads=threads)
+        for each in ([name] if name else catalog.names())
+    ]
+    if as_json:
+        o.print_json([asdict(result) | {"ok": not result.problems} for result in results])
+    else:
+        for result in results:
+            click.echo(describe(result))
+    if any(result.problems for result in results):
+        ctx.exit(1)
+
+
+def verified(
+    name: str, *, golden: bool, device: str = "auto", threads: int | None = None
+) -> Verification:
+    """Check the files of a backbone and, if `golden`, its vectors; problems are returned."""
+    from featx.zoo import catalog
+
+    try:
+        manifest = catalog.find(name)
+    except FeatxError as error:
+        return Verification(name=name, problems=(str(error),))
+    checks = catalog.check_files(manifest)
+    problems = tuple(f"{check.path}: {check.problem}" for check in checks if check.problem)
+    if problems or not golden or not catalog.golden_file(manifest).is_file():
+        right = sum(not check.problem for check in checks)
+        return Verification(name=manifest.name, problems=problems, files=right)
+    return _compared(manifest, files=len(checks), device=device, threads=threads)
+
+
+def _compared(
+    manifest: "Manifest", *, files: int, device: str, threads: int | None
+) -> Verification:
+    from featx.backbone.backbone import Backbone
+    from featx.backbone.golden import LEAST_COSINE, golden_cosines
+
+    try:
+        cosines = golden_cosines(Backbone(manifest, device=device, threads=threads))
+    except FeatxError as error:
+        return Verification(name=manifest.name, problems=(str(error),), files=files)
+    least = float(cosines.min())
+    message = (
+        f"golden item {int(cosines.argmin())}: cosine {least:.7f}; "
+        f"expected at least {LEAST_COSINE:.5f}"
+    )
+    return Verification(
+        name=manifest.name,
+        problems=() if least >= LEAST_COSINE else (message,),
+        files=files,
+        golden_items=len(cosines),
+        min_cosine=least if math.isfinite(least) else None,
+    )
+
+
+def describe(result: Verification) -> str:
+    """Return one line about a backbone that is right, and a line a problem otherwise."""
+    if result.problems:
+        return "\n".join(f"{result.name}: WRONG: {problem}" for problem in result.problems)
+    line = f"{result.name}: ok, {result.files} {'file' if result.files == 1 else 'files'} right"
+    if result.min_cosine is None:
+        return f"{line}, no vectors compared"
+    return f"{line}, {result.golden_items} golden items, least cosine {result.min_cosine:.7f}"
+
+
+@models.command()
+@click.argument("graph", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--manifest",
+    "manifest_path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file that describes it; its other files lie relative to it.",
+)
+@o.json_option
+def add(graph: Path, manifest_path: Path, as_json: bool) -> None:
+    """Copy a backbone into your own zoo.
+
+    FILE is its ONNX graph.  The manifest's sha256 of every file is checked first.
+    """
+    from featx.zoo import catalog
+
+    manifest = catalog.add(manifest_path, graph=graph)
+    if as_json:
+        document: dict[str, Any] = {"name": manifest.name, "folder": str(manifest.folder)}
+        o.print_json(document)
+    else:
+        click.echo(f"{manifest.name}: added to {manifest.folder}")

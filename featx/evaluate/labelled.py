@@ -1,0 +1,117 @@
+"""The labelled rows of an embedding set."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featx.data.segment import RowView
+from featx.errors import InputError
+from featx.types import Rows, Vectors
+
+
+class LabelledSet(Protocol):
+    """What training and scoring read of an `EmbeddingSet`."""
+
+    @property
+    def X(self) -> Vectors | RowView:  # noqa: N802 - the field's name
+        """Embeddings (N, D)."""
+        ...
+
+    @property
+    def y(self) -> NDArray[np.object_]:
+        """Labels (N,), str or None."""
+        ...
+
+    @property
+    def items(self) -> pa.Table:
+        """Facts of the rows; ``split`` and ``digest`` are read."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names how the vectors were made."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """Names what the vectors may be compared with."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Name of the backbone."""
+        ...
+
+    @property
+    def modality(self) -> str:
+        """Kind of input."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """Rows of a set that have a label and a finite vector.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Their numbers in the set, ascending.
+    X : ndarray of float32, shape (n, D)
+    labels : ndarray of object, shape (n,)
+        All str.
+    digests : ndarray of uint8, shape (n, 32)
+        Zeros where an item has none.
+    """
+
+    rows: Rows
+    X: Vectors
+    labels: NDArray[np.object_]
+    digests: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, kept: Rows | NDArray[np.bool_]) -> "LabelledRows":
+        """Return some of the rows."""
+        return LabelledRows(self.rows[kept], self.X[kept], self.labels[kept], self.digests[kept])
+
+
+def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -> LabelledRows:
+    """Return the labelled rows of the first of `splits` that has any, else of the whole set.
+
+    Raises
+    ------
+    InputError
+        If no row has a label.
+    """
+    labels = embedding_set.y
+    is_labelled = np.array([label is not None for label in labels], dtype=bool)
+    if not is_labelled.any():
+        message = "embedding set: no labels; run: featx label SET labels.csv"
+        raise InputError(message)
+    held = np.array(embedding_set.items.column("split").to_pylist(), dtype=object)
+    chosen = is_labelled
+    for split in splits:
+        if (is_labelled & (held == split)).any():
+            chosen = is_labelled & (held == split)
+            break
+    rows = np.flatnonzero(chosen)
+    X = np.ascontiguousarray(embedding_set.X[rows], dtype=np.float32)
+    hexes = embedding_set.items.column("digest").to_pylist()
+    digests = b"".join(bytes.fromhex(hexes[row] or "").ljust(32, b"\0")[:32] for row in rows)
+    table = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
+    everything = LabelledRows(rows, X, labels[rows], table)
+    return everything.take(np.flatnonzero(np.isfinite(X).all(axis=1)))
+
+
+def digest_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Return rows of 32 bytes as single values that can be compared and sorted."""
+    return np.ascontiguousarray(digests).view("V32").ravel()

@@ -1,0 +1,127 @@
+"""From content to bytes, and from ``.npy`` bytes back to an array; no pickle is ever opened."""
+
+import io
+import math
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.errors import ItemError
+from featx.types import Content
+
+NPY_MAGIC = b"\x93NUMPY"
+PREVIEW_LENGTH = 200
+
+
+def read_bytes(content: Content) -> bytes:
+    """Return the bytes of a file, of encoded bytes, or of an array as ``.npy``.
+
+    Parameters
+    ----------
+    content : Path, bytes or ndarray
+        Arrays of booleans, integers and floats; they are stored row-major and little-endian, so
+        that equal arrays give equal bytes.
+
+    Raises
+    ------
+    ItemError
+        If the file is missing, not a regular file, unreadable or empty, or if `content` is a
+        text or an array of another kind.
+    """
+    match content:
+        case Path():
+            raw = _file_bytes(content)
+        case bytes():
+            raw = content
+        case np.ndarray():
+            return npy_bytes(content)
+        case _:
+            message = f"is a {type(content).__name__}; expected a Path, bytes or an array"
+            raise ItemError(message)
+    if not raw:
+        message = "is empty (0 bytes)"
+        raise ItemError(message)
+    return raw
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """Return `array` in ``.npy`` form, row-major and little-endian.
+
+    Raises
+    ------
+    ItemError
+        If it holds anything but booleans, integers or floats.
+    """
+    check_numeric(array.dtype)
+    file = io.BytesIO()
+    plain = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    np.lib.format.write_array(file, plain, allow_pickle=False)
+    return file.getvalue()
+
+
+def npy_array(raw: bytes) -> NDArray[Any]:
+    """Return the array that ``.npy`` bytes hold, as a read-only view of them.
+
+    Raises
+    ------
+    ItemError
+        If the header is damaged, more or fewer bytes follow than it promises, or the array is
+        of objects (which only a pickle could hold), complex numbers, texts or records.
+    """
+    file = io.BytesIO(raw)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            message = f"is a .npy file of version {version}; expected 1.0 or 2.0"
+            raise ItemError(message)
+    except ItemError:
+        raise
+    except Exception as cause:
+        message = f"is not a .npy array: {first_line(cause)}"
+        raise ItemError(message) from cause
+    check_numeric(dtype)
+    found, promised = len(raw) - file.tell(), math.prod(shape) * dtype.itemsize
+    if found != promised:
+        message = f"is damaged: {found} bytes follow the .npy header, which promises {promised}"
+        raise ItemError(message)
+    flat: NDArray[Any] = np.frombuffer(raw, dtype=dtype, offset=file.tell())
+    return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def check_numeric(dtype: np.dtype[Any]) -> None:
+    """Raise `ItemError` unless `dtype` is of booleans, integers or floats."""
+    if dtype.kind not in "biuf":
+        kind = "python objects, which are never unpickled" if dtype.hasobject else str(dtype)
+        message = f"is an array of {kind}; expected numbers (float, integer or boolean)"
+        raise ItemError(message)
+
+
+def first_line(cause: BaseException) -> str:
+    """Return the first line of an exception's message, or its class if it has none."""
+    lines = str(cause).splitlines()
+    return lines[0] if lines else type(cause).__name__
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            problem = f"is a directory: {path}; expected a file"
+        elif not stat.S_ISREG(mode):  # opening a FIFO would wait for a writer for ever
+            problem = f"is not a regular file: {path}"
+        else:
+            return path.read_bytes()
+    except FileNotFoundError as cause:
+        message = f"does not exist: {path}"
+        raise ItemError(message) from cause
+    except (OSError, ValueError) as cause:  # ValueError: a null character in the path
+        message = f"cannot be read: {path}: {getattr(cause, 'strerror', None) or cause}"
+        raise ItemError(message) from cause
+    raise ItemError(problem)

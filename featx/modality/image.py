@@ -1,0 +1,268 @@
+"""Images: any common file to a normalised (3, height, width) float32 array.
+
+``load`` = decode → upright, opaque, 8-bit RGB → resize and crop → normalise.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from featx.errors import ItemError, ManifestError
+from featx.modality.content import NPY_MAGIC, first_line, npy_array, read_bytes
+from featx.types import Content, Sample
+from featx.zoo.manifest import ImageOptions, Manifest
+
+ROLE = "image"
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""What is tried, by content; formats that run other programs (EPS) are not among them."""
+
+MAX_PIXELS = 178_956_970
+"""Pixels from which a file counts as a decompression bomb: those of 512 MiB of RGB."""
+
+BOX_FACTOR = 16
+"""How many times the pixels of the result a resized image may hold before it is cropped first."""
+
+FILTERS = {
+    "nearest": PIL.Image.Resampling.NEAREST,
+    "bilinear": PIL.Image.Resampling.BILINEAR,
+    "bicubic": PIL.Image.Resampling.BICUBIC,
+    "lanczos": PIL.Image.Resampling.LANCZOS,
+}
+
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+
+SIGNATURES = {
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip data",
+    b"<": "HTML, SVG or XML",
+    b"RIFF": "a RIFF file",
+    b"%!PS": "PostScript",
+}
+
+
+class Image:
+    """Images, resized, cropped and normalised as `ImageOptions` says.
+
+    Content is a path, the bytes of a file, or a uint8 array (H, W), (H, W, 3) or (H, W, 4) in
+    RGB order.  EXIF orientation is applied, transparency is laid on white, 16-bit samples are
+    scaled to 8 bits, and of an animation the first frame counts.
+    """
+
+    revision: ClassVar[int] = 1
+    suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+        | {".ppm", ".pgm", ".pbm", ".avif", ".jp2"}
+    )
+
+    def __init__(self, manifest: Manifest) -> None:
+        if manifest.image is None:
+            message = f"{manifest.name}: modality 'image' needs an [image] table"
+            raise ManifestError(message)
+        self.options = manifest.image
+
+    def read(self, content: Content) -> bytes:
+        """Return the file's bytes; an array becomes ``.npy`` bytes.
+
+        Raises
+        ------
+        ItemError
+            If there is nothing to read, or an array is not of pixels.
+        """
+        if isinstance(content, np.ndarray):
+            _check_pixels(content)
+        return read_bytes(content)
+
+    def load(self, raw: bytes) -> Sample:
+        """Decode, resize, crop and normalise.
+
+        Raises
+        ------
+        ItemError
+            If it is no image, is damaged or truncated, or holds too many pixels.
+        """
+        image = _decode(raw)
+        options = self.options
+        height, width = options.size if len(options.size) == 2 else options.size * 2
+        resample = FILTERS[options.interpolation]
+        if options.resize == "shortest":
+            image = _cover(image, (height, width), options.crop_fraction, resample)
+        elif options.resize == "stretch":
+            image = image.resize((width, height), resample)
+        else:
+            image = image.resize(_inside(image.size, (height, width)), resample)
+        pixels = np.zeros((1, 3, height, width), dtype=np.float32)
+        top, left = (height - image.height) // 2, (width - image.width) // 2
+        # What is not covered keeps 0, which is where `mean` goes.
+        inner = pixels[0, :, top : top + image.height, left : left + image.width]
+        inner[...] = _normalise(image, options)
+        return Sample(inputs={ROLE: pixels}, cost=1)
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+        """Join samples into one batch (N, 3, height, width)."""
+        return {ROLE: np.concatenate([sample.inputs[ROLE] for sample in samples])}
+
+    def preview(self, raw: bytes) -> str:
+        """Return format and size, such as ``JPEG 640 x 480``, or nothing if it has none."""
+        if raw.startswith(NPY_MAGIC):
+            return ""
+        try:
+            image = _open(raw)
+        except ItemError:
+            return ""
+        return f"{image.format} {image.width} x {image.height}"
+
+
+def _decode(raw: bytes) -> PIL.Image.Image:
+    """Return an upright, opaque, 8-bit RGB image."""
+    if raw.startswith(NPY_MAGIC):
+        array = npy_array(raw)
+        _check_pixels(array)
+        image = PIL.Image.fromarray(array)
+    else:
+        image = _open(raw)
+    if image.width * image.height > MAX_PIXELS:
+        message = (
+            f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are allowed; "
+            "make it smaller first"
+        )
+        raise ItemError(message)
+    try:
+        image.load()
+        return _opaque_rgb(_upright(image))
+    except ItemError:
+        raise
+    except Exception as cause:  # on damaged bytes a decoder may raise anything
+        message = f"is damaged or truncated: {first_line(cause)}"
+        raise ItemError(message) from cause
+
+
+def _open(raw: bytes) -> PIL.Image.Image:
+    """Read the header; decode nothing.
+
+    `PIL.Image.open` would warn of many pixels, and silencing a warning is not safe in threads;
+    so the openers are tried here, and our own limit is checked.
+    """
+    for name in FORMATS:
+        if name not in PIL.Image.OPEN:
+            PIL.Image.init()
+        if name not in PIL.Image.OPEN:
+            continue  # Pillow was built without it
+        factory, accept = PIL.Image.OPEN[name]
+        if accept is None or accept(raw[:16]) is not True:
+            continue
+        try:
+            return factory(io.BytesIO(raw), "")
+        except Exception as cause:
+            message = f"is a damaged {name} image: {first_line(cause)}"
+            raise ItemError(message) from cause
+    message = f"is not an image that can be read: {_looks_like(raw)}; known: {', '.join(FORMATS)}"
+    raise ItemError(message)
+
+
+def _looks_like(raw: bytes) -> str:
+    if raw[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1"}:
+        return "it looks like HEIC"
+    for signature, name in SIGNATURES.items():
+        if raw.lstrip().startswith(signature):
+            return f"it looks like {name}"
+    return f"it starts with {raw[:12]!r}"
+
+
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG)
+    except Exception:  # noqa: BLE001  (a good picture with damaged notes is a good picture)
+        return image
+    transpose = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _opaque_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return PIL.Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    layer = image.convert("RGBA")
+    white = PIL.Image.new("RGBA", layer.size, "white")
+    return PIL.Image.alpha_composite(white, layer).convert("RGB")
+
+
+def _to_8_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale deep samples: 0 to 65535 if integers exceed 255, 0 to 1 if floats stay inside it."""
+    if not np.isfinite(array).all():
+        message = "holds pixels that are not finite"
+        raise ItemError(message)
+    if array.dtype.kind == "f":
+        is_unit = array.min() >= 0 and array.max() <= 1
+        scaled = np.rint(array * 255 if is_unit else array)
+    elif array.dtype.itemsize == 2 or array.max() > 255:
+        scaled = np.rint(array / np.float32(257))
+    else:
+        scaled = array
+    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _cover(
+    image: PIL.Image.Image,
+    size: tuple[int, int],
+    crop_fraction: float,
+    resample: PIL.Image.Resampling,
+) -> PIL.Image.Image:
+    """Resize so that `crop_fraction` of the image covers `size`, and crop at the centre."""
+    height, width = size
+    tall, wide = round(height / crop_fraction), round(width / crop_fraction)
+    if image.height * wide >= image.width * tall:
+        tall = round(image.height * wide / image.width)
+    else:
+        wide = round(image.width * tall / image.height)
+    left, top = round((wide - width) / 2), round((tall - height) / 2)
+    if wide * tall <= BOX_FACTOR * width * height:
+        resized = image.resize((wide, tall), resample)
+        return resized.crop((left, top, left + width, top + height))
+    # A strip of 60,000 x 1 would become 15 million pixels wide: resize what is kept only.
+    x, y = image.width / wide, image.height / tall
+    box = (left * x, top * y, (left + width) * x, (top + height) * y)
+    return image.resize((width, height), resample, box=box)
+
+
+def _inside(found: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (width, height) of `found`, scaled to fit inside the (height, width) `size`."""
+    width, height = found
+    scale = min(size[1] / width, size[0] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _normalise(image: PIL.Image.Image, options: ImageOptions) -> NDArray[np.float32]:
+    """Return (3, H, W) float32; `mean` and `std` are in the order of `channel_order`."""
+    pixels = np.asarray(image).astype(np.float32)
+    if options.channel_order == "bgr":
+        pixels = pixels[..., ::-1]
+    mean, std = (np.array(values, dtype=np.float32) for values in (options.mean, options.std))
+    normalised: NDArray[np.float32] = (pixels - mean) / std
+    return normalised.transpose(2, 0, 1)
+
+
+def _check_pixels(array: NDArray[Any]) -> None:
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
+    if array.dtype != np.uint8 or not is_image or array.size == 0:
+        message = (
+            f"is an array of {array.dtype} {array.shape}; "
+            "expected uint8 pixels (H, W), (H, W, 3) or (H, W, 4)"
+        )
+        raise ItemError(message)

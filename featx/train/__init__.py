@@ -1,0 +1,1 @@
+"""From labelled embeddings to a head."""

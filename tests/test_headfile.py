@@ -1,0 +1,247 @@
+"""Head files come back as they went, and nothing else is read as one."""
+
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.errors import InputError, SpaceError, StoreError
+from featx.heads.headfile import load_head, save_head
+from featx.heads.predict import Head, check_space
+
+
+def linear_head() -> Head:
+    rng = np.random.default_rng(0)
+    return Head(
+        kind="ridge",
+        classes=("cat", "dög"),
+        arrays={
+            "coef": rng.normal(size=(2, 3)).astype(np.float32),
+            "intercept": np.array([0.5, -0.5], dtype=np.float32),
+            "trained_digests": rng.integers(0, 256, size=(4, 32), dtype=np.uint8),
+        },
+        temperature=0.7,
+        quantile=0.25,
+        header={"fingerprint": "f1", "space": "s1", "model": "tiny", "metrics": {"n": 4}},
+    )
+
+
+def knn_head(k: int = 3) -> Head:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(20, 4)).astype(np.float32)
+    return Head(
+        kind="knn",
+        classes=("a", "b", "c"),
+        arrays={
+            "vectors": vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+            "codes": np.arange(20) % 3,
+            "k": np.array(k),
+            "vote_temperature": np.array(0.07),
+        },
+    )
+
+
+def rewrite(path: Path, change: dict[str, bytes | None], **header: Any) -> Path:  # noqa: ANN401
+    """Copy a head with members changed or dropped (None), and header values set."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["header.json"] = json.dumps({**json.loads(members["header.json"]), **header}).encode()
+    changed = path.with_suffix(".changed")
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, old in (members | change).items():
+            if old is not None:
+                archive.writestr(name, old)
+    return changed
+
+
+def npy(array: Any, *, allow_pickle: bool = False) -> bytes:  # noqa: ANN401
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("head", [linear_head(), knn_head()])
+def test_a_head_comes_back_as_it_went(head: Head, tmp_path: Path) -> None:
+    save_head(tmp_path / "x.head", head)
+
+    back = load_head(tmp_path / "x.head")
+
+    assert replace(back, arrays={}) == replace(head, arrays={})
+    assert sorted(back.arrays) == sorted(head.arrays)
+    for name, array in head.arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], array, strict=True)
+
+
+def test_equal_heads_give_equal_bytes_and_leave_no_other_file(tmp_path: Path) -> None:
+    save_head(tmp_path / "a.head", linear_head())
+    save_head(tmp_path / "b.head", linear_head())
+    save_head(tmp_path / "b.head", linear_head())
+
+    assert (tmp_path / "a.head").read_bytes() == (tmp_path / "b.head").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.head", "b.head"]
+    with zipfile.ZipFile(tmp_path / "a.head") as archive:
+        assert archive.namelist()[0] == "header.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "header", "message"),
+    [
+        ({}, {"version": 2}, "version 2 is newer than 1, the newest known; upgrade featx"),
+        ({}, {"version": "1"}, "version is missing or of the wrong type"),
+        ({}, {"format": "other"}, "does not say format 'featx-head'"),
+        ({}, {"kind": "os:system"}, "kind 'os:system' is unknown; known: knn, logreg, ridge"),
+        ({}, {"classes": ["a", "a"]}, "not two or more different names"),
+        ({}, {"temperature": -1.0}, "out of range"),
+        ({}, {"arrays": ["coef", "nothing"]}, "its array 'nothing' is missing"),
+        ({"coef.npy": None}, {}, "its array 'coef' is missing"),
+        ({"coef.npy": b"nonsense"}, {}, "array 'coef' is not an npy file"),
+        ({"coef.npy": npy(np.ones((3, 3)))}, {}, "do not fit each other or 2 classes"),
+        ({"coef.npy": npy(np.full((2, 3), np.nan))}, {}, "not finite"),
+        ({"coef.npy": npy(np.ones((2, 3), dtype=complex))}, {}, "holds complex128; allowed"),
+        ({"header.json": b"[]"}, {}, "not a head"),
+        ({"header.json": b"{"}, {}, "header.json is not JSON"),
+        ({"../coef.npy": b""}, {}, "has a name that no head has"),
+    ],
+)
+def test_a_wrong_file_is_refused(
+    change: dict[str, bytes | None], header: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    save_head(tmp_path / "x.head", linear_head())
+    changed = rewrite(tmp_path / "x.head", change, **header)
+
+    with pytest.raises(StoreError, match=message) as caught:
+        load_head(changed)
+
+    assert str(caught.value).startswith(str(changed))
+    assert "\n" not in str(caught.value)
+
+
+def test_object_arrays_are_never_unpickled(tmp_path: Path) -> None:
+    save_head(tmp_path / "x.head", linear_head())
+    objects = npy(np.array([print, None], dtype=object), allow_pickle=True)
+    changed = rewrite(tmp_path / "x.head", {"coef.npy": objects, "intercept.npy": pickle.dumps(1)})
+
+    with pytest.raises(StoreError, match="array 'coef' holds object"):
+        load_head(changed)
+
+
+def test_an_absurd_shape_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    save_head(tmp_path / "x.head", linear_head())
+    huge = npy(np.ones((2, 3), dtype=np.float32))
+    huge = huge.replace(b"(2, 3), }   ", b"(9999999,),}", 1)
+    changed = rewrite(tmp_path / "x.head", {"coef.npy": huge})
+
+    with pytest.raises(StoreError, match=r"shape \(9999999,\) but 24 bytes"):
+        load_head(changed)
+
+
+def test_a_compressed_member_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.head", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", "{}" * 1000)
+
+    with pytest.raises(StoreError, match="is compressed or encrypted"):
+        load_head(tmp_path / "x.head")
+
+
+def test_a_cut_or_flipped_file_is_refused(tmp_path: Path) -> None:
+    save_head(tmp_path / "x.head", linear_head())
+    whole = (tmp_path / "x.head").read_bytes()
+
+    for end in range(0, len(whole), 37):
+        (tmp_path / "cut.head").write_bytes(whole[:end])
+        with pytest.raises(StoreError):
+            load_head(tmp_path / "cut.head")
+    spoilt = bytearray(whole)
+    spoilt[whole.index(b"metrics")] ^= 1
+    (tmp_path / "cut.head").write_bytes(spoilt)
+    with pytest.raises(StoreError, match="a damaged one"):
+        load_head(tmp_path / "cut.head")
+
+
+def test_random_damage_never_ends_in_another_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    save_head(tmp_path / "x.head", knn_head())
+    whole = (tmp_path / "x.head").read_bytes()
+    refused = 0
+
+    for _ in range(400):
+        spoilt = bytearray(whole)
+        spoilt[rng.integers(len(spoilt))] = rng.integers(256)
+        (tmp_path / "x.head").write_bytes(spoilt)
+        try:
+            load_head(tmp_path / "x.head")
+        except StoreError:
+            refused += 1
+
+    assert refused > 300
+
+
+def test_a_missing_file_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such file; train one with: featx train SET -o"):
+        load_head(tmp_path / "x.head")
+
+
+def test_a_head_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="not written: kind 'tree' is unknown"):
+        save_head(tmp_path / "x.head", replace(linear_head(), kind="tree"))
+    with pytest.raises(StoreError, match="not written: its header is not JSON"):
+        save_head(tmp_path / "x.head", replace(linear_head(), header={"x": np.nan}))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_linear_predictions_equal_the_formula() -> None:
+    head, X = linear_head(), np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 1.0]], dtype=np.float32)
+
+    predicted = head.predict(X)
+
+    logits = X @ head.arrays["coef"].T + head.arrays["intercept"]
+    powers = np.exp(logits / 0.7)
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    for item, row in zip(predicted, probabilities, strict=True):
+        assert item.label == head.classes[row.argmax()]
+        assert item.probability == pytest.approx(row.max(), rel=1e-5)
+        kept = {name for name, p in zip(head.classes, row, strict=True) if 1 - p <= 0.25}
+        assert set(item.set) == kept | {item.label}
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_knn_votes_equal_a_loop(k: int) -> None:
+    head = knn_head(k)
+    queries = np.random.default_rng(2).normal(size=(7, 4)).astype(np.float32)
+
+    probabilities = head.probabilities(3 * queries)
+
+    for query, row in zip(queries, probabilities, strict=True):
+        similarities = head.arrays["vectors"] @ (query / np.linalg.norm(query))
+        nearest = np.argsort(-similarities)[:k]
+        votes = np.full(3, 1e-6)
+        for neighbour in nearest:
+            votes[neighbour % 3] += np.exp((similarities[neighbour] - 1) / 0.07)
+        votes /= votes.sum()
+        assert row.argmax() == votes.argmax()
+        if k > 1:
+            np.testing.assert_allclose(row.max(), votes.max(), rtol=0.05)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_embeddings_of_another_width_or_not_finite_are_refused() -> None:
+    with pytest.raises(InputError, match=r"shape \(2, 5\); expected \(N, 3\)"):
+        linear_head().predict(np.zeros((2, 5), dtype=np.float32))
+    with pytest.raises(InputError, match="row 1 holds a value that is not finite"):
+        linear_head().predict(np.array([[0, 0, 0], [0, np.nan, 0]], dtype=np.float32))
+
+
+def test_spaces_are_compared_by_rule() -> None:
+    head = linear_head()
+
+    assert check_space(head, "f1", "s1") is None
+    assert "same space, other fingerprint" in (check_space(head, "f2", "s1") or "")
+    with pytest.raises(SpaceError, match="run: featx embed SOURCE -m tiny"):
+        check_space(head, "f2", "s2")

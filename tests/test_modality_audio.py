@@ -1,0 +1,243 @@
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from featx.errors import ItemError, ManifestError
+from featx.modality.audio import Audio, raise_volume, window_starts
+from featx.modality.mel import MelScale, hz_to_mel, log_mel, mel_spectrogram, mel_to_hz
+from featx.zoo.manifest import AudioOptions, Manifest
+
+RATE = 16000
+GE2E = AudioOptions(
+    sample_rate_hz=RATE, window_frames=160, window_step_frames=80, features="mel", n_mels=40
+)
+WAVEFORM = AudioOptions(
+    sample_rate_hz=RATE, window_frames=10, window_step_frames=5, features="waveform"
+)
+REFERENCE = Path(__file__).parent / "data" / "mel_reference.npz"
+
+FLOAT32_TOLERANCE = 2e-6
+"""The reference sums in float32: a few units in the last place."""
+
+
+def build(options: AudioOptions | None = GE2E) -> Audio:
+    return Audio(
+        Manifest(
+            schema=1,
+            name="tiny",
+            modality="audio",
+            summary="",
+            license="",
+            source="",
+            weights="tiny",
+            dim=4,
+            pooling="none",
+            normalize=True,
+            inputs={"windows": "mel"},
+            audio=options,
+        )
+    )
+
+
+def noise(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+def encode(sound: NDArray[Any], rate: int = RATE, kind: str = "WAV", sub: str = "FLOAT") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, sound, rate, format=kind, subtype=sub)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "n_fft", "hop", "n_mels", "scale", "power"),
+    [
+        ("ge2e", 16000, 400, 160, 40, "slaney", 2.0),
+        ("htk", 16000, 512, 200, 26, "htk", 2.0),
+        ("odd", 8000, 255, 100, 20, "slaney", 1.0),
+    ],
+)
+def test_mel_spectrograms_equal_librosas(
+    name: str, rate: int, n_fft: int, hop: int, n_mels: int, scale: MelScale, power: float
+) -> None:
+    with np.load(REFERENCE) as reference:
+        sound, expected = reference["sound"], reference[name]
+
+    mels = mel_spectrogram(
+        sound,
+        sample_rate_hz=rate,
+        n_fft=n_fft,
+        hop_length=hop,
+        n_mels=n_mels,
+        mel_scale=scale,
+        power=power,
+    )
+
+    np.testing.assert_allclose(mels, expected, rtol=FLOAT32_TOLERANCE)
+
+
+@pytest.mark.parametrize("scale", ["slaney", "htk"])
+def test_mels_and_hertz_are_inverse(scale: MelScale) -> None:
+    hz = np.array([0.0, 440.0, 1000.0, 7999.0])
+
+    np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz, scale), scale), hz, rtol=1e-12, atol=1e-9)
+
+
+def oracle_starts(n: int, o: AudioOptions) -> list[int]:
+    n_frames = int(np.ceil((n + 1) / o.hop_length))
+    steps = max(1, n_frames - o.window_frames + o.window_step_frames + 1)
+    starts = list(range(0, steps, o.window_step_frames))
+    coverage = (n - starts[-1] * o.hop_length) / (o.window_frames * o.hop_length)
+    if coverage < o.min_coverage and len(starts) > 1:
+        starts = starts[:-1]
+    return starts
+
+
+@pytest.mark.parametrize("n_samples", [1, 159, 160, 25599, 25600, 32000, 38400, 40000, 100_000])
+def test_windows_start_where_the_model_of_the_rule_says(n_samples: int) -> None:
+    assert window_starts(n_samples, GE2E) == oracle_starts(n_samples, GE2E)
+
+
+def test_windows_are_slices_of_the_mel_spectrogram_of_the_padded_sound() -> None:
+    sound, audio = noise(60_000), build()
+
+    windows = audio.load(encode(sound)).inputs["windows"]
+
+    starts = window_starts(len(sound), GE2E)
+    padded = np.pad(sound, (0, max(0, (starts[-1] + 160) * 160 - len(sound))))
+    mels = mel_spectrogram(
+        padded,
+        sample_rate_hz=RATE,
+        n_fft=400,
+        hop_length=160,
+        n_mels=40,
+        mel_scale="slaney",
+        power=2.0,
+    )
+    assert windows.dtype == np.float32
+    np.testing.assert_array_equal(windows, np.stack([mels[s : s + 160] for s in starts]))
+
+
+def test_log_mel_is_the_natural_logarithm_with_a_floor() -> None:
+    mels = np.array([0.0, 1.0, math.e], dtype=np.float32)
+
+    np.testing.assert_allclose(log_mel(mels), [math.log(1e-10), 0, 1], atol=1e-6)
+
+
+def test_waveform_windows_hold_the_samples_and_zeros_at_the_end() -> None:
+    sound = noise(2000)
+
+    windows = build(WAVEFORM).load(encode(sound)).inputs["windows"]
+
+    padded = np.pad(sound, (0, 400))
+    np.testing.assert_array_equal(windows, [padded[:1600], padded[800:2400]])
+
+
+def test_a_short_sound_is_one_window_padded_with_zeros() -> None:
+    sound = noise(100)
+
+    windows = build(WAVEFORM).load(encode(sound)).inputs["windows"]
+
+    np.testing.assert_array_equal(windows, [np.pad(sound, (0, 1500))])
+
+
+def test_channels_are_averaged_and_rates_converted() -> None:
+    stereo = np.stack([noise(3200, 1), noise(3200, 2)], axis=1)
+
+    windows = build(WAVEFORM).load(encode(stereo, 32000)).inputs["windows"]
+
+    mono = soxr.resample(stereo.mean(axis=1, dtype=np.float64).astype(np.float32), 32000, RATE)
+    np.testing.assert_array_equal(windows, mono[None])
+
+
+def test_a_waveform_array_reads_as_the_same_float_file() -> None:
+    sound, audio = noise(5000), build()
+
+    from_array = audio.load(audio.read(sound)).inputs["windows"]
+
+    np.testing.assert_array_equal(from_array, audio.load(encode(sound)).inputs["windows"])
+
+
+def test_volume_is_raised_and_never_lowered() -> None:
+    quiet, loud = noise(1000) * np.float32(0.01), noise(1000) * np.float32(5)
+
+    raised = raise_volume(quiet, -30.0)
+
+    rms = math.sqrt(float(np.mean(raised.astype(np.float64) ** 2)))
+    assert 20 * math.log10(rms) == pytest.approx(-30.0, abs=1e-5)
+    np.testing.assert_array_equal(raise_volume(loud, -30.0), loud)
+
+
+def test_windows_of_several_sounds_are_joined_in_order() -> None:
+    audio = build()
+    samples = [audio.load(encode(noise(60_000))), audio.load(encode(noise(100)))]
+
+    batch = audio.collate(samples)["windows"]
+
+    assert [sample.parts for sample in samples] == [4, 1]
+    np.testing.assert_array_equal(batch[:4], samples[0].inputs["windows"])
+    np.testing.assert_array_equal(batch[4:], samples[1].inputs["windows"])
+
+
+def with_value(value: float) -> NDArray[np.float32]:
+    sound = noise(1000)
+    sound[7] = value
+    return sound
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"not a sound at all", "is not a sound that can be read: .* starts with b'not a sound"),
+        (encode(noise(1000))[:20], "is cut off: it holds 20 of "),
+        (encode(noise(1000))[:2000], "is cut off: it holds 2000 of "),
+        (encode(noise(0)), "has no samples"),
+        (encode(np.zeros(1000)), "is silent"),
+        (encode(np.stack([noise(100), -noise(100)], axis=1)), "is silent"),
+        (encode(with_value(math.nan)), "holds 1 samples that are not finite, the first at 7"),
+        (encode(with_value(math.inf), 44100), "not finite, the first at 7"),
+        (encode(np.zeros(3601 * 100), 100, sub="PCM_U8"), "lasts more than 3600 s"),
+    ],
+)
+def test_an_unusable_sound_is_an_item_error(raw: bytes, message: str) -> None:
+    with pytest.raises(ItemError, match=message):
+        build().load(raw)
+
+
+def test_a_damaged_flac_is_an_item_error() -> None:
+    raw = encode(noise(20_000), kind="FLAC", sub="PCM_16")
+
+    for cut in (10, 50):
+        with pytest.raises(ItemError, match=r"is not a sound|has no samples"):
+            build().load(raw[:cut])
+
+
+def test_a_streamed_wav_that_does_not_know_its_length_is_read() -> None:
+    raw = encode(noise(2000))
+
+    windows = build().load(raw[:4] + b"\xff\xff\xff\xff" + raw[8:]).inputs["windows"]
+
+    np.testing.assert_array_equal(windows, build().load(raw).inputs["windows"])
+
+
+def test_an_array_of_integers_is_refused() -> None:
+    with pytest.raises(ItemError, match=r"int64.*expected floats"):
+        build().read(np.arange(10))
+
+
+def test_a_manifest_without_an_audio_table_is_refused() -> None:
+    with pytest.raises(ManifestError, match=r"needs an \[audio\] table"):
+        build(None)
+
+
+def test_the_preview_names_format_length_and_rate() -> None:
+    assert build().preview(encode(noise(24000))) == "WAV 1.5 s 16000 Hz"
+    assert build().preview(b"nonsense") == ""

@@ -1,0 +1,227 @@
+"""Training chooses, measures and calibrates; scoring looks only at what is new."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+from featx.errors import InputError, SpaceError, UnknownNameError
+from featx.evaluate.evaluate import evaluate_head
+from featx.fingerprint import digest
+from featx.heads.headfile import load_head, save_head
+from featx.train.train import train
+
+
+@dataclass(frozen=True)
+class MemorySet:
+    """An embedding set that lies in memory."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.object_]
+    splits: Sequence[str | None] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    fingerprint: str = "f1"
+    space: str = "s1"
+    model: str = "relu"
+    modality: str = "text"
+
+    @property
+    def dim(self) -> int:
+        return int(self.X.shape[1])
+
+    @property
+    def items(self) -> pa.Table:
+        splits = list(self.splits) or [None] * len(self.X)
+        digests = self.digests or [digest(row.tobytes()).hex() for row in self.X]
+        return pa.table({"split": pa.array(splits, pa.string()), "digest": digests})
+
+
+def digits(n: int = 400, d: int = 48, seed: int = 0) -> MemorySet:
+    pixels, numbers = load_digits(return_X_y=True)
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(pixels))[:n]
+    features = np.maximum(pixels[rows] / 16 @ rng.normal(size=(64, d)), 0)
+    return MemorySet(
+        features.astype(np.float32), np.array([f"digit {i}" for i in numbers[rows]], dtype=object)
+    )
+
+
+def noise(n: int = 60, d: int = 30, seed: int = 0) -> MemorySet:
+    rng = np.random.default_rng(seed)
+    labels = np.array(["a", "b"], dtype=object)[np.arange(n) % 2]
+    return MemorySet(rng.normal(size=(n, d)).astype(np.float32), labels)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logreg", "knn"])
+def test_reported_accuracy_is_what_new_items_get(kind: str) -> None:
+    everything = digits(1200)
+    known = MemorySet(everything.X[:300], everything.y[:300])
+    new = MemorySet(everything.X[300:], everything.y[300:])
+
+    head = train(known, head=kind)
+
+    promised = head.header["metrics"]
+    measured = evaluate_head(head, new)
+    assert promised["n"] == 300
+    assert measured["n"] == 900
+    assert promised["interval"][0] - 0.02 < measured["accuracy"] < promised["interval"][1] + 0.04
+    assert measured["accuracy"] > 0.8
+    assert measured["set_coverage"] > 0.85
+    assert measured["calibration_error"] < 0.1
+
+
+def test_auto_takes_the_most_accurate_kind_and_says_how_each_did() -> None:
+    head = train(digits(200))
+
+    chosen = head.header["chosen"]
+    ranks = {
+        kind: (-held["accuracy"], held["log_loss"]) for kind, held in chosen["compared"].items()
+    }
+    assert set(ranks) == {"ridge", "logreg", "knn"}
+    assert chosen["head"] == head.kind == min(ranks, key=lambda kind: ranks[kind])
+
+
+def test_noise_is_not_called_signal() -> None:
+    metrics = train(noise(), head="ridge").header["metrics"]
+
+    assert metrics["interval"][0] < 0.5 < metrics["interval"][1] + 0.1
+    assert metrics["baselines"]["majority"] == 0.5
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logreg", "knn"])
+def test_a_trained_head_survives_its_file(kind: str, tmp_path: Path) -> None:
+    data = digits(150)
+    head = train(data, head=kind, command="featx train x.emb")
+
+    save_head(tmp_path / "x.head", head)
+    back = load_head(tmp_path / "x.head")
+
+    np.testing.assert_array_equal(back.probabilities(data.X), head.probabilities(data.X))
+    assert back.header == json.loads(json.dumps(head.header))
+    assert back.header["command"] == "featx train x.emb"
+    assert back.arrays["trained_digests"].shape == (150, 32)
+
+
+def test_training_twice_gives_equal_files(tmp_path: Path) -> None:
+    save_head(tmp_path / "a.head", train(noise(), head="logreg", seed=3))
+    save_head(tmp_path / "b.head", train(noise(), head="logreg", seed=3))
+
+    assert (tmp_path / "a.head").read_bytes() == (tmp_path / "b.head").read_bytes()
+
+
+def test_unlabelled_rows_other_splits_and_repeats_are_left_out() -> None:
+    data = noise(60)
+    labels = data.y.copy()
+    labels[:5] = None
+    splits = ["train"] * 40 + ["test"] * 20
+    X = np.concatenate([data.X[:39], data.X[38:39], data.X[40:]])
+    labels[39] = labels[38]
+
+    head = train(MemorySet(X, labels, splits), head="ridge")
+
+    assert head.header["labels"]["used"] == 34
+    assert head.header["labels"]["unlabelled"] == 5
+    assert head.header["labels"]["rows"] == 60
+
+
+def test_a_class_with_one_item_is_named_and_kept() -> None:
+    data = noise(21)
+    labels = data.y.copy()
+    labels[0] = "rare"
+
+    for kind in ("ridge", "logreg", "knn"):
+        head = train(replace(data, y=labels), head=kind)
+        assert head.classes == ("a", "b", "rare")
+        assert "one item only: rare" in head.header["warnings"][0]
+
+
+def test_two_items_are_enough_and_promise_nothing() -> None:
+    head = train(MemorySet(np.eye(2, dtype=np.float32), np.array(["a", "b"], dtype=object)))
+
+    assert head.header["metrics"]["n"] == 2
+    assert head.quantile == 1.0
+    assert set(head.predict(np.eye(2, dtype=np.float32))[0].set) == {"a", "b"}
+
+
+def test_labels_are_needed_of_two_classes() -> None:
+    data = noise(10)
+
+    with pytest.raises(InputError, match=r"no labels; run: featx label SET labels\.csv"):
+        train(replace(data, y=np.full(10, None)))
+    with pytest.raises(InputError, match="one class, 'a'; expected two classes or more"):
+        train(replace(data, y=np.full(10, "a", dtype=object)))
+    with pytest.raises(UnknownNameError, match="unknown head 'rigde'; did you mean 'ridge'"):
+        train(data, head="rigde")
+
+
+def test_the_raw_baseline_gets_the_contents_of_the_rows_used() -> None:
+    data = noise(40)
+    labels = data.y.copy()
+    labels[:4] = None
+    asked: list[int] = []
+
+    def fetch(rows: Sequence[int]) -> list[str]:
+        asked.extend(rows)
+        return [f"word {data.y[row]}a" for row in rows]
+
+    head = train(replace(data, y=labels), head="ridge", contents=fetch)
+
+    assert asked == list(range(4, 40))
+    assert head.header["baselines"]["raw"] == 1.0
+
+
+def test_scoring_prefers_the_test_split_and_skips_what_was_trained_on() -> None:
+    data = digits(300)
+    splits = ["train"] * 200 + ["val"] * 50 + ["test"] * 50
+    head = train(replace(data, splits=splits), head="ridge")
+
+    assert evaluate_head(head, replace(data, splits=splits))["n"] == 50
+    assert evaluate_head(head, replace(data, splits=splits), "val")["n"] == 50
+    everything = evaluate_head(head, data)
+    assert (everything["n"], everything["excluded"]) == (100, 200)
+    with pytest.raises(InputError, match="was trained on all 200 labelled rows"):
+        evaluate_head(head, replace(data, splits=splits), "train")
+    with pytest.raises(InputError, match="no labelled row in split 'dev'"):
+        evaluate_head(head, replace(data, splits=splits), "dev")
+
+
+def test_scoring_keeps_the_rule_of_spaces() -> None:
+    data = digits(200)
+    head = train(MemorySet(data.X[:100], data.y[:100]), head="ridge")
+    new = MemorySet(data.X[100:], data.y[100:])
+
+    assert evaluate_head(head, new)["notes"] == []
+    assert "same space" in evaluate_head(head, replace(new, fingerprint="f2"))["notes"][0]
+    with pytest.raises(SpaceError, match="-m relu"):
+        evaluate_head(head, replace(new, fingerprint="f2", space="s2"))
+
+
+def test_labels_that_the_head_does_not_know_count_as_wrong() -> None:
+    data = digits(200)
+    head = train(MemorySet(data.X[:150], data.y[:150]), head="ridge")
+    labels = data.y[150:].copy()
+    before = evaluate_head(head, MemorySet(data.X[150:], labels))
+    hits = [p.label == t for p, t in zip(head.predict(data.X[150:]), labels, strict=True)]
+    labels[int(np.argmax(hits))] = "new"
+
+    after = evaluate_head(head, MemorySet(data.X[150:], labels))
+
+    assert after["unknown_labels"] == ["new"]
+    assert round(50 * (before["accuracy"] - after["accuracy"])) == 1
+    assert json.loads(json.dumps(after)) == after
+
+
+def test_a_set_of_unknown_labels_is_all_wrong_and_has_no_log_loss() -> None:
+    data = digits(120)
+    head = train(MemorySet(data.X[:100], data.y[:100]), head="ridge")
+
+    result = evaluate_head(head, MemorySet(data.X[100:], np.full(20, "new", dtype=object)))
+
+    assert result["accuracy"] == 0
+    assert "log_loss" not in result
