@@ -15,7 +15,7 @@ from featx.errors import InputError
 from featx.heads.knn import KNNClassifier
 
 
-@parametrize_with_checks([KNNClassifier(), KNNClassifier(k="auto", temperature="auto")])
+@parametrize_with_checks([KNNClassifier(), KNNClassifier(k="auto", temperature="auto")])  # type: ignore[untyped-decorator]
 def test_the_scikit_learn_contract_holds(
     estimator: BaseEstimator, check: Callable[[BaseEstimator], None]
 ) -> None:

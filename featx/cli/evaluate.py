@@ -23,7 +23,7 @@ def evaluate(
     Scores the `test` rows, else `val`, else all; never rows that the head was trained on.
     """
     from featx.data.store import EmbeddingSet
-    from featx.evaluate.score import evaluate_head
+    from featx.evaluate.evaluate import evaluate_head
     from featx.heads.headfile import load_head
 
     result = evaluate_head(load_head(head), EmbeddingSet.open(target), split=split)

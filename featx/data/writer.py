@@ -23,7 +23,7 @@ import pyarrow as pa
 from featx.data.files import explained, write_json
 from featx.data.log import CommitLog
 from featx.data.rows import Row, to_table, write_table
-from featx.data.segment import SegmentFile
+from featx.data.segment import HEADER_BYTES, SegmentFile
 from featx.data.store import FORMAT, VERSION, EmbeddingSet
 from featx.errors import SpaceError, StoreError
 from featx.types import Vectors
@@ -90,6 +90,7 @@ class SetWriter:
             self._manifest |= {"command": command, "versions": versions()}
             self._manifest["source"] = dict(source or {})
             self._log = CommitLog(path / "index.sqlite")
+            self._forget_lost_rows()
             self._recover()
         except BaseException:
             self.close()
@@ -150,6 +151,13 @@ class SetWriter:
         }
         write_json(self.path / "manifest.json", manifest)
         return manifest
+
+    def _forget_lost_rows(self) -> None:
+        """Drop the log's rows if their file is gone or cut; their items are embedded again."""
+        path, dim = self.path / self._open_name(), int(self._manifest["model"]["dim"])
+        needed = HEADER_BYTES + self._log.committed() * dim * 4
+        if self._log.committed() and (not path.is_file() or path.stat().st_size < needed):
+            self._log.rebuild([], sealed="")
 
     def _recover(self) -> None:
         """Bring the log in line with the manifest, and drop files that nothing names."""

@@ -83,6 +83,7 @@ class LinearProbe(LinearHead):
         centred = X - mean
         scale = float(np.sqrt(np.mean(np.square(centred).sum(axis=1), dtype=np.float64))) or 1.0
         centred /= X.dtype.type(scale)
+        centred, basis = _row_space(centred)
         folds = deal_folds(codes, self.cv, seed=self.random_state)
         candidates = _RELATIVE_CS if self.C is None else np.array([self.C * scale**2])
         relative, self.held_out_logits_ = _search(centred, codes, folds, candidates, self.max_iter)
@@ -90,7 +91,7 @@ class LinearProbe(LinearHead):
         solver = _solver(relative, self.max_iter)
         coef, intercept = _solve(solver, centred, codes)
         self.n_iter_ = int(solver.n_iter_.max())
-        self.coef_ = (coef / scale).astype(X.dtype)
+        self.coef_ = ((coef if basis is None else coef @ basis) / scale).astype(X.dtype)
         self.intercept_ = (intercept - self.coef_ @ mean).astype(X.dtype)
         self.temperature_ = fit_temperature(self.held_out_logits_, codes)
         return self
@@ -102,6 +103,17 @@ class LinearProbe(LinearHead):
         if self.cv < 2:
             message = f"LinearProbe: cv = {self.cv!r}; expected 2 folds or more"
             raise InputError(message)
+
+
+def _row_space(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return `X` in coordinates of its row space and that basis (r, D), if it has fewer rows.
+
+    The penalised minimum lies in the row space, so nothing changes but the solver's work.
+    """
+    if len(X) >= X.shape[1]:
+        return X, None
+    left, lengths, basis = np.linalg.svd(X, full_matrices=False)
+    return np.ascontiguousarray(left * lengths), basis
 
 
 def _search(

@@ -60,7 +60,7 @@ def read_facts(path: Path) -> dict[str, Any]:
             raise
         raise StoreError(f"{cause}; {mend}") from cause
     vectors = facts.get("vectors")
-    if not _KEYS <= facts.keys() or not isinstance(vectors, dict) or _VECTOR_KEYS - vectors.keys():
+    if not facts.keys() >= _KEYS or not isinstance(vectors, dict) or _VECTOR_KEYS - vectors.keys():
         raise StoreError(f"{path / 'gallery.json'}: damaged: keys are missing; {mend}")
     return facts
 
