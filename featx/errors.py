@@ -16,7 +16,6 @@ The command line prints each of these as one line; any other exception is a bug 
 traceback.
 """
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class UnknownNameError(FeatxError, LookupError):
     """
 
     def __init__(self, kind: str, name: str, known: "Iterable[str]") -> None:
+        from difflib import get_close_matches
+
         known = sorted(known)
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

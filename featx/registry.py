@@ -7,15 +7,19 @@ Each room of the house keeps its own table (`featx.modality.MODALITIES`, `featx.
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featx.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
 
 
 def names(kind: str, table: Mapping[str, str]) -> list[str]:
     """Return every name that `resolve` would accept, the table's own first."""
-    return [*table, *(e.name for e in entry_points(group=f"featx.{kind}") if e.name not in table)]
+    added = [entry.name for entry in _entry_points(kind)]
+    return [*table, *(name for name in added if name not in table)]
 
 
 def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:  # noqa: ANN401
@@ -42,6 +46,13 @@ def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:  # noqa: ANN
     if name in table:
         module, _, attribute = table[name].partition(":")
         return getattr(import_module(module), attribute)
-    for entry in entry_points(group=f"featx.{kind}", name=name):
-        return entry.load()
+    for entry in _entry_points(kind):
+        if entry.name == name:
+            return entry.load()
     raise UnknownNameError(kind, name, names(kind, table))
+
+
+def _entry_points(kind: str) -> "Iterable[EntryPoint]":
+    from importlib.metadata import entry_points  # 25 ms, rarely needed
+
+    return entry_points(group=f"featx.{kind}")

@@ -41,7 +41,7 @@ def test_what_is_put_is_got_again(tmp_path: Path) -> None:
     found = cache.get([*keys(1300)])
     cache.close()
 
-    assert list(sorted(found)) == sorted(keys(1200))
+    assert sorted(found) == sorted(keys(1200))
     np.testing.assert_array_equal(np.stack([found[key] for key in keys(1200)]), X)
 
 

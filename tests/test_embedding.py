@@ -35,8 +35,10 @@ class Table:
     cache: Path | None = None
 
     def run(self, X: Vectors, ids: Sequence[object], y: Sequence[object] | None = None) -> Progress:
-        columns = {} if y is None else {"y": np.array(y)}
-        np.savez(self.path, X=X, ids=np.array(ids, dtype=str), **columns)
+        if y is None:
+            np.savez(self.path, X=X, ids=np.array(ids, dtype=str))
+        else:
+            np.savez(self.path, X=X, ids=np.array(ids, dtype=str), y=np.array(y))
         source = Arrays(self.path, Options(modality="array"))
         *_, last = embed(source, self.backbone, self.out, cache=self.cache)
         return last
@@ -312,8 +314,9 @@ def minilm() -> Backbone:
 
 def cosines(A: Vectors, B: Vectors) -> Vectors:
     A, B = A.astype(np.float64), B.astype(np.float64)
-    products: Vectors = np.sum(A * B, axis=1)
-    return products / np.linalg.norm(A, axis=1) / np.linalg.norm(B, axis=1)
+    products = np.sum(A * B, axis=1)
+    found: Vectors = products / np.linalg.norm(A, axis=1) / np.linalg.norm(B, axis=1)
+    return found
 
 
 def test_encoding_in_another_order_gives_the_same_rows(minilm: Backbone) -> None:

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +53,8 @@ def write_set(
     return EmbeddingSet.open(path)
 
 
-def build(folder: Path, **options: Any) -> Gallery:
-    embedding_set = write_set(folder / "a.emb", vectors(), **options)
+def build(folder: Path, segment: int = 99) -> Gallery:
+    embedding_set = write_set(folder / "a.emb", vectors(), segment=segment)
     return build_gallery(embedding_set, folder / "a.knn", command="featx index a.emb -o a.knn")
 
 

@@ -112,13 +112,18 @@ def open_backbone(
     prompt: str = "",
     dim: int | None = None,
 ) -> "Backbone":
-    """Open a backbone whose files are all there and right."""
+    """Open a backbone whose files are right and which works on this machine."""
     from featx.backbone.backbone import Backbone
+    from featx.data.cache import cache_folder
+    from featx.data.verified import verify_once
     from featx.zoo import catalog
 
     manifest = catalog.find(model)
     catalog.require_files(manifest)
-    return Backbone(manifest, device=device, threads=threads, prompt=prompt, dim=dim)
+    backbone = Backbone(manifest, device=device, threads=threads, prompt=prompt, dim=dim)
+    if not prompt:
+        verify_once(backbone, cache_folder())
+    return backbone
 
 
 def print_json(document: object) -> None:

@@ -160,8 +160,13 @@ class SetWriter:
             self._log.rebuild([], sealed="")
 
     def _recover(self) -> None:
-        """Bring the log in line with the manifest, and drop files that nothing names."""
+        """Bring this object and the log in line with the manifest; drop files that it does not name.
+
+        The manifest on the disk counts: an interruption may come right after it is written.
+        """
         self._drop_open_file()
+        found = EmbeddingSet.open(self.path).manifest
+        self._manifest |= {key: found[key] for key in ("segments", "next_segment", "finished")}
         sealed = self._sealed_name()
         if self._log.state("sealed") != sealed:
             table = EmbeddingSet(self.path, self._manifest).items
@@ -222,10 +227,7 @@ class SetWriter:
             self.seal()
 
     def seal(self) -> None:
-        """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair.
-
-        What the disk says counts: an earlier call may have been interrupted at any line.
-        """
+        """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair."""
         self._recover()
         if not self._rows:
             return

@@ -21,7 +21,7 @@ VERSION = 1
 COLUMNS = ("id", "uri", "label", "split", "preview")
 
 _KEYS = {"vectors", "model", "space", "dim", "kind", "k", "temperature"}
-_VECTOR_KEYS = {"set", "set_id", "segments", "rows"}
+_VECTOR_KEYS = {"set", "set_id", "segments", "items", "rows"}
 _LOG = (
     "CREATE TABLE log (seq INTEGER PRIMARY KEY, action TEXT, id TEXT, label TEXT, "
     "vector BLOB, at TEXT)"
@@ -29,10 +29,11 @@ _LOG = (
 
 
 def identity(embedding_set: EmbeddingSet) -> dict[str, Any]:
-    """Return what changes when the vectors of a set do."""
+    """Return what changes when the vectors or the labels of a set do."""
     return {
         "set_id": embedding_set.set_id,
         "segments": list(embedding_set.segments),
+        "items": [segment["items"] for segment in embedding_set.manifest["segments"]],
         "rows": len(embedding_set),
     }
 
