@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class _Work:
     digest: bytes = b""
     sample: Sample | None = None
     vector: Vectors | None = None
-    preview: str = ""
+    seen: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     is_kept: bool = False
     was_read: bool = False
@@ -209,7 +210,6 @@ def _identify(run: _Run, work: _Work) -> None:
         work.problem = str(error)
         return
     work.digest = digest(raw)
-    work.preview = run.backbone.modality.preview(raw)
     work.was_read = True
 
 
@@ -217,10 +217,10 @@ def _look_up(run: _Run, works: Sequence[_Work]) -> None:
     if run.vectors is None:
         return
     wanted = [work.digest for work in works if work.digest and not work.is_kept]
-    found = run.vectors.get(wanted)
+    found, facts = run.vectors.get(wanted), run.vectors.facts(wanted)
     for work in works:
-        if not work.is_kept:
-            work.vector = found.get(work.digest)
+        if not work.is_kept and work.digest in found:
+            work.vector, work.seen = found[work.digest], facts[work.digest]
 
 
 def _load(run: _Run, work: _Work) -> None:
@@ -231,7 +231,11 @@ def _load(run: _Run, work: _Work) -> None:
         work.problem = str(error)
         return
     work.digest = digest(raw)
-    work.preview = run.backbone.modality.preview(raw)
+    work.seen = {
+        "n_tokens": work.sample.n_tokens,
+        "truncated": work.sample.truncated,
+        "preview": run.backbone.modality.preview(raw),
+    }
 
 
 def _accept(work: _Work, row: Vectors) -> None:
@@ -251,7 +255,8 @@ def _commit(run: _Run, works: Sequence[_Work], started_s: float) -> None:
     computed = [work for work in fresh if work.sample is not None]
     if run.vectors is not None and computed:
         made = np.stack([work.vector for work in computed if work.vector is not None])
-        run.vectors.put([work.digest for work in computed], made)
+        digests, facts = [work.digest for work in computed], [work.seen for work in computed]
+        run.vectors.put(digests, made, facts)
     if run.stats is not None:
         seen = [
             (work.item.content, work.digest)
@@ -266,16 +271,14 @@ def _commit(run: _Run, works: Sequence[_Work], started_s: float) -> None:
 
 
 def _row(work: _Work) -> Row:
-    item, sample = work.item, work.sample
+    item = work.item
     return Row(
         id=item.id,
         digest=work.digest.hex(),
         uri=item.uri,
         label=item.label,
         split=item.split,
-        n_tokens=sample.n_tokens if sample else None,
-        truncated=bool(sample and sample.truncated),
-        preview=work.preview,
+        **work.seen,
     )
 
 
@@ -293,7 +296,7 @@ def _add(progress: Progress, works: Sequence[_Work]) -> Progress:
         embedded=progress.embedded + len(computed),
         cached=progress.cached + len(works) - kept - len(computed) - len(failed),
         errors=(*progress.errors, *failed),
-        truncated=progress.truncated + sum(bool(w.sample and w.sample.truncated) for w in works),
+        truncated=progress.truncated + sum(bool(w.seen.get("truncated")) for w in works),
     )
 
 

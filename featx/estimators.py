@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.backbone.backbone import Backbone
@@ -11,6 +13,7 @@ from featx.data.cache import cache_folder
 from featx.data.sources import open_source
 from featx.data.store import EmbeddingSet
 from featx.embedding import embed_all
+from featx.errors import InputError
 from featx.types import Content, Vectors
 from featx.zoo import catalog
 
@@ -66,22 +69,32 @@ class Embedder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of str, Path, bytes or ndarray
-            Texts for a text model; files, encoded bytes or uint8 arrays for an image model.
+            Texts for a text model, or the paths of text files; for other models paths, encoded
+            bytes or arrays, and a str is a path too.
 
         Raises
         ------
+        InputError
+            If `X` is one item, not a sequence of them.
         ItemError
             Naming the first item that cannot be read.
         """
-        return self._backbone().encode(list(X))
+        if isinstance(X, str | bytes | Path):
+            message = f"X is a {type(X).__name__}; expected a sequence of items, such as [X]"
+            raise InputError(message)
+        backbone = self._backbone()
+        is_text = backbone.manifest.modality == "text"
+        return backbone.encode([Path(x) if isinstance(x, str) and not is_text else x for x in X])
 
     encode = transform
 
     def _backbone(self) -> Backbone:
         settings = (self.model, self.device, self.threads, self.prompt, self.dim)
         if getattr(self, "_opened", (None, None))[0] != settings:
+            manifest = catalog.find(self.model)
+            catalog.require_files(manifest)
             backbone = Backbone(
-                catalog.find(self.model),
+                manifest,
                 device=self.device,
                 threads=self.threads,
                 prompt=self.prompt,
@@ -101,10 +114,11 @@ class Embedder(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         return tags
 
-    def get_feature_names_out(self, input_features: object = None) -> list[str]:
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the names of the output columns: the model's name and a number."""
-        width = self.dim or catalog.find(self.model).dim
-        return [f"{self.model}{column}" for column in range(width)]
+        backbone = self._backbone()
+        names = [f"{backbone.manifest.name}_{column}" for column in range(backbone.dim)]
+        return np.array(names, dtype=object)
 
 
 def embed(source: str | Path | Sequence[str | Path], model: str, out: str | Path) -> EmbeddingSet:
@@ -119,6 +133,8 @@ def embed(source: str | Path | Sequence[str | Path], model: str, out: str | Path
     out : str or Path
         The set's folder; a run that was interrupted goes on.
     """
-    backbone = Backbone(catalog.find(model))
+    manifest = catalog.find(model)
+    catalog.require_files(manifest)
+    backbone = Backbone(manifest)
     opened = open_source(source, modality=backbone.manifest.modality)
     return embed_all(opened, backbone, Path(out), cache=cache_folder(), command="featx.embed")

@@ -1,6 +1,7 @@
 """From a source to a set, and again."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone, identity
+from featx.data.sources import open_source
 from featx.data.sources.arrays import Arrays
-from featx.data.sources.folder import Folder
 from featx.data.sources.options import Options
 from featx.data.store import EmbeddingSet
 from featx.embedding import Progress, embed, embed_all
@@ -243,7 +244,7 @@ def test_files_of_a_folder_are_known_again_by_their_stat(table: Table, tmp_path:
         path = folder / f"c{row % 2}" / f"{row:02d}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, x)
-    source = Folder(folder, Options(modality="array"))
+    source = open_source([str(folder)], modality="array")
 
     first = embed_all(source, table.backbone, table.out, cache=tmp_path / "cache")
     second = embed_all(source, table.backbone, tmp_path / "2.emb", cache=tmp_path / "cache")
@@ -331,3 +332,21 @@ def test_a_text_does_not_depend_on_its_neighbours(minilm: Backbone) -> None:
     alone = np.concatenate([minilm.encode([text]) for text in TEXTS])
 
     assert cosines(alone, minilm.encode(TEXTS)).min() >= LEAST_COSINE
+
+
+def test_rows_from_the_cache_keep_what_is_known_of_the_item(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "long.txt").write_text("word " * 400, encoding="utf-8")
+    os.utime(folder / "long.txt", (1, 1))
+    backbone = Backbone(catalog.find("minilm-l6"))
+    source = open_source([str(folder)], modality="text")
+    tables = [
+        embed_all(source, backbone, tmp_path / name, cache=tmp_path / "cache").items
+        for name in ("first.emb", "second.emb")
+    ]
+
+    assert tables[0].to_pylist() == tables[1].to_pylist()
+    assert tables[1].to_pylist()[0]["n_tokens"] == 402
+    assert tables[1].to_pylist()[0]["truncated"]
+    assert tables[1].to_pylist()[0]["preview"].startswith("word word")

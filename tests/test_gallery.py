@@ -106,6 +106,7 @@ def test_the_file_says_what_the_gallery_is(tmp_path: Path) -> None:
         "set": "a.emb",
         "set_id": embedding_set.set_id,
         "segments": ["segment-00000"],
+        "items": ["segment-00000.parquet"],
         "rows": 60,
     }
     assert (facts["model"], facts["dim"], facts["kind"]) == ("identity", DIM, "exact")

@@ -44,7 +44,8 @@ def test_a_toy_index_and_head_answer_as_their_kind_does() -> None:
     X = np.eye(3, dtype=np.float32)
 
     assert ToyIndex(X).search(X, 1).rows.ravel().tolist() == [0, 1, 2]
-    assert ToyHead().fit(X, np.array(["a", "b", "b"])).predict(X).tolist() == ["a", "b", "b"]
+    many, labels = np.repeat(X, 9, axis=0), np.repeat(["a", "b", "c"], 9)
+    assert ToyHead().fit(many, labels).predict(X).tolist() == ["a", "b", "c"]
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -213,6 +213,32 @@ def test_the_commit_log_of_a_finished_set_can_be_deleted(tmp_path: Path) -> None
     np.testing.assert_array_equal(np.asarray(emb.X), np.concatenate([X, vectors(1, seed=1)]))
 
 
+def test_a_damaged_commit_log_is_named_and_can_be_deleted(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(5)).path
+    (path / "index.sqlite").write_bytes(b"no database at all " * 100)
+
+    with pytest.raises(StoreError, match=r"index\.sqlite: .*; delete it and run the command again"):
+        SetWriter(path, model=model())
+    (path / "index.sqlite").unlink()
+    with SetWriter(path, model=model()) as writer:
+        assert writer.digest_of("i4") == f"{4:064x}"
+
+
+def test_a_commit_log_that_was_deleted_without_its_journal_is_made_anew(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(5)).path
+    with SetWriter(path, model=model()) as writer:
+        writer.append(rows([5]), vectors(1))
+        journal = (path / "index.sqlite-wal").read_bytes()
+    (path / "index.sqlite").unlink()
+    (path / "index.sqlite-wal").write_bytes(journal)
+
+    with SetWriter(path, model=model()) as writer:
+        assert (writer.committed, writer.digest_of("i4")) == (5, f"{4:064x}")
+        emb = writer.finish(facts(range(6)))
+
+    np.testing.assert_array_equal(emb.X, vectors(5))
+
+
 def test_what_was_not_committed_is_cut_off(tmp_path: Path) -> None:
     X = vectors(6)
     path = tmp_path / "x.emb"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
     from featx.data.sources.options import DescribedSource
     from featx.embedding import Progress
+    from featx.types import Content
 
 SHOWN_ERRORS = 10
 
@@ -88,13 +89,23 @@ def _backbone(
 
     if model != "identity":
         return o.open_backbone(model, device=device, threads=threads, prompt=prompt, dim=dim)
+    widths = (_width(item.content) for item in source if not item.problem)
+    return Backbone(identity(next((width for width in widths if width), 0)))
+
+
+def _width(content: "Content") -> int:
+    """Return how many numbers an array holds, 0 if it cannot be read."""
     import numpy as np
 
-    first = next((item.content for item in source if not item.problem), None)
-    width = np.asarray(first).size if first is not None and not isinstance(first, Path) else 0
-    if isinstance(first, Path):
-        width = np.load(first, mmap_mode="r", allow_pickle=False).size
-    return Backbone(identity(width))
+    from featx.errors import ItemError
+    from featx.modality.content import npy_array, read_bytes
+
+    if isinstance(content, np.ndarray):
+        return content.size
+    try:
+        return npy_array(read_bytes(content)).size
+    except ItemError:
+        return 0
 
 
 def run(

@@ -30,6 +30,10 @@ def evaluate(
     if as_json:
         o.print_json(result)
         return
+    for note in result["notes"]:
+        o.say(f"note: {note}")
+    if result["unknown_labels"]:
+        o.say(f"note: the head knows no {', '.join(result['unknown_labels'][:10])}")
     low, high = result["interval"]
     click.echo(f"accuracy   {result['accuracy']:.3f}  [{low:.3f}, {high:.3f}]  n={result['n']}")
     for name, accuracy in result["baselines"].items():

@@ -6,6 +6,8 @@ import click
 
 from featx.cli import options as o
 
+SHOWN_PROBLEMS = 10
+
 
 @click.command()
 @click.argument("target", metavar="SET", type=click.Path(path_type=Path, exists=True))
@@ -35,14 +37,17 @@ def label(
 
     given = read_labels(labels, id_col=id_col, label_col=label_col, split_col=split_col)
     summary = apply_labels(target, given)
-    for item_id in summary.unknown[:10]:
-        o.say(f"skipped {item_id}: no item of this id in {target}")
+    for problem in given.problems[:SHOWN_PROBLEMS]:
+        o.say(f"skipped {problem}")
+    for item_id in summary.unknown[:SHOWN_PROBLEMS]:
+        o.say(f"skipped {item_id}: names no item of {target}, or several; use the set's ids")
+    skipped, unknown = len(given.problems), len(summary.unknown)
     if as_json:
-        o.print_json(
-            {"changed": summary.changed, "unknown": len(summary.unknown), "out": str(target)}
-        )
+        counts = {"changed": summary.changed, "unknown": unknown, "errors": skipped}
+        o.print_json(counts | {"out": str(target)})
     else:
-        unknown = f", {len(summary.unknown):,} unknown ids" if summary.unknown else ""
-        click.echo(f"{target}: {summary.changed:,} of {summary.rows:,} items changed{unknown}")
-    if summary.unknown:
+        line = f"{target}: {summary.changed:,} of {summary.rows:,} items changed"
+        line += f", {unknown:,} unknown ids" if unknown else ""
+        click.echo(line + (f", {skipped:,} rows skipped" if skipped else ""))
+    if unknown or skipped:
         ctx.exit(3 if summary.matched else 1)

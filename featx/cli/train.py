@@ -39,6 +39,7 @@ def train(
     from featx.heads.headfile import save_head
     from featx.train.train import train as fit
 
+    _require_place(out)
     opened = EmbeddingSet.open(target)
     contents = None if no_raw_baseline else contents_of(opened)
     trained = fit(opened, head=head, seed=seed, contents=contents, command=o.command_line())
@@ -52,6 +53,18 @@ def train(
         o.print_json(trained.header["metrics"])
         return
     show(trained.header, out)
+
+
+def _require_place(out: Path) -> None:
+    """Raise before the training, not after it, if the head cannot be written."""
+    from featx.errors import StoreError
+
+    if out.is_dir():
+        message = f"{out}: a folder is in the way; choose another name"
+        raise StoreError(message)
+    if not out.parent.is_dir():
+        message = f"{out}: {out.parent} is no folder; make it, or choose another place"
+        raise StoreError(message)
 
 
 def show(header: Mapping[str, Any], out: Path) -> None:

@@ -3,10 +3,11 @@
 It saves computing and never holds the only copy: deleting it at any moment harms no set.
 """
 
+import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,25 +46,35 @@ class VectorCache:
             folder.mkdir(parents=True, exist_ok=True)
         self._database = _connect(
             self._path,
-            "CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS vectors "
+            "(digest BLOB PRIMARY KEY, row BLOB, facts TEXT) WITHOUT ROWID",
         )
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, Vectors]:
         """Return the vectors that are there and can be read, each of shape (D,)."""
-        found: dict[bytes, Vectors] = {}
+        return {key: np.frombuffer(row, dtype="<f4") for key, row, _ in self._rows(digests)}
+
+    def facts(self, digests: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
+        """Return what `put` was told of the items whose vectors are there."""
+        return {key: json.loads(facts) for key, _, facts in self._rows(digests)}
+
+    def _rows(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, str]]:
         for start in range(0, len(digests), 500):
             part = list(digests[start : start + 500])
             marks = ",".join("?" * len(part))
-            query = f"SELECT digest, row FROM vectors WHERE digest IN ({marks})"  # noqa: S608
-            for key, row in _try_read(self._database, query, part):
+            query = f"SELECT digest, row, facts FROM vectors WHERE digest IN ({marks})"  # noqa: S608
+            for key, row, facts in _try_read(self._database, query, part):
                 if len(row) == 4 * self._dim:
-                    found[key] = np.frombuffer(row, dtype="<f4")
-        return found
+                    yield bytes(key), bytes(row), str(facts)
 
-    def put(self, digests: Sequence[bytes], X: Vectors) -> None:
-        """Remember vectors; a full disk or a read-only cache is not an error."""
-        rows = [(key, row.astype("<f4").tobytes()) for key, row in zip(digests, X, strict=True)]
-        _try_write(self._database, "INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+    def put(
+        self, digests: Sequence[bytes], X: Vectors, facts: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Remember vectors, and JSON facts of each item; a full or read-only disk is no error."""
+        told = [json.dumps(fact) for fact in facts] or ["{}"] * len(digests)
+        raw = [row.astype("<f4").tobytes() for row in X]
+        rows = list(zip(digests, raw, told, strict=True))
+        _try_write(self._database, "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the database."""

@@ -28,9 +28,13 @@ class CommitLog:
         self.path = path
         with explained(path.parent), self._damage_named():
             self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_TABLES)
+            try:
+                self._database.execute("PRAGMA journal_mode=WAL")
+                self._database.execute("PRAGMA synchronous=FULL")
+                self._database.executescript(_TABLES)
+            except BaseException:
+                self._database.close()
+                raise
 
     def _damage_named(self) -> "_DamageNamed":
         return _DamageNamed(self.path)
@@ -43,17 +47,20 @@ class CommitLog:
     def digest_of(self, item_id: str) -> str:
         """Return the digest of the row that holds `item_id`, or an empty string."""
         query = "SELECT digest FROM known WHERE id = ?"
-        found = self._database.execute(query, (item_id,)).fetchone()
+        with self._damage_named():
+            found = self._database.execute(query, (item_id,)).fetchone()
         return "" if found is None else str(found[0])
 
     def committed(self) -> int:
         """Return the number of committed rows of the open segment."""
-        return int(self._database.execute("SELECT COUNT(*) FROM pending").fetchone()[0])
+        with self._damage_named():
+            return int(self._database.execute("SELECT COUNT(*) FROM pending").fetchone()[0])
 
     def pending(self) -> Iterator[Row]:
         """Yield the facts of the open segment's rows, in order."""
-        for (facts,) in self._database.execute("SELECT facts FROM pending ORDER BY row"):
-            yield Row(**json.loads(facts))
+        with self._damage_named():
+            for (facts,) in self._database.execute("SELECT facts FROM pending ORDER BY row"):
+                yield Row(**json.loads(facts))
 
     def commit(self, rows: Sequence[Row], *, at: int) -> None:
         """Record `rows` as the open segment's rows `at` and following, durably."""
@@ -92,5 +99,8 @@ class _DamageNamed:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error):
-            message = f"{self._path}: {error}; run the command again when this is mended"
+            advice = "run the command again when this is mended"
+            if any(sign in str(error) for sign in ("not a database", "malformed")):
+                advice = "delete it and run the command again; it is made anew from the rest"
+            message = f"{self._path}: {error}; {advice}"
             raise StoreError(message) from error

@@ -75,9 +75,9 @@ class SegmentFile:
 
     def close(self) -> None:
         """Close the file; what was not committed is cut off at the next opening."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _offset(self, row: int) -> int:
         return HEADER_BYTES + row * self.dim * 4

@@ -160,7 +160,7 @@ class SetWriter:
             self._log.rebuild([], sealed="")
 
     def _recover(self) -> None:
-        """Bring this object and the log in line with the manifest; drop files that it does not name.
+        """Bring this object and the log in line with the manifest; drop files it does not name.
 
         The manifest on the disk counts: an interruption may come right after it is written.
         """
@@ -303,9 +303,9 @@ class SetWriter:
         self._drop_open_file()
         if "_log" in self.__dict__:
             self._log.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        descriptor, self._lock = self._lock, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _drop_open_file(self) -> None:
         """Close the open segment's file; it is opened again when it is needed."""

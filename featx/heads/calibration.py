@@ -77,6 +77,8 @@ def conformal_quantile(
         Of held-out items.
     codes : ndarray of int64, shape (N,)
         Their true columns.
+    coverage : float, between 0 and 1
+        Share of new items whose set is to hold their class.
     """
     misfit = np.sort(1.0 - probabilities[np.arange(len(codes)), codes].astype(np.float64))
     rank = int(np.ceil((len(misfit) + 1) * coverage))

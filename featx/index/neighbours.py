@@ -151,7 +151,9 @@ def search_exactly(
     Parameters
     ----------
     X : ndarray of float32, shape (N, D)
-        As `checked_gallery` returned it, with `largest_norm`.
+        As `checked_gallery` returned it.
+    largest_norm : float
+        Length of its longest row, which bounds rounding errors.
     Q : ndarray of float32, shape (M, D)
     k : int, >= 1
     shortlist : callable

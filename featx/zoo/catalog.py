@@ -145,6 +145,9 @@ def add(manifest_path: Path, *, graph: Path | None = None) -> Manifest:
     target = user_zoo()
     for role, origin in origins.items():
         place = target / manifest.files[role].path
+        if place.is_file() and file_sha256(place) != manifest.files[role].sha256:
+            message = f"{place}: another model's file is there; name it otherwise in the manifest"
+            raise InputError(message)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(origin, place)
     golden = golden_file(manifest)

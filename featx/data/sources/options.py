@@ -42,8 +42,10 @@ class Options:
 class DescribedSource(Protocol):
     """A source that can say what it is, so that it can be opened again."""
 
-    skipped: int
-    """Files that were passed over because of their suffix; 0 for what is not a folder."""
+    @property
+    def skipped(self) -> int:
+        """Files that were passed over because of their suffix; 0 for what is not a folder."""
+        ...
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the items in order."""
