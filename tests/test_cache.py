@@ -1,6 +1,7 @@
 """The user-wide cache."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,14 @@ def test_a_cache_is_cleared_and_a_foreign_folder_is_not(tmp_path: Path) -> None:
 
     assert not (tmp_path / "cache").exists()
     assert sorted(p.name for p in foreign.iterdir()) == ["thesis.txt", NAME]
+
+
+def test_a_newer_cache_is_refused_by_its_version(tmp_path: Path) -> None:
+    VectorCache(tmp_path, fingerprint="f", dim=2).close()
+    (file,) = tmp_path.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    database.execute("PRAGMA user_version=9")
+    database.close()
+
+    with pytest.raises(StoreError, match="featx-cache version 9 is newer than 1; upgrade featx"):
+        VectorCache(tmp_path, fingerprint="f", dim=2)

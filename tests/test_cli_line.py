@@ -125,7 +125,7 @@ def test_train_says_how_good_the_head_is(trained: Path, tmp_path: Path) -> None:
     assert report["chosen"]["head"] == "ridge"
     assert report["accuracy"] >= 0.9
     low, high = report["interval"]
-    assert low <= report["accuracy"] <= high
+    assert low - 1e-9 <= report["accuracy"] <= high + 1e-9
     assert report["baselines"]["majority"] == pytest.approx(0.5)
     assert 0.0 <= report["baselines"]["raw"] <= 1.0
     (plain,) = objects(ok(*command, "--json", "--no-raw-baseline"))
@@ -160,6 +160,19 @@ def test_predict_takes_texts_and_sets(trained: Path) -> None:
     assert [row["id"] for row in rows] == featx.open(trained / "texts.emb").ids
     again = objects(ok("predict", head, trained / "texts.csv", "--json"))
     assert [row["label"] for row in again] == [row["label"] for row in rows]
+
+
+def test_a_misspelt_file_is_not_taken_for_a_text(trained: Path) -> None:
+    result = call("predict", trained / "texts.head", trained / "text.csv")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "no such file or folder; did you mean" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["is 5 * 3 [really] 15?", "The end.", "a" * 5000])
+def test_a_text_with_marks_of_a_path_is_a_text(trained: Path, text: str) -> None:
+    (found,) = objects(ok("predict", trained / "texts.head", text, "--json"))
+    assert found["id"] == text
 
 
 def test_index_and_search_find_what_a_matrix_product_finds(trained: Path, tmp_path: Path) -> None:
@@ -231,6 +244,13 @@ def test_a_missing_option_is_a_usage_error() -> None:
     result = call("embed", "texts.csv", "-m", "minilm-l6")
     assert result.exit_code == 2
     assert "Missing option '-o'" in result.stderr
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "one"])
+def test_a_seed_that_no_generator_takes_is_a_usage_error(trained: Path, seed: str) -> None:
+    result = call("train", trained / "texts.emb", "-o", trained / "no.head", "--seed", seed)
+    assert result.exit_code == 2
+    assert "Invalid value for '--seed'" in result.stderr
 
 
 def test_people_read_results_on_stdout_and_notes_on_stderr(trained: Path, tmp_path: Path) -> None:

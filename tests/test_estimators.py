@@ -1,6 +1,7 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 import featx
 from featx import samples
 from featx.errors import InputError, ItemError, UnknownNameError
-from featx.types import Content
+
+if TYPE_CHECKING:
+    from featx.types import Content
 
 TEXTS = ["the cat sleeps", "a dog barks", "the bank raised rates", "stocks fell on monday"]
 LABELS = ["animals", "animals", "money", "money"]

@@ -53,7 +53,12 @@ def cache_options(command: F) -> F:
 def seed_option(command: F) -> F:
     """Add ``--seed``."""
     return click.option(
-        "--seed", default=0, show_default=True, envvar="FEATX_SEED", help="Seed of every shuffle."
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),  # what NumPy and scikit-learn both take
+        default=0,
+        show_default=True,
+        envvar="FEATX_SEED",
+        help="Seed of every shuffle.",
     )(command)
 
 

@@ -27,7 +27,10 @@ class Encoded:
 
 def is_set(arguments: Sequence[str]) -> bool:
     """Return whether the arguments name one embedding set."""
-    return len(arguments) == 1 and (Path(arguments[0]) / "manifest.json").is_file()
+    try:
+        return len(arguments) == 1 and (Path(arguments[0]) / "manifest.json").is_file()
+    except OSError:  # a text that is longer than a path may be
+        return False
 
 
 def encode(
@@ -53,10 +56,19 @@ def _items(arguments: Sequence[str], modality: str, columns: "Columns | None") -
 
 
 def _names_file(argument: str) -> bool:
+    """Return whether an argument is a path, not a text; a misspelt ``mails.csv`` is a path."""
+    from featx.data.sources import SUFFIX_KINDS
+    from featx.modality.text import Text
+
     try:
-        return Path(argument).exists() or any(mark in argument for mark in "*[")
+        if Path(argument).exists():
+            return True
     except OSError:
         return False
+    if any(character.isspace() for character in argument):
+        return False
+    is_suffix_known = Path(argument).suffix.lower() in {*SUFFIX_KINDS, *Text.suffixes}
+    return is_suffix_known or argument.startswith("@") or any(mark in argument for mark in "*[")
 
 
 def _encode_window(window: Sequence[Item], backbone: "Backbone") -> Encoded:

@@ -20,6 +20,9 @@ from featx.types import Vectors
 
 DEFAULT_LIMIT_BYTES = 10 * 2**30
 
+VERSION = 1
+"""Of the databases' format, kept as SQLite's ``user_version``."""
+
 
 def cache_folder(chosen: str | Path | None = None) -> Path:
     """Return the cache's folder: `chosen`, ``FEATX_CACHE_DIR``, or the user's cache folder."""
@@ -193,7 +196,12 @@ def _connect(path: Path, table: str) -> sqlite3.Connection:
 def _open(path: Path, table: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, timeout=30)
     try:
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", table):
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found > VERSION:
+            message = f"featx-cache version {found} is newer than {VERSION}; upgrade featx"
+            raise sqlite3.DatabaseError(message)
+        version = f"PRAGMA user_version={VERSION}"
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", table, version):
             database.execute(statement)
     except BaseException:
         database.close()

