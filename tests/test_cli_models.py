@@ -90,7 +90,7 @@ def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("user_zoo")
 def test_list_names_every_shipped_backbone_with_its_width() -> None:
-    listed = json.loads(featx("models", "list", "--json").stdout)
+    listed = json.loads(featx("models", "list", "--json").stdout)["models"]
 
     assert {entry["name"]: entry["dim"] for entry in listed} == SHIPPED
 
@@ -110,7 +110,7 @@ def test_list_skips_a_wrong_manifest_and_says_so(user_zoo: Path) -> None:
     result = featx("models", "list", "--json")
 
     assert result.exit_code == 3
-    assert [entry["name"] for entry in json.loads(result.stdout)] == sorted(SHIPPED)
+    assert [entry["name"] for entry in json.loads(result.stdout)["models"]] == sorted(SHIPPED)
     assert "unknown key 'poolin'; did you mean 'pooling'?" in result.stderr
 
 
@@ -150,7 +150,7 @@ def test_a_shipped_backbone_verifies(name: str) -> None:
     result = featx("models", "verify", name, "--json", "--device", "cpu")
 
     assert result.exit_code == 0
-    (found,) = json.loads(result.stdout)
+    (found,) = json.loads(result.stdout)["models"]
     assert found["ok"]
     assert found["golden_items"] >= 8
     assert LEAST_COSINE <= found["min_cosine"] <= 1 + 1e-6

@@ -19,9 +19,7 @@ def cat(target: Path, limit: int | None, vectors: bool, as_json: bool) -> None:
     """
     import numpy as np
 
-    from featx.data.store import EmbeddingSet
-
-    opened = EmbeddingSet.open(target)
+    opened = o.open_set(target)
     rows = opened.items.slice(0, limit).to_pylist()
     for number, row in enumerate(rows):
         vector = np.asarray(opened.X[number]).tolist() if vectors else None

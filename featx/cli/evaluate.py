@@ -22,11 +22,10 @@ def evaluate(
 
     Scores the `test` rows, else `val`, else all; never rows that the head was trained on.
     """
-    from featx.data.store import EmbeddingSet
     from featx.evaluate.evaluate import evaluate_head
     from featx.heads.headfile import load_head
 
-    result = evaluate_head(load_head(head), EmbeddingSet.open(target), split=split)
+    result = evaluate_head(load_head(head), o.open_set(target), split=split)
     if as_json:
         o.print_json(result)
         return

@@ -17,12 +17,11 @@ def index(target: Path, out: Path, kind: str, as_json: bool) -> None:
 
     The gallery refers to the set's vectors and does not copy them: keep both together.
     """
-    from featx.data.store import EmbeddingSet
     from featx.data.writer import versions
     from featx.index.gallery import build_gallery
 
     gallery = build_gallery(
-        EmbeddingSet.open(target), out, kind=kind, command=o.command_line(), versions=versions()
+        o.open_set(target), out, kind=kind, command=o.command_line(), versions=versions()
     )
     metrics = gallery.facts["metrics"]
     if as_json:

@@ -62,7 +62,7 @@ def list_models(ctx: click.Context, /, as_json: bool) -> None:
             broken += 1
             o.say(f"skipped {error}")
     if as_json:
-        o.print_json([_summary(manifest) for manifest in found])
+        o.print_json({"models": [_summary(manifest) for manifest in found]})
     else:
         rows = [list(_summary(manifest).values()) for manifest in found]
         o.print_table(["name", "modality", "dim", "bytes", "license", "summary"], rows)
@@ -149,7 +149,7 @@ def verify(
         for each in ([name] if name else catalog.names())
     ]
     if as_json:
-        o.print_json([asdict(result) | {"ok": not result.problems} for result in results])
+        o.print_json({"models": [asdict(r) | {"ok": not r.problems} for r in results]})
     else:
         for result in results:
             click.echo(describe(result))

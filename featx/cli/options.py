@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
     from featx.data.sources.columns import Columns
+    from featx.data.store import EmbeddingSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,6 +130,16 @@ def open_backbone(
     if not prompt:
         verify_once(backbone, cache_folder())
     return backbone
+
+
+def open_set(path: Path) -> "EmbeddingSet":
+    """Open an embedding set, and say so if its last run did not come to its end."""
+    from featx.data.store import EmbeddingSet
+
+    opened = EmbeddingSet.open(path)
+    if not opened.finished:
+        say(f"note: {path} is unfinished, {len(opened):,} items; run its embed command again")
+    return opened
 
 
 def print_json(document: object) -> None:

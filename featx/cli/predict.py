@@ -60,10 +60,9 @@ def _of_set(head: "Head", path: Path) -> Iterator["Encoded"]:
     import numpy as np
 
     from featx.cli.queries import WINDOW_ITEMS, Encoded
-    from featx.data.store import EmbeddingSet
     from featx.heads.predict import check_space
 
-    opened = EmbeddingSet.open(path)
+    opened = o.open_set(path)
     if note := check_space(head, opened.fingerprint, opened.space):
         o.say(f"note: {note}")
     ids = opened.ids

@@ -45,6 +45,9 @@ def explained(path: Path) -> Iterator[None]:
             errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
             errno.EACCES: "permission denied; choose a folder that you may write to",
             errno.EPERM: "permission denied; choose a folder that you may write to",
+            errno.ENOTDIR: "a file is in the way; choose another place",
+            errno.EEXIST: "a file is in the way; choose another place",
+            errno.EISDIR: "a folder is in the way; choose another place",
             errno.EROFS: "the file system is read-only; choose another place",
         }
         reason = reasons.get(cause.errno or 0, cause.strerror or str(cause))

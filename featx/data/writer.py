@@ -131,14 +131,16 @@ class SetWriter:
         if (self.path / "manifest.json").is_file():
             manifest = EmbeddingSet.open(self.path).manifest
             old = manifest["model"]
-            if old["fingerprint"] != model["fingerprint"]:
+            holds_rows = manifest["segments"] or any(self.path.glob("segment-*"))
+            if old["fingerprint"] == model["fingerprint"]:
+                return manifest
+            if holds_rows:
                 message = (
                     f"{self.path}: holds vectors of {old['name']!r} made with other settings "
                     f"({old['fingerprint'][:12]}, now {model['fingerprint'][:12]} of "
                     f"{model['name']!r}); choose another -o, or delete it first"
                 )
                 raise SpaceError(message)
-            return manifest
         manifest = {
             "format": FORMAT,
             "version": VERSION,

@@ -22,4 +22,5 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     share, z2 = hits / n, _Z95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding may not put the share itself outside.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))

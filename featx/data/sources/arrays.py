@@ -77,7 +77,8 @@ class Arrays:
                     if name not in {"X", "y", "ids", "split"}
                 }
         except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise InputError(f"{self.path}: cannot be read as arrays: {error}") from error
+            wanted = "expected a .npy or .npz file of numbers, never pickled objects"
+            raise InputError(f"{self.path}: cannot be read as arrays; {wanted}") from error
 
     def _column(self, name: str) -> list[Any] | None:
         values = self._arrays.get(name)
