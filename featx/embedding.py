@@ -26,8 +26,8 @@ from featx.errors import InputError, ItemError, StoreError
 from featx.fingerprint import digest
 from featx.types import Item, Sample, Vectors
 
-WINDOW_ITEMS = 256
-"""Items that are read, encoded and committed together."""
+WINDOW_ITEMS = {"text": 128, "image": 64, "audio": 16, "array": 256}
+"""Items of a modality that are read, encoded and committed together."""
 
 LOADING_THREADS = 2
 
@@ -133,8 +133,8 @@ def embed(
             stats = StatIndex(cache)
         run = _Run(backbone, writer, vectors, stats)
         with ThreadPoolExecutor(LOADING_THREADS) as pool:
-            items = iter(source)
-            while window := list(islice(items, WINDOW_ITEMS)):
+            items, length = iter(source), WINDOW_ITEMS.get(backbone.manifest.modality, 64)
+            while window := list(islice(items, length)):
                 progress = _add(progress, _embed_window(run, window, pool))
                 yield progress
         _write_errors(out, progress)

@@ -363,3 +363,25 @@ def test_labels_are_given_by_id_and_others_stay(tmp_path: Path) -> None:
 
     assert EmbeddingSet.open(path).y.tolist() == ["z", None, "c0", "c1"]
     assert (applied.matched, applied.changed, applied.unknown) == (2, 2, ["nope"])
+
+
+def test_a_source_that_says_nothing_of_labels_leaves_given_ones(tmp_path: Path) -> None:
+    make(tmp_path / "x.emb", vectors(4))
+    apply_labels(tmp_path / "x.emb", Labels(labels={"i1": "given"}, splits={"i2": "test"}))
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.append([Row(id="i1", digest="9" * 64)], vectors(1, seed=1))
+        emb = writer.finish([Facts(id=f"i{i}") for i in range(4)])
+
+    assert emb.y.tolist() == ["c0", "given", "c0", "c1"]
+    assert emb.items.column("split").to_pylist() == [None, None, "test", None]
+    np.testing.assert_array_equal(emb.X[1], vectors(1, seed=1)[0])
+
+
+def test_facts_of_other_rows_are_refused(tmp_path: Path) -> None:
+    table = make(tmp_path / "x.emb", vectors(4)).items
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.finish(facts([0, 2]))
+        with pytest.raises(StoreError, match="rows have changed meanwhile"):
+            writer.update(table)

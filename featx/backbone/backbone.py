@@ -57,6 +57,7 @@ class Backbone:
         self.dim = dim or manifest.dim
         self._device = device
         self._threads = threads
+        self._prompt_name = prompt
         self._prompt = manifest.prompts.get(prompt, "")
 
     @cached_property
@@ -98,6 +99,7 @@ class Backbone:
             "normalize": self.manifest.normalize,
             "fingerprint": self.fingerprint,
             "space": self.space,
+            "prompt": self._prompt_name,
         }
 
     def read(self, content: Content) -> bytes:
@@ -151,12 +153,21 @@ class Backbone:
 
     def _encode_batch(self, samples: Sequence[Sample]) -> Vectors:
         roles = self.modality.collate(samples)
-        X = self._run(roles) if "graph" in self.manifest.files else roles["array"]
+        X = self._run_slices(roles) if "graph" in self.manifest.files else roles["array"]
         parts = np.array([sample.parts for sample in samples], dtype=np.int64)
         audio = self.manifest.audio
         unit = audio is not None and audio.window_pooling == "unit_mean"
         X = pool_parts(X.astype(np.float32, copy=False), parts, unit=unit)[:, : self.dim]
         return normalize(X) if self.manifest.normalize else X
+
+    def _run_slices(self, roles: dict[str, Any]) -> Vectors:
+        """Run the graph on at most `LARGEST_BATCH` rows at a time: one sound has many windows."""
+        length = LARGEST_BATCH.get(self.manifest.modality, 32)
+        rows = len(next(iter(roles.values())))
+        slices = [slice(start, start + length) for start in range(0, rows, length)]
+        return np.concatenate(
+            [self._run({role: array[part] for role, array in roles.items()}) for part in slices]
+        )
 
     def _run(self, roles: dict[str, Any]) -> Vectors:
         manifest = self.manifest

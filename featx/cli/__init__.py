@@ -75,8 +75,9 @@ class LazyGroup(click.Group):
             click.echo("interrupted; everything committed so far is kept", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
+            # The reader has seen enough, as in `featx cat X.emb | head`.
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-            ctx.exit(INTERRUPTED)
+            ctx.exit(0)
 
 
 class _TerminatedError(KeyboardInterrupt):

@@ -87,7 +87,13 @@ def _of_items(
     if model == "identity":
         backbone = Backbone(identity(head.dim))
     else:
-        backbone = o.open_backbone(model, device=device, threads=threads)
+        backbone = o.open_backbone(
+            model,
+            device=device,
+            threads=threads,
+            prompt=head.header.get("prompt", ""),
+            dim=head.dim,
+        )
     if note := check_space(head, backbone.fingerprint, backbone.space):
         o.say(f"note: {note}")
     return encode(items, backbone, o.columns(columns))

@@ -44,7 +44,13 @@ def search(
     if model == "identity":
         backbone = Backbone(identity(int(opened.facts["dim"])))
     else:
-        backbone = o.open_backbone(model, device=device, threads=threads)
+        backbone = o.open_backbone(
+            model,
+            device=device,
+            threads=threads,
+            prompt=str(opened.facts.get("prompt", "")),
+            dim=int(opened.facts["dim"]),
+        )
     check_space(backbone, opened.facts)
     done, failed = 0, 0
     for window in encode(items, backbone):

@@ -75,6 +75,11 @@ class EmbeddingSet:
         return int(self.manifest["model"]["dim"])
 
     @property
+    def prompt(self) -> str:
+        """Name of the prompt that was put before each item; mostly empty."""
+        return str(self.manifest["model"].get("prompt", ""))
+
+    @property
     def normalized(self) -> bool:
         """Whether vectors have unit length."""
         return bool(self.manifest["model"]["normalize"])

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from featx.data.files import explained, write_json
 from featx.data.log import CommitLog
@@ -250,7 +251,7 @@ class SetWriter:
         newest = {item_id: row for row, item_id in enumerate(table.column("id").to_pylist())}
         kept = [fact for fact in facts if fact.id in newest]
         order = np.array([newest[fact.id] for fact in kept], dtype=np.int64)
-        updated = _updated(table.take(order), kept)
+        updated = _updated(table, order, kept)
         if not np.array_equal(order, np.arange(table.num_rows)):
             self._rewrite(current, order, updated)
         elif updated != table:
@@ -259,7 +260,16 @@ class SetWriter:
         return EmbeddingSet.open(self.path)
 
     def update(self, table: pa.Table) -> EmbeddingSet:
-        """Replace the facts of all rows by `table`, which has the same ids in the same order."""
+        """Replace the facts of all rows by `table`, which has the same ids in the same order.
+
+        Raises
+        ------
+        StoreError
+            If it has other ids.
+        """
+        if table.column("id").to_pylist() != EmbeddingSet(self.path, self._manifest).ids:
+            message = f"{self.path}: its rows have changed meanwhile; run the command again"
+            raise StoreError(message)
         self._relabel(table)
         return EmbeddingSet.open(self.path)
 
@@ -322,12 +332,23 @@ class SetWriter:
         self.close()
 
 
-def _updated(table: pa.Table, facts: Sequence[Facts]) -> pa.Table:
-    """Return `table` with the uri, label and split of `facts`, row by row."""
+def _updated(table: pa.Table, order: NDArray[np.int64], facts: Sequence[Facts]) -> pa.Table:
+    """Return rows `order` of `table` with the uri, label and split of `facts`, row by row.
+
+    Where the source says nothing of a label or split, what the id had stays: it may have been
+    given by ``featx label``.
+    """
+    taken = table.take(order)
+    ids = table.column("id").to_pylist()
     for name in ("uri", "label", "split"):
-        values = pa.array([getattr(fact, name) for fact in facts], pa.string())
-        table = table.set_column(table.schema.get_field_index(name), name, values)
-    return table
+        old = zip(ids, table.column(name).to_pylist(), strict=True)
+        had = {item_id: value for item_id, value in old if value is not None}
+        found = [getattr(fact, name) for fact in facts]
+        pairs = zip(facts, found, strict=True)
+        told = [had.get(fact.id) if value is None else value for fact, value in pairs]
+        values = pa.array(told, pa.string())
+        taken = taken.set_column(taken.schema.get_field_index(name), name, values)
+    return taken
 
 
 def relabelled(

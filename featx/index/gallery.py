@@ -267,6 +267,7 @@ def build_gallery(
             "set": relative_to_gallery(embedding_set.path, out),
         },
         "model": embedding_set.model,
+        "prompt": embedding_set.prompt,
         "modality": embedding_set.modality,
         "fingerprint": embedding_set.fingerprint,
         "space": embedding_set.space,

@@ -164,7 +164,7 @@ def _swap(fresh: Path, out: Path, old: Path) -> None:
         out.rename(old)
     try:
         fresh.rename(out)
-    except OSError:
-        if replaces:
+    except BaseException:
+        if replaces and not out.exists():
             old.rename(out)
         raise

@@ -242,6 +242,7 @@ def _provenance(embedding_set: LabelledSet, task: _Task) -> dict[str, Any]:
         "fingerprint": embedding_set.fingerprint,
         "space": embedding_set.space,
         "model": embedding_set.model,
+        "prompt": getattr(embedding_set, "prompt", ""),
         "modality": embedding_set.modality,
         "labels": {
             "rows": len(labels),
