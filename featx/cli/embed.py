@@ -68,27 +68,24 @@ def embed(
         columns=o.columns(columns),
         labels_from_folders=not no_folder_labels,
     )
-    backbone = _backbone(model, opened, device=device, threads=threads, prompt=prompt, dim=dim)
-    progress = run(backbone, opened, out, cache=o.cache_place(cache_dir, no_cache), quiet=quiet)
+    cache = o.cache_place(cache_dir, no_cache)
+    if model == "identity":
+        backbone = _identity(opened)
+    else:
+        backbone = o.open_backbone(
+            model, cache=cache, device=device, threads=threads, prompt=prompt, dim=dim
+        )
+    progress = run(backbone, opened, out, cache=cache, quiet=quiet)
     seconds = round(time.perf_counter() - started_s, 3)
     report(progress, out, seconds=seconds, as_json=as_json)
     if progress.errors:
         ctx.exit(3)
 
 
-def _backbone(
-    model: str,
-    source: "DescribedSource",
-    *,
-    device: str,
-    threads: int | None,
-    prompt: str,
-    dim: int | None,
-) -> "Backbone":
+def _identity(source: "DescribedSource") -> "Backbone":
+    """Return the backbone that takes the source's arrays as they are, as wide as the first."""
     from featx.backbone.backbone import Backbone, identity
 
-    if model != "identity":
-        return o.open_backbone(model, device=device, threads=threads, prompt=prompt, dim=dim)
     widths = (_width(item.content) for item in source if not item.problem)
     return Backbone(identity(next((width for width in widths if width), 0)))
 

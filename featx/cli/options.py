@@ -98,7 +98,7 @@ def columns(chosen: dict[str, str | None]) -> "Columns":
     return Columns(**chosen)
 
 
-def cache_place(cache_dir: Path | None, no_cache: bool) -> Path | None:
+def cache_place(cache_dir: Path | None = None, no_cache: bool = False) -> Path | None:
     """Return the cache's folder, or None without one."""
     from featx.data.cache import cache_folder
 
@@ -113,6 +113,7 @@ def command_line() -> str:
 def open_backbone(
     model: str,
     *,
+    cache: Path | None,
     device: str = "auto",
     threads: int | None = None,
     prompt: str = "",
@@ -120,7 +121,6 @@ def open_backbone(
 ) -> "Backbone":
     """Open a backbone whose files are right and which works on this machine."""
     from featx.backbone.backbone import Backbone
-    from featx.data.cache import cache_folder
     from featx.data.verified import verify_once
     from featx.zoo import catalog
 
@@ -128,7 +128,7 @@ def open_backbone(
     catalog.require_files(manifest)
     backbone = Backbone(manifest, device=device, threads=threads, prompt=prompt, dim=dim)
     if not prompt:
-        verify_once(backbone, cache_folder())
+        verify_once(backbone, cache)
     return backbone
 
 

@@ -101,7 +101,7 @@ def _walk(
 
     started_s = time.perf_counter()
     place = out / f"{demo.name}.emb"
-    backbone = o.open_backbone(demo.model, threads=threads)
+    backbone = o.open_backbone(demo.model, cache=cache, threads=threads)
     source = open_source(_sample(demo, out), modality=backbone.manifest.modality)
     run(backbone, source, place, cache=cache, quiet=quiet)
     embedded_s = time.perf_counter()

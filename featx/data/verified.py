@@ -16,15 +16,15 @@ from featx.zoo.catalog import golden_file
 GOLDEN_ITEMS = 2
 
 
-def verify_once(backbone: Backbone, folder: Path) -> None:
+def verify_once(backbone: Backbone, folder: Path | None) -> None:
     """Compare the first golden vectors, unless they were found good here before.
 
     Parameters
     ----------
     backbone : Backbone
         One without golden vectors passes.
-    folder : Path
-        The user-wide cache, which remembers.
+    folder : Path or None
+        The user-wide cache, which remembers; without one the comparison is made each time.
 
     Raises
     ------
@@ -33,9 +33,9 @@ def verify_once(backbone: Backbone, folder: Path) -> None:
     """
     if not golden_file(backbone.manifest).is_file() or backbone.dim != backbone.manifest.dim:
         return
-    place = folder / "verified.json"
+    place = None if folder is None else folder / "verified.json"
     key = f"{backbone.fingerprint} {backbone.session.device} {runtime_version()}"
-    known = _read(place)
+    known = {} if place is None else _read(place)
     if key in known:
         return
     worst = float(golden_cosines(backbone, first=GOLDEN_ITEMS).min())
@@ -45,8 +45,10 @@ def verify_once(backbone: Backbone, folder: Path) -> None:
             f"at cosine {worst:.6f}; at least {LEAST_COSINE} is needed; run: featx models verify"
         )
         raise DeviceError(message)
+    if place is None:
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         write_json(place, known | {key: worst})
     except (OSError, StoreError):
         return
