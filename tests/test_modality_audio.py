@@ -206,7 +206,7 @@ def with_value(value: float) -> NDArray[np.float32]:
         (encode(with_value(math.inf), 44100), "not finite, the first at 7"),
         (encode(np.zeros(3601 * 100), 100, sub="PCM_U8"), "lasts more than 3600 s"),
     ],
-    ids="foreign head cut none silent cancelling nan infinite long".split(),
+    ids=["foreign", "head", "cut", "none", "silent", "cancelling", "nan", "infinite", "long"],
 )
 def test_an_unusable_sound_is_an_item_error(raw: bytes, message: str) -> None:
     with pytest.raises(ItemError, match=message):
