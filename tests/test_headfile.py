@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from featx.errors import InputError, SpaceError, StoreError
-from featx.heads.headfile import load_head, save_head
+from featx.heads.headfile import load_head, refuse_strangers, save_head
 from featx.heads.predict import Head, check_space
 
 
@@ -245,3 +245,13 @@ def test_spaces_are_compared_by_rule() -> None:
     assert "same space, other fingerprint" in (check_space(head, "f2", "s1") or "")
     with pytest.raises(SpaceError, match="run: featx embed SOURCE -m tiny"):
         check_space(head, "f2", "s2")
+
+
+def test_a_file_that_is_no_head_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "mails.csv"
+    path.write_text("text,label\n", encoding="utf-8")
+
+    with pytest.raises(StoreError, match="a file that is no head is in the way"):
+        refuse_strangers(path)
+
+    assert path.read_text(encoding="utf-8") == "text,label\n"

@@ -35,10 +35,11 @@ def train(
     TF-IDF, log-spectrum) on the same folds.
     """
     from featx.data.origin import contents_of
-    from featx.heads.headfile import save_head
+    from featx.heads.headfile import refuse_strangers, save_head
     from featx.train.train import train as fit
 
     _require_place(out)
+    refuse_strangers(out)
     opened = o.open_set(target)
     contents = None if no_raw_baseline else contents_of(opened)
     trained = fit(opened, head=head, seed=seed, contents=contents, command=o.command_line())

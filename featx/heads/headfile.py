@@ -46,9 +46,11 @@ def save_head(path: Path, head: Head) -> None:
     Raises
     ------
     StoreError
-        If the head is not one that `load_head` would accept, or the file cannot be written.
+        If the head is not one that `load_head` would accept, the file cannot be written, or
+        `path` is a file that is no head.
     """
     path = Path(path)
+    refuse_strangers(path)
     try:
         _check_head(head)
         _replace(path, _pack(head))
@@ -84,6 +86,23 @@ def load_head(path: Path) -> Head:
     except OSError as cause:
         message = f"{path}: cannot be read: {cause.strerror or cause}"
         raise StoreError(message) from cause
+
+
+def refuse_strangers(path: Path) -> None:
+    """Raise before a file that is no head is replaced by one.
+
+    Raises
+    ------
+    StoreError
+        If `path` exists and does not begin as a head file does.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not (start.startswith(b"PK") and b"header.json" in start):
+        message = f"{path}: a file that is no head is in the way; choose another name"
+        raise StoreError(message)
 
 
 def _pack(head: Head) -> bytes:

@@ -58,8 +58,9 @@ def train(
     The accuracy in the header is that of out-of-fold predictions over five stratified folds, in
     each of which the chosen kind was fitted and tuned again on the other four: choosing its
     penalty or `k` is paid for.  Choosing between the three kinds is not; with few items that
-    flatters by less than the interval is wide.  Temperature and conformal quantile come from the
-    same out-of-fold logits.
+    flatters by less than the interval is wide.  The conformal quantile comes from
+    the same out-of-fold logits; the temperature from `held_out_logits_` of the final fit, which
+    have its own penalty or `k`.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def train(
     folds = deal_folds(task.codes, FOLDS, seed=seed)
     logits = _out_of_fold(kind, task, folds, seed)
     fitted = _fit(kind, task.rows.X, task.codes, seed)
-    temperature = fit_temperature(logits, task.codes)
+    temperature = fit_temperature(fitted.held_out_logits_, task.codes)
     probabilities = softmax(logits.astype(np.float64) / temperature)
     chosen = {"head": kind, **_parameters(kind, fitted), "compared": compared}
     measured = _measure(probabilities, task.codes)
