@@ -11,13 +11,15 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-NOT_STATIONS = {"__init__", "run", "peers"}
+NOT_STATIONS = {"__init__", "corpora", "peers", "run"}
 HEADER = ("what", "value", "peer", "ratio", "target", "held", "threads", "note")
 INTRODUCTION = """\
 # Benchmarks
 
 Written by `make bench` (`python -m bench.run`) from the rows in `bench/results/`; targets are in
-`bench/targets.toml`. *held* is "not run" where a row was not measured; its note is the command.
+`bench/targets.toml`. *held* is "not run" where a row was not measured, and empty where it has no
+target or was measured on a smaller corpus; its note is then the command.
+`python -m bench.peers` makes the other tools' environments first.
 A note that says "busy machine" means that other programs ran at the same time: such figures are
 upper bounds of time and lower bounds of speed. Targets without a row here were not measured yet.
 """
@@ -31,7 +33,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = [line(HEADER), line(["---"] * len(HEADER))]
     for row in rows:
         peer = "" if row["peer"] is None else f"{row['peer']}: {row['peer_value']}"
-        held = {None: "not run", True: "yes", False: "**no**"}[row["ok"]]
+        held = {None: "", True: "yes", False: "**no**"}[row["ok"]]
+        held = "not run" if row["value"] is None else held
         value = "" if row["value"] is None else f"{row['value']} {row['unit']}"
         cells = [row["name"], value, peer, row["ratio"], row["target"], held, row["threads"]]
         lines.append(line([*cells, row["note"]]))

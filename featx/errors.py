@@ -10,6 +10,7 @@
     ├── UnknownNameError       no backbone, head, index ... of that name   (also LookupError)
     ├── StoreError             something on disk is missing, damaged or busy   (also OSError)
     ├── DeviceError            the device that was asked for does not work  (also RuntimeError)
+    │   └── DeviceMemoryError  a batch needs more memory than there is
     └── MissingPackageError    a package is absent                          (also ImportError)
 
 The command line prints each of these as one line; any other exception is a bug and keeps its
@@ -66,6 +67,10 @@ class StoreError(FeatxError, OSError):
 
 class DeviceError(FeatxError, RuntimeError):
     """The device that was asked for does not work."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A batch needs more memory than the device has; a smaller one may fit."""
 
 
 class MissingPackageError(FeatxError, ImportError):

@@ -8,14 +8,26 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.errors import ItemError
+
 Vectors = NDArray[np.float32]
 """Embeddings: float32, C-contiguous, one row an item, shape (N, D)."""
 
 Rows = NDArray[np.int64]
 """Row numbers of a matrix, int64; -1 where there is none."""
 
-Content = Path | str | bytes | NDArray[Any]
-"""What an item holds before it is read: a file, a text, encoded bytes or an array."""
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some bytes of a file that holds many items, such as a member of a tar."""
+
+    path: Path
+    offset: int
+    size_bytes: int
+
+
+Content = Path | Span | str | bytes | NDArray[Any]
+"""What an item holds before it is read: a file or part of one, a text, encoded bytes, an array."""
 
 Split = Literal["train", "val", "test"]
 
@@ -93,6 +105,11 @@ class Sample:
         """Rows of a batch that this item takes."""
         return len(next(iter(self.inputs.values())))
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the arrays take."""
+        return sum(array.nbytes for array in self.inputs.values())
+
 
 class Modality(Protocol):
     """One kind of input: from content to the arrays that a graph is fed with.
@@ -127,8 +144,15 @@ class Modality(Protocol):
         """
         ...
 
+    def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
+        """Load several items, in order; what `load` would raise stands in its item's place."""
+        ...
+
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-        """Join samples into one batch: role → array of shape (sum of parts, ...)."""
+        """Join samples into one batch: role → array of shape (sum of parts, ...).
+
+        Roles are those of the graph, and may be more than a sample holds: a mask, for one.
+        """
         ...
 
     def preview(self, raw: bytes) -> str:

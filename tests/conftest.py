@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from featx.backbone.backbone import Backbone
+from featx.backbone.settings import Settings
 from featx.fingerprint import file_sha256
 from featx.types import Vectors
 from featx.zoo.manifest import ArrayOptions, FileEntry, Manifest
@@ -43,7 +44,7 @@ def linear_backbone(tmp_path: Path) -> LinearBackbone:
             array=ArrayOptions(shape=(rows,)),
             folder=path.parent,
         )
-        return Backbone(manifest, device="cpu", threads=1)
+        return Backbone(manifest, Settings(device="cpu", threads=1))
 
     return make
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone, identity
+from featx.backbone.settings import Settings
 from featx.data.sources import open_source
 from featx.data.sources.arrays import Arrays
 from featx.data.sources.options import Options
 from featx.data.store import EmbeddingSet
-from featx.embedding import Progress, embed, embed_all
-from featx.errors import InputError, StoreError
+from featx.embedding import Progress, Run, embed, embed_all
+from featx.errors import InputError
 from featx.types import Item, Vectors
 from featx.zoo import catalog
 
@@ -146,7 +147,7 @@ def test_a_vector_that_is_not_finite_is_an_error_of_its_item_alone(
     progress = table.run(X, list("abc"))
 
     assert table.ids == ["a", "c"]
-    assert [error[0] for error in progress.errors] == ["b"]
+    assert [item_id for item_id, _ in progress.first_errors] == ["b"]
 
 
 def test_errors_of_an_earlier_run_are_forgotten(table: Table) -> None:
@@ -187,9 +188,9 @@ def test_the_first_of_two_items_with_one_id_counts(table: Table) -> None:
 
     np.testing.assert_array_equal(table.set.X, X)
     assert table.ids == ["a", "b", "c"]
-    assert [error[0] for error in first.errors] == ["a", "b", "c"]
-    assert "occurs twice" in first.errors[0][2]
-    assert (second.kept, second.errors) == (3, first.errors)
+    assert [item_id for item_id, _ in first.first_errors] == ["a", "b", "c"]
+    assert "occurs twice" in first.first_errors[0][1]
+    assert (second.kept, second.first_errors) == (3, first.first_errors)
 
 
 def test_equal_items_repeat_their_row(table: Table) -> None:
@@ -200,8 +201,15 @@ def test_equal_items_repeat_their_row(table: Table) -> None:
     np.testing.assert_array_equal(table.set.X, X)
 
 
-def test_a_second_set_takes_everything_from_the_cache(table: Table, tmp_path: Path) -> None:
-    X = numbers(300)
+@pytest.fixture
+def mapped(table: Table, linear_backbone: Callable[[Vectors], Backbone]) -> Table:
+    """A table whose vectors are worth caching: the backbone has a graph."""
+    table.backbone = linear_backbone(np.eye(DIM, dtype=np.float32))
+    return table
+
+
+def test_a_second_set_takes_everything_from_the_cache(mapped: Table, tmp_path: Path) -> None:
+    X, table = numbers(300), mapped
     table.cache = tmp_path / "cache"
     table.run(X, range(300))
     table.out = tmp_path / "second.emb"
@@ -212,8 +220,8 @@ def test_a_second_set_takes_everything_from_the_cache(table: Table, tmp_path: Pa
     np.testing.assert_array_equal(table.set.X, X)
 
 
-def test_deleting_the_cache_harms_nothing(table: Table, tmp_path: Path) -> None:
-    X = numbers(10)
+def test_deleting_the_cache_harms_nothing(mapped: Table, tmp_path: Path) -> None:
+    X, table = numbers(10), mapped
     table.cache = tmp_path / "cache"
     table.run(X, range(10))
     shutil.rmtree(table.cache)
@@ -224,8 +232,8 @@ def test_deleting_the_cache_harms_nothing(table: Table, tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.set.X, X)
 
 
-def test_deleting_the_cache_while_it_is_used_harms_nothing(table: Table, tmp_path: Path) -> None:
-    X = numbers(700)
+def test_deleting_the_cache_while_it_is_used_harms_nothing(mapped: Table, tmp_path: Path) -> None:
+    X, table = numbers(3000), mapped
     np.savez(table.path, X=X)
     source = Arrays(table.path, Options(modality="array"))
     cache = tmp_path / "cache"
@@ -237,8 +245,8 @@ def test_deleting_the_cache_while_it_is_used_harms_nothing(table: Table, tmp_pat
     np.testing.assert_array_equal(table.set.X, X)
 
 
-def test_files_of_a_folder_are_known_again_by_their_stat(table: Table, tmp_path: Path) -> None:
-    X = numbers(20)
+def test_files_of_a_folder_are_known_again_by_their_stat(mapped: Table, tmp_path: Path) -> None:
+    X, table = numbers(20), mapped
     folder = tmp_path / "arrays"
     for row, x in enumerate(X):
         path = folder / f"c{row % 2}" / f"{row:02d}.npy"
@@ -268,32 +276,35 @@ def test_a_source_without_one_good_item_loses_nothing(table: Table) -> None:
 
 
 def test_a_run_that_stops_early_keeps_what_it_committed(table: Table) -> None:
-    X = numbers(700)
+    X = numbers(9000)
     np.savez(table.path, X=X)
     source = Arrays(table.path, Options(modality="array"))
 
     running = embed(source, table.backbone, table.out)
-    next(running)
+    first = next(running)
     running.close()  # type: ignore[attr-defined]
 
     assert not table.set.finished
-    np.testing.assert_array_equal(table.set.X, X[:256])
+    assert first.embedded <= len(table.set) < 9000
+    np.testing.assert_array_equal(table.set.X, X[: len(table.set)])
+    held = len(table.set)
     *_, last = embed(source, table.backbone, table.out)
-    assert (last.kept, last.embedded) == (256, 444)
+    assert (last.kept, last.embedded) == (held, 9000 - held)
     np.testing.assert_array_equal(np.asarray(table.set.X), X)
 
 
-def test_an_unusable_cache_does_not_keep_the_set_locked(table: Table, tmp_path: Path) -> None:
+def test_an_unusable_cache_is_a_note_and_no_more(mapped: Table, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     X = numbers(2)
-    table.cache = tmp_path / "file"
-    table.cache.touch()
+    np.savez(mapped.path, X=X)
+    source = Arrays(mapped.path, Options(modality="array"))
+    run = Run(source, mapped.backbone, mapped.out, cache=tmp_path / "file")
 
-    with pytest.raises(StoreError, match="file"):
-        table.run(X, ["a", "b"])
-    table.cache = None
-    table.run(X, ["a", "b"])
+    *_, last = run.steps()
 
-    np.testing.assert_array_equal(table.set.X, X)
+    assert last.embedded == 2
+    assert any("file" in note for note in run.notes)
+    np.testing.assert_array_equal(mapped.set.X, X)
 
 
 TEXTS = [
@@ -310,7 +321,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def minilm() -> Backbone:
-    return Backbone(catalog.find("minilm-l6"), device="cpu", threads=1)
+    return Backbone(catalog.find("minilm-l6"), Settings(device="cpu", threads=1))
 
 
 def cosines(A: Vectors, B: Vectors) -> Vectors:

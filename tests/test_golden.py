@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone
+from featx.backbone.settings import Settings
 from featx.backbone.golden import LEAST_COSINE, golden_cosines, load_golden
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
@@ -30,7 +31,7 @@ def test_the_files_are_those_of_the_manifest(name: str) -> None:
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_whole_path_gives_the_vectors_of_the_original(name: str) -> None:
-    backbone = Backbone(manifest(name), device="cpu", threads=2)
+    backbone = Backbone(manifest(name), Settings(device="cpu", threads=2))
     contents, wanted = load_golden(backbone)
 
     cosines = golden_cosines(backbone)

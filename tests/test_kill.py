@@ -22,8 +22,10 @@ from featx.data.writer import Facts, SetWriter
 from featx.errors import StoreError
 from featx.types import Vectors
 
-ITEMS, DIM = 3000, 16
-SMALL_FILES_BYTES = 300_000
+ITEMS, DIM = 12_000, 16
+SMALL_FILES_BYTES = 900_000
+COMMITTED = 1024
+"""Rows that are committed together, if they come faster than one second."""
 LAUNCH = """
 import os, resource, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
@@ -112,12 +114,12 @@ def test_a_signal_keeps_what_is_committed(
     job: Job, number: signal.Signals, code: int, word: str
 ) -> None:
     process = job.start()
-    job.wait_for_rows(process, 300)
+    job.wait_for_rows(process, COMMITTED + 1)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
 
     assert (process.returncode, err) == (code, f"{word}; everything committed so far is kept\n")
-    assert job.finish()["cached"] >= 256
+    assert job.finish()["cached"] >= COMMITTED
 
 
 def test_a_full_disk_keeps_what_is_committed(job: Job) -> None:
@@ -126,7 +128,7 @@ def test_a_full_disk_keeps_what_is_committed(job: Job) -> None:
 
     assert (process.returncode, err.count("\n")) == (1, 1)
     assert err.startswith(f"error: {job.out}")
-    assert job.finish()["cached"] >= 256
+    assert job.finish()["cached"] >= COMMITTED
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ def test_a_disk_that_is_really_full_keeps_what_is_committed(job: Job, small_disk
 
     assert (process.returncode, err.count("\n")) == (1, 1)
     subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
-    assert job.finish()["cached"] >= 256
+    assert job.finish()["cached"] >= COMMITTED
 
 
 # Line by line: an interruption may come at any of them.
@@ -170,14 +172,17 @@ def begin(path: Path) -> None:
     with SetWriter(path, model=MODEL, segment_rows=4) as writer:
         for name, digest, value in old:
             writer.append([Row(id=name, digest=digest)], np.full((1, 2), value, dtype=np.float32))
-        writer.finish([Facts(id=name) for name, _, _ in old])
+        writer.tell([Facts(id=name) for name, _, _ in old])
+        writer.finish()
 
 
 def bring_in_line(writer: SetWriter) -> None:
+    held = writer.held([name for name, _, _ in WANTED])
     for name, digest, row in WANTED:
-        if writer.digest_of(name) != digest:
+        if name not in held or held[name].digest != digest:
             writer.append([Row(id=name, digest=digest)], row[None])
-    writer.finish([Facts(id=name, label="new") for name, _, _ in WANTED])
+        writer.tell([Facts(id=name, label="new")])
+    writer.finish()
 
 
 def is_interrupted(action: Callable[[], None], *, at: int) -> bool:

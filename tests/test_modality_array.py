@@ -107,6 +107,16 @@ def test_a_header_that_promises_a_terabyte_allocates_nothing() -> None:
         build().load(raw)
 
 
+@pytest.mark.parametrize("shape", ["(-1, -3)", "(0, 10000000000000000000000)"])
+def test_an_impossible_shape_is_an_item_error(shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    values = b"" if shape.startswith("(0") else bytes(24)
+    raw = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + values
+
+    with pytest.raises(ItemError, match=r"is damaged: its \.npy header promises the shape"):
+        build().load(raw)
+
+
 def test_the_preview_shows_shape_and_values() -> None:
     assert build().preview(build().read(np.array([0.5, 1, 2]))) == "float64 (3,): 0.5 1 2"
     assert build().preview(b"nonsense") == ""

@@ -202,7 +202,7 @@ def with_value(value: float) -> NDArray[np.float32]:
         (encode(noise(0)), "has no samples"),
         (encode(np.zeros(1000)), "is silent"),
         (encode(np.stack([noise(100), -noise(100)], axis=1)), "is silent"),
-        (encode(with_value(math.nan)), "holds 1 samples that are not finite, the first at 7"),
+        (encode(with_value(math.nan)), "holds samples that are not finite, the first at 7"),
         (encode(with_value(math.inf), 44100), "not finite, the first at 7"),
         (encode(np.zeros(3601 * 100), 100, sub="PCM_U8"), "lasts more than 3600 s"),
     ],
@@ -211,6 +211,49 @@ def with_value(value: float) -> NDArray[np.float32]:
 def test_an_unusable_sound_is_an_item_error(raw: bytes, message: str) -> None:
     with pytest.raises(ItemError, match=message):
         build().load(raw)
+
+
+KINDS = [("AIFF", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")]
+KINDS += [("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+
+
+@pytest.mark.parametrize(("kind", "sub"), KINDS)
+def test_a_cut_file_of_any_kind_is_an_item_error(kind: str, sub: str) -> None:
+    raw = encode(noise(96_000), 48_000, kind, sub)
+
+    for tenth in range(1, 10):
+        with pytest.raises(ItemError, match=r"is cut off: it|is not a sound that can be read"):
+            build().load(raw[: len(raw) * tenth // 10])
+
+
+@pytest.mark.parametrize(("kind", "sub"), KINDS)
+def test_a_whole_file_of_any_kind_is_read(kind: str, sub: str) -> None:
+    sound = noise(96_000)
+
+    found = build().load(encode(sound, 48_000, kind, sub) + b"TAG" + bytes(125))
+
+    expected = build().load(encode(sound, 48_000)).inputs["windows"]
+    assert found.inputs["windows"].shape == expected.shape
+    assert np.corrcoef(found.inputs["windows"].ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_an_mp3_whose_length_is_an_estimate_is_read() -> None:
+    raw = encode(noise(48_000), 48_000, "MP3", "MPEG_LAYER_III")
+    second = raw.index(raw[:2], 4)  # the first frame counts the others
+
+    assert len(build().load(b"ID3\x04\0\0\0\0\1\0" + bytes(128) + raw[second:]).inputs) == 1
+
+
+def test_a_long_sound_is_resampled_in_blocks_as_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = noise(60_001)
+    whole = build(WAVEFORM).load(encode(sound, 44_100)).inputs["windows"]
+
+    monkeypatch.setattr("featx.modality.audio.BLOCK_SAMPLES", 5000)
+    blocks = build(WAVEFORM).load(encode(sound, 44_100)).inputs["windows"]
+
+    np.testing.assert_array_equal(blocks, whole)
+    resampled = soxr.resample(sound, 44_100, RATE)
+    np.testing.assert_array_equal(blocks[:20, :800].ravel(), resampled[: 20 * 800])
 
 
 def test_a_damaged_flac_is_an_item_error() -> None:

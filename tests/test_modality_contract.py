@@ -98,15 +98,31 @@ def test_a_batch_holds_every_part_of_every_item_in_order(modality: Modality, kin
 
     batch = modality.collate(samples)
 
-    for role, rows in batch.items():
+    for role in samples[0].inputs:
         at = 0
         for sample in samples:
             part = sample.inputs[role]
             place = (slice(at, at + sample.parts), *(slice(0, n) for n in part.shape[1:]))
-            np.testing.assert_array_equal(rows[place], part)
-            assert rows.dtype == part.dtype
+            np.testing.assert_array_equal(batch[role][place], part)
             at += sample.parts
-        assert len(rows) == at
+    assert {len(rows) for rows in batch.values()} == {at}
+
+
+def test_items_loaded_together_are_as_loaded_alone_and_errors_keep_their_place(
+    modality: Modality, kind: str
+) -> None:
+    good = [modality.read(content) for content in contents(kind)]
+    bad = b"\xff\x00\xfe random \x9f"
+
+    found = modality.load_many([good[0], bad, *good[1:]])
+
+    with pytest.raises(ItemError) as caught:
+        modality.load(bad)
+    assert repr(found.pop(1)) == repr(caught.value)
+    for raw, loaded in zip(good, found, strict=True):
+        assert not isinstance(loaded, ItemError)
+        for role, array in modality.load(raw).inputs.items():
+            np.testing.assert_array_equal(loaded.inputs[role], array)
 
 
 def test_threads_get_what_one_thread_gets(modality: Modality, kind: str) -> None:
@@ -132,10 +148,13 @@ def test_a_preview_is_short_and_on_one_line(modality: Modality, kind: str) -> No
 
 def test_unreadable_paths_are_item_errors_that_say_why(modality: Modality, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", (1 << 30) + 1)  # sparse: it takes no room
     os.mkfifo(tmp_path / "fifo")
     expected = {
         "empty": r"^is empty \(0 bytes\)$",
         "fifo": "is not a regular file",
+        "huge": "is a file of 1073741825 bytes: .*; at most 1073741824 are read as one item",
         "missing": "does not exist",
         ".": "is a directory",
         "null\0": "cannot be read",

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.errors import ItemError, ManifestError
-from featx.modality.image import Image
+from featx.modality.image import Image, _decode
 from featx.zoo.manifest import ImageOptions, Manifest
 
 RNG = np.random.default_rng(3)
@@ -22,6 +22,7 @@ def options(
     resize: Literal["shortest", "stretch", "pad"] = "shortest",
     crop_fraction: float = 1.0,
     channel_order: Literal["rgb", "bgr"] = "rgb",
+    decode: Literal["exact", "fast"] = "exact",
 ) -> ImageOptions:
     return ImageOptions(
         size=size,
@@ -31,6 +32,7 @@ def options(
         crop_fraction=crop_fraction,
         interpolation="bilinear",
         channel_order=channel_order,
+        decode=decode,
     )
 
 
@@ -178,6 +180,74 @@ def test_cropping_first_gives_what_cropping_last_would() -> None:
 
     expected = np.asarray(strip.resize((320, 8), PIL.Image.Resampling(2)))[:, 156:164]
     np.testing.assert_allclose(found[0], expected.transpose(2, 0, 1), atol=1)
+
+
+SMOOTH = PIL.Image.fromarray(PIXELS).resize((480, 320), PIL.Image.Resampling.BICUBIC)
+
+
+def loaded(
+    raw: bytes, decode: Literal["exact", "fast"], size: tuple[int, ...] = (32, 48)
+) -> NDArray[np.float32]:
+    array = build(options(size, decode=decode)).load(raw).inputs["image"][0]
+    return np.asarray(array, dtype=np.float32)
+
+
+def orientations() -> list[bytes]:
+    made = []
+    for orientation in range(1, 9):
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        made.append(encode(SMOOTH, "JPEG", quality=95, exif=exif))
+    return made
+
+
+@pytest.mark.parametrize("size", [(32, 48), (48, 32), (32, 32)])
+def test_a_fast_decoded_jpeg_is_close_to_the_exact_one_in_every_orientation(
+    size: tuple[int, int],
+) -> None:
+    for raw in orientations():
+        exact, fast = loaded(raw, "exact", size), loaded(raw, "fast", size)
+
+        assert 0 < np.abs(exact - fast).mean() < 3
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_a_fast_decoded_jpeg_keeps_its_colours(mode: str) -> None:
+    raw = encode(SMOOTH.convert(mode), "JPEG", quality=95, progressive=mode == "RGB")
+
+    exact, fast = loaded(raw, "exact"), loaded(raw, "fast")
+
+    assert 0 < np.abs(exact - fast).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "decoded"),
+    [
+        ((50, 50), "stretch", (120, 80)),
+        ((34, 34), "stretch", (60, 40)),
+        ((35, 35), "stretch", (120, 80)),
+        ((80, 120), "stretch", (240, 160)),
+        ((139, 208), "stretch", (240, 160)),
+        ((140, 210), "stretch", (480, 320)),
+        ((20, 60), "pad", (60, 40)),
+        ((20, 60), "stretch", (120, 80)),
+        ((60, 20), "shortest", (120, 80)),
+        ((320, 480), "shortest", (480, 320)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_smaller_than_what_is_needed(
+    size: tuple[int, int], resize: Literal["shortest", "stretch", "pad"], decoded: tuple[int, int]
+) -> None:
+    image = _decode(encode(SMOOTH, "JPEG"), options(size, resize, decode="fast"))
+
+    assert image.size == decoded
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_other_files_are_decoded_exactly_when_fast(kind: str) -> None:
+    raw = encode(SMOOTH, kind)
+
+    np.testing.assert_allclose(loaded(raw, "fast"), loaded(raw, "exact"), atol=1)
 
 
 def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:

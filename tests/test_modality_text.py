@@ -22,13 +22,16 @@ def build(
     *roles: str,
     max_length: int | None = 5,
     truncation: Literal["end", "start"] = "end",
+    overflow: Literal["cut", "chunk"] = "cut",
+    template: str = "[CLS] $A [SEP]",
 ) -> Text:
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
+        single=template, special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
     )
     tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9, pad_id=PAD)
     tokenizer.save(str(folder / "tokenizer.json"))
     return Text(
         Manifest(
@@ -45,7 +48,7 @@ def build(
             max_length=max_length,
             files={"tokenizer": FileEntry(path="tokenizer.json", sha256="", size_bytes=0)},
             inputs={role: role for role in roles or ("token_ids", "attention_mask")},
-            text=TextOptions(truncation=truncation),
+            text=TextOptions(truncation=truncation, overflow=overflow),
             folder=folder,
         )
     )
@@ -55,10 +58,11 @@ def test_a_text_becomes_ids_and_a_mask(tmp_path: Path) -> None:
     text = build(tmp_path)
 
     sample = text.load(text.read("a b"))
+    batch = text.collate([sample])
 
-    np.testing.assert_array_equal(sample.inputs["token_ids"], [[CLS, A, B, SEP]])
-    np.testing.assert_array_equal(sample.inputs["attention_mask"], [[1, 1, 1, 1]])
-    assert sample.inputs["token_ids"].dtype == np.int64
+    np.testing.assert_array_equal(batch["token_ids"], [[CLS, A, B, SEP]])
+    np.testing.assert_array_equal(batch["attention_mask"], [[1, 1, 1, 1]])
+    assert [array.dtype for array in batch.values()] == [np.int64, np.int64]
     assert (sample.cost, sample.n_tokens, sample.truncated) == (4, 4, False)
 
 
@@ -82,6 +86,90 @@ def test_a_text_of_exactly_the_longest_length_is_not_cut(tmp_path: Path) -> None
     assert (sample.cost, sample.n_tokens, sample.truncated) == (5, 5, False)
 
 
+@pytest.mark.parametrize("template", ["[CLS] $A [SEP]", "[CLS] $A", "$A [SEP] [SEP]", "$A"])
+@pytest.mark.parametrize("truncation", ["end", "start"])
+def test_a_cut_text_is_what_the_truncating_tokenizer_gives(
+    tmp_path: Path, truncation: Literal["end", "start"], template: str
+) -> None:
+    texts = [" ".join("abcde"[i * i % 5] for i in range(n)) for n in range(1, 40)]
+    for longest in (3, 4, 7, 20):
+        text = build(tmp_path, max_length=longest, truncation=truncation, template=template)
+        oracle = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        oracle.no_padding()
+        oracle.enable_truncation(longest, direction={"end": "right", "start": "left"}[truncation])
+
+        found = [text.load(each.encode()).inputs["token_ids"][0].tolist() for each in texts]
+
+        assert found == [oracle.encode(each).ids for each in texts]
+
+
+def test_a_long_text_is_chunked_into_parts_of_nearly_equal_length(tmp_path: Path) -> None:
+    text = build(tmp_path, overflow="chunk")
+
+    sample = text.load(b"a b c d e a b")
+    batch = text.collate([text.load(b"a"), sample])
+
+    expected = [[CLS, A, SEP, PAD, PAD], [CLS, A, B, C, SEP]]
+    expected += [[CLS, D, E, SEP, PAD], [CLS, A, B, SEP, PAD]]
+    np.testing.assert_array_equal(batch["token_ids"], expected)
+    np.testing.assert_array_equal(batch["attention_mask"], np.array(expected) != PAD)
+    assert (sample.parts, sample.cost, sample.n_tokens, sample.truncated) == (3, 5, 9, False)
+
+
+def test_chunks_hold_every_token_once_whatever_the_length(tmp_path: Path) -> None:
+    for longest in (3, 5, 8):
+        text = build(tmp_path, max_length=longest, overflow="chunk")
+        for n in range(1, 40):
+            words = [(A, B, C, D, E)[i * i % 5] for i in range(n)]
+
+            sample = text.load(" ".join(WORDS[i] for i in words).encode())
+
+            rows = [[int(i) for i in part if i >= 0] for part in sample.inputs["token_ids"]]
+            assert [i for row in rows for i in row[1:-1]] == words
+            assert {(row[0], row[-1]) for row in rows} == {(CLS, SEP)}
+            assert len(rows) == -(-n // (longest - 2))
+            assert max(map(len, rows)) - min(map(len, rows)) <= 1
+            assert (sample.cost, sample.n_tokens) == (max(map(len, rows)), n + 2)
+
+
+def test_texts_loaded_together_are_as_loaded_alone(tmp_path: Path) -> None:
+    text = build(tmp_path)
+    raws = [b"a b", b"\xff", b"c " * 300_000, b" ", b"d", b"e " * 250_000, b"a"]
+
+    found = text.load_many(raws)
+
+    assert [str(each) for each in found if isinstance(each, ItemError)] == [
+        "is not UTF-8 at byte 0",
+        "is empty: it holds only white space",
+    ]
+    assert [
+        (*each.inputs["token_ids"][0].tolist(), each.n_tokens)
+        for each in found
+        if not isinstance(each, ItemError)
+    ] == [
+        (CLS, A, B, SEP, 4),
+        (CLS, C, C, C, SEP, 300_002),
+        (CLS, D, SEP, 3),
+        (CLS, E, E, E, SEP, 250_002),
+        (CLS, A, SEP, 3),
+    ]
+
+
+def test_a_text_that_the_tokenizer_fails_on_is_an_item_error_alone(tmp_path: Path) -> None:
+    text = build(tmp_path)
+    Tokenizer(WordLevel({"a": 7})).save(str(tmp_path / "tokenizer.json"))
+
+    found = text.load_many([b"a", b"strange", b"a"])
+
+    assert str(found[1]).startswith("cannot be tokenized: WordLevel error")
+    assert [str(each) for each in found if isinstance(each, ItemError)] == [str(found[1])]
+
+
+def test_no_room_beside_the_special_tokens_is_a_manifest_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"max_length is 2, of which .* special tokens take 2"):
+        build(tmp_path, max_length=2).load(b"a")
+
+
 def test_without_a_longest_length_nothing_is_cut(tmp_path: Path) -> None:
     sample = build(tmp_path, max_length=None).load(b"a b c d e")
 
@@ -99,9 +187,11 @@ def test_a_batch_is_padded_to_the_longest_and_masked(tmp_path: Path) -> None:
 
 
 def test_only_the_roles_of_the_graph_are_given(tmp_path: Path) -> None:
-    assert list(build(tmp_path, "token_ids").load(b"a").inputs) == ["token_ids"]
+    only_ids, image = build(tmp_path, "token_ids"), build(tmp_path, "image")
+
+    assert list(only_ids.collate([only_ids.load(b"a")])) == ["token_ids"]
     with pytest.raises(ManifestError, match="'image'"):
-        build(tmp_path, "image").load(b"a")
+        image.collate([image.load(b"a")])
 
 
 def test_a_file_and_a_byte_order_mark_read_as_the_text(tmp_path: Path) -> None:
@@ -122,6 +212,7 @@ def test_a_file_and_a_byte_order_mark_read_as_the_text(tmp_path: Path) -> None:
         ("a\ud800b", "half of a surrogate pair at character 1"),
         (b"twelve bytes\xff", "is not UTF-8 at byte 12"),
         (b"\xff\xfea\x00", "is not UTF-8 at byte 0"),
+        (b"a " * 2_097_153, "is 4194306 bytes of text; at most 4194304 are allowed; split it"),
         (np.zeros(3), "is an array; expected a text"),
     ],
 )

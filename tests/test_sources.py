@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featx.data.sources import (
     SOURCES,
@@ -19,7 +25,9 @@ from featx.data.sources import (
     open_description,
     open_source,
 )
-from featx.errors import InputError, UnknownNameError
+from featx.data.sources.walk import natural_key, walk
+from featx.errors import InputError, ItemError, UnknownNameError
+from featx.modality.content import read_bytes
 from featx.registry import resolve
 
 if TYPE_CHECKING:
@@ -83,11 +91,87 @@ def test_symlink_loops_end_and_broken_links_are_listed(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "loop").symlink_to(tmp_path)
     (tmp_path / "cat" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    os.mkfifo(tmp_path / "cat" / "pipe.jpg")
+    (tmp_path / "cat" / "self.jpg").symlink_to(tmp_path / "cat" / "self.jpg")
 
-    found = [item.id for item in open_source(tmp_path, modality="image")]
+    items = list(open_source(tmp_path, modality="image"))
 
-    assert found == ["cat/1.jpg", "cat/gone.jpg"]
+    assert [item.id for item in items] == ["cat/1.jpg", "cat/gone.jpg", "cat/self.jpg"]
+    with pytest.raises(ItemError, match="does not exist"):
+        read_bytes(items[1].content)
+    with pytest.raises(ItemError, match="symbolic links"):
+        read_bytes(items[2].content)
+
+
+def test_pipes_and_sockets_are_problems_and_a_folder_with_a_suffix_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "folder.jpg/1.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "null.jpg").symlink_to("/dev/null")
+    monkeypatch.chdir(tmp_path)  # the path of a socket may have 107 bytes
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("socket.jpg")
+
+    source = open_source(tmp_path, modality="image")
+
+    assert [(item.id, item.problem) for item in source] == [
+        ("folder.jpg/1.jpg", ""),
+        ("null.jpg", "is a device; only regular files are read"),
+        ("pipe.jpg", "is a pipe; only regular files are read"),
+        ("socket.jpg", "is a socket; only regular files are read"),
+    ]
+    assert (len(source), source.skipped) == (4, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_rest_goes_on(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "z/2.jpg")
+    name = "d" * 200
+    folder = os.open(tmp_path / "a", os.O_RDONLY)
+    for _ in range(25):  # deeper than a path may be long
+        os.mkdir(name, dir_fd=folder)
+        below = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+
+    source = open_source(tmp_path, modality="image")
+    items = list(source)
+
+    assert [item.problem for item in items] == ["", "cannot be listed: File name too long", ""]
+    assert (items[0].id, items[1].id[:4], items[2].id) == ("a/1.jpg", "a/dd", "z/2.jpg")
+    assert items[1].id.endswith("d/")
+    assert len(open_source(tmp_path, modality="image")) == 3
+    with pytest.raises(InputError, match="cannot be listed"):
+        walk(tmp_path, None)
+    shutil.rmtree(tmp_path / "a")
+
+
+names_of_files = st.text(st.sampled_from("aB0129_é.ß "), min_size=1, max_size=7)
+
+
+@given(st.lists(names_of_files, max_size=30))
+def test_names_are_sorted_piece_by_piece_and_numbers_by_value(names: list[str]) -> None:
+    assert sorted(names, key=natural_key) == sorted(names, key=oracle_key)
+
+
+def oracle_key(name: str) -> tuple[list[str | int], str]:
+    pieces = re.split(r"([0-9]+)", name.casefold())
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)], name
+
+
+def test_a_walk_holds_one_folder_at_a_time(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{c}/{i}.jpg" for c in range(20) for i in range(50)))
+    source = open_source(tmp_path, modality="image")
+    whole = list(source)
+    tracemalloc.start()
+
+    count = sum(1 for _ in source)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (count, whole[49].id, whole[50].id) == (1000, "0/49.jpg", "1/0.jpg")
+    assert peak_bytes < 60_000
 
 
 def test_a_folder_without_matching_files_says_what_it_looked_for(tmp_path: Path) -> None:
@@ -317,6 +401,97 @@ def test_arrays_that_cannot_be_rows_are_refused(tmp_path: Path) -> None:
             open_source(tmp_path / name, modality="array")
     with pytest.raises(InputError, match="holds arrays; the modality is 'text'"):
         open_source(tmp_path / "flat.npy", modality="text")
+
+
+def test_a_csv_without_commas_may_have_semicolons_or_tabs(tmp_path: Path) -> None:
+    cases = {
+        "semicolon.csv": "id;text;label\nu1;a, b;x\n",
+        "tab.csv": "id\ttext\tlabel\nu1\ta, b\tx\n",
+        "quoted.csv": '"id";"text";"label"\n"u1";"a, b";"x"\n',
+        "comma.csv": 'id,text,label;name\nu1,"a, b",x\n',
+    }
+    for name, content in cases.items():
+        (item,) = open_source(write(tmp_path / name, content), modality="text")
+        assert (item.id, item.content) == ("u1", "a, b")
+        assert item.label == (None if name == "comma.csv" else "x")
+    (only,) = open_source(write(tmp_path / "one.csv", "text\na;b\n"), modality="text")
+    assert only.content == "a;b"
+
+
+def test_parquet_cells_of_a_wrong_type_are_problems(tmp_path: Path) -> None:
+    not_utf8 = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")]
+    )
+    pq.write_table(pa.table({"text": not_utf8}), tmp_path / "bytes.parquet")
+    pq.write_table(pa.table({"text": [1, None]}), tmp_path / "numbers.parquet")
+    pq.write_table(pa.table({"text": ["a", "b"], "label": [[1], None]}), tmp_path / "lists.parquet")
+    far = pa.array([2**53, 0], pa.timestamp("ms"))
+    pq.write_table(pa.table({"text": ["a", "b"], "label": far}), tmp_path / "dates.parquet")
+    columns = Columns(text_col="text")
+
+    found = {
+        path.stem: [i.problem for i in open_source(path, modality="text", columns=columns)]
+        for path in sorted(tmp_path.iterdir())
+    }
+
+    assert found["bytes"][0] == ""
+    assert found["bytes"][1].startswith("row 2: 'text' cannot be read: 'utf-8' codec")
+    assert found["numbers"] == [
+        "row 1: 'text' is a int; it must be a string",
+        "row 2: 'text' is missing",
+    ]
+    assert found["lists"] == ["row 1: label is a list; it must be one value", ""]
+    assert found["dates"][0].startswith("row 1: 'label' cannot be read: ")
+    assert found["dates"][1] == ""
+
+
+def test_a_damaged_row_group_is_a_problem_for_each_of_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.table({"text": [f"text {i}" for i in range(9)]})
+    pq.write_table(
+        table,
+        path,
+        row_group_size=3,
+        write_page_checksum=True,
+        use_dictionary=False,
+        write_statistics=False,
+        compression="none",
+    )
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"text 4")] ^= 1
+    path.write_bytes(raw)
+
+    source = open_source(path, modality="text")
+    items = list(source)
+
+    whole = [0, 1, 2, 6, 7, 8]
+    assert [items[i].content for i in whole] == [f"text {i}" for i in whole]
+    assert [items[i].problem[:33] for i in whole] == [""] * 6
+    assert [item.problem[:31] for item in items[3:6]] == [
+        f"row {row}: row group 2 is damaged: " for row in (4, 5, 6)
+    ]
+    assert [item.id for item in items] == [f"t.parquet:{row}" for row in range(1, 10)]
+    assert len(source) == 9
+
+
+def test_large_cells_of_one_row_group_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    images = [noise.bytes(2**19) for _ in range(64)]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": pa.array(images, pa.binary())}), path, write_batch_size=1)
+    pool = pa.system_memory_pool()
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        held = [
+            (item.content == image, pool.bytes_allocated())
+            for item, image in zip(open_source(path, modality="image"), images, strict=True)
+        ]
+    finally:
+        pa.set_memory_pool(before)
+
+    assert [is_same for is_same, _ in held] == [True] * 64
+    assert max(bytes_held for _, bytes_held in held) < 2**24
 
 
 def test_globs_files_and_folders_are_joined(

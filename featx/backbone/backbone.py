@@ -1,23 +1,29 @@
 """One frozen backbone, ready to encode."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from featx import registry
-from featx.backbone.batching import batches
 from featx.backbone.pooling import normalize, pool_parts, pool_tokens
-from featx.backbone.runtime import Session, open_session
+from featx.backbone.runtime import (
+    Session,
+    choose_device,
+    devices_of,
+    open_session,
+    runtime_version,
+)
+from featx.backbone.settings import LIMITS, OTHER_LIMITS, Settings, limits
+from featx.backbone.variants import REVISION, Variant, depends_on_neighbours, variant
+from featx.backbone.window import Limits, Window
 from featx.errors import InputError, ItemError
 from featx.fingerprint import hash_facts
 from featx.modality import MODALITIES
-from featx.types import Content, Device, Modality, Sample, Vectors
-from featx.zoo.manifest import Manifest
-
-TOKEN_BUDGET = 2048
-LARGEST_BATCH = {"text": 128, "image": 16, "audio": 32, "array": 1024}
+from featx.types import Content, Modality, Sample, Vectors
+from featx.zoo.manifest import Manifest, Precision
 
 
 class Backbone:
@@ -26,10 +32,7 @@ class Backbone:
     Parameters
     ----------
     manifest : Manifest
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``.
-    threads : int or None
-        Threads of the session on the CPU.
+    settings : Settings
     prompt : str
         Name of one of the manifest's prompts, put before every text; empty for none.
     dim : int or None
@@ -39,9 +42,8 @@ class Backbone:
     def __init__(
         self,
         manifest: Manifest,
+        settings: Settings | None = None,
         *,
-        device: Device = "auto",
-        threads: int | None = None,
         prompt: str = "",
         dim: int | None = None,
     ) -> None:
@@ -55,8 +57,7 @@ class Backbone:
             raise InputError(message)
         self.manifest = manifest
         self.dim = dim or manifest.dim
-        self._device = device
-        self._threads = threads
+        self.settings = settings or Settings()
         self._prompt_name = prompt
         self._prompt = manifest.prompts.get(prompt, "")
 
@@ -69,9 +70,45 @@ class Backbone:
         return made
 
     @cached_property
-    def session(self) -> Session:
-        """The graph, loaded; opening it takes tenths of a second."""
-        return open_session(self.manifest.file("graph"), device=self._device, threads=self._threads)
+    def device(self) -> str:
+        """Where it is going to run: ``"cpu"`` or ``"cuda:<n>"``."""
+        return choose_device(self.settings.device)
+
+    @property
+    def precision(self) -> Precision:
+        """Of the graph that runs."""
+        return self.settings.precision or self.manifest.precision
+
+    @property
+    def workers(self) -> int:
+        """Batches that are encoded at the same time."""
+        return self.settings.workers if self.device == "cpu" else 1
+
+    @property
+    def limits(self) -> Limits:
+        """What a batch may hold."""
+        if self.settings.deterministic or self._depends_on_neighbours:
+            return Limits(budget=1, parts=1)
+        on_gpu = self.device != "cpu"
+        return limits(self.manifest.modality, self.settings, on_gpu=on_gpu)
+
+    @cached_property
+    def _variant(self) -> Variant:
+        """The graph that runs, made for the precision and device if need be."""
+        cache = self.settings.cache
+        return variant(self.manifest, precision=self.precision, device=self.device, folder=cache)
+
+    @cached_property
+    def _depends_on_neighbours(self) -> bool:
+        return "graph" in self.manifest.files and depends_on_neighbours(self.manifest.file("graph"))
+
+    @cached_property
+    def session(self) -> Session | None:
+        """The graph, loaded, which takes tenths of a second; None if there is no graph."""
+        if "graph" not in self.manifest.files:
+            return None
+        threads = self.settings.threads_each
+        return open_session(self._variant.path, device=self.settings.device, threads=threads)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -82,12 +119,25 @@ class Backbone:
             "prompt": self._prompt,
             "revision": self.modality.revision,
         }
+        if self.precision != self.manifest.precision:
+            facts |= {"precision": self.precision, "precision_revision": REVISION}
+        if self.settings.deterministic:
+            facts["deterministic"] = [self.device, runtime_version(), self.settings.threads_each]
         return hash_facts(facts)
 
     @cached_property
     def space(self) -> str:
         """Hash of the space of the vectors; vectors of one space may be compared."""
         return self.manifest.space(dim=self.dim)
+
+    def replicas(self) -> "list[Backbone]":
+        """Return the backbone once for each device that it may run on."""
+        devices = devices_of(self.settings.device) if "graph" in self.manifest.files else ["cpu"]
+        if len(devices) == 1:
+            return [self]
+        settings = [replace(self.settings, device=device) for device in devices]
+        prompt, dim = self._prompt_name, self.dim
+        return [Backbone(self.manifest, each, prompt=prompt, dim=dim) for each in settings]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -100,6 +150,9 @@ class Backbone:
             "fingerprint": self.fingerprint,
             "space": self.space,
             "prompt": self._prompt_name,
+            "precision": self.precision,
+            "deterministic": self.settings.deterministic,
+            "adjusted": self.manifest.adjustments,
         }
 
     def read(self, content: Content) -> bytes:
@@ -120,7 +173,14 @@ class Backbone:
         ItemError
             If it cannot be decoded.
         """
-        return self.modality.load(self._prompt.encode() + raw if self._prompt else raw)
+        return self.modality.load(self._prompted(raw))
+
+    def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
+        """Decode and preprocess several items; an error takes the place of a sample."""
+        return self.modality.load_many([self._prompted(raw) for raw in raws])
+
+    def _prompted(self, raw: bytes) -> bytes:
+        return self._prompt.encode() + raw if self._prompt else raw
 
     def encode(self, contents: Sequence[Content]) -> Vectors:
         """Return one vector an item, in order, shape (N, D).
@@ -145,38 +205,45 @@ class Backbone:
         The vector of a sample does not depend on its neighbours (cosine above 1 - 1e-6).
         """
         X = np.empty((len(samples), self.dim), dtype=np.float32)
-        largest = LARGEST_BATCH.get(self.manifest.modality, 32)
-        budget = TOKEN_BUDGET if self.manifest.modality == "text" else sum(s.cost for s in samples)
-        for batch in batches(samples, budget=max(budget, 1), largest=largest):
-            X[batch] = self._encode_batch([samples[i] for i in batch])
+        window = Window()
+        for position, sample in enumerate(samples):
+            window.add(position, sample)
+        while window:
+            batch = window.take(self.limits)
+            X[batch] = self.encode_batch([samples[i] for i in batch])
         return X
 
-    def _encode_batch(self, samples: Sequence[Sample]) -> Vectors:
+    def encode_batch(self, samples: Sequence[Sample]) -> Vectors:
+        """Return one vector a sample, all of them encoded at once, shape (N, D)."""
         roles = self.modality.collate(samples)
-        X = self._run_slices(roles) if "graph" in self.manifest.files else roles["array"]
+        X = roles["array"] if self.session is None else self._run_slices(self.session, roles)
         parts = np.array([sample.parts for sample in samples], dtype=np.int64)
         audio = self.manifest.audio
         unit = audio is not None and audio.window_pooling == "unit_mean"
         X = pool_parts(X.astype(np.float32, copy=False), parts, unit=unit)[:, : self.dim]
         return normalize(X) if self.manifest.normalize else X
 
-    def _run_slices(self, roles: dict[str, Any]) -> Vectors:
-        """Run the graph on at most `LARGEST_BATCH` rows at a time: one sound has many windows."""
-        length = LARGEST_BATCH.get(self.manifest.modality, 32)
+    def _run_slices(self, session: Session, roles: dict[str, Any]) -> Vectors:
+        """Run the graph on so many rows at a time: one sound has many windows."""
+        usual = LIMITS.get(self.manifest.modality, OTHER_LIMITS)
+        length = 1 if self._depends_on_neighbours else usual.parts
         rows = len(next(iter(roles.values())))
         slices = [slice(start, start + length) for start in range(0, rows, length)]
         return np.concatenate(
-            [self._run({role: array[part] for role, array in roles.items()}) for part in slices]
+            [
+                self._run(session, {role: array[part] for role, array in roles.items()})
+                for part in slices
+            ]
         )
 
-    def _run(self, roles: dict[str, Any]) -> Vectors:
-        manifest = self.manifest
-        feeds = {name: roles[role] for role, name in manifest.inputs.items()}
-        output = "embedding" if manifest.pooling == "none" else "tokens"
-        (result,) = self.session.run([manifest.outputs[output]], feeds)
-        if manifest.pooling == "none":
-            return np.asarray(result, dtype=np.float32)
-        return pool_tokens(result.astype(np.float32), roles["attention_mask"], manifest.pooling)
+    def _run(self, session: Session, roles: dict[str, Any]) -> Vectors:
+        graph = self._variant
+        feeds = {name: roles[role] for role, name in graph.inputs.items()}
+        (result,) = session.run([graph.output], feeds)
+        rows: Vectors = result.astype(np.float32, copy=False)
+        if graph.is_pooled or self.manifest.pooling == "none":
+            return rows
+        return pool_tokens(rows, roles["attention_mask"], self.manifest.pooling)
 
 
 def identity(dim: int) -> Manifest:

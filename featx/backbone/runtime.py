@@ -1,27 +1,89 @@
 """ONNX Runtime: the only place that imports it, and the one door that every graph goes through."""
 
 import ctypes
+import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from featx.errors import DeviceError, InputError
+from featx.backbone.graphs.external import holds_half, read_safely
+from featx.errors import DeviceError, DeviceMemoryError, InputError
 from featx.types import Device
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
+MEMORY_LIMIT = "FEATX_GPU_MEMORY"
+
+OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|bad allocation|out of memory|failed to allocate memory|smaller than requested"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation",
+    re.IGNORECASE,
+)
+"""How ONNX Runtime, CUDA and its libraries say that memory ran out."""
+
+BINDINGS = 2
+"""While one batch is computed the next one is copied."""
+
+BUFFERED_BYTES = 256 << 20
+"""Input buffers that one binding keeps for shapes that may come again."""
+
+
+class _Binding:
+    """Input buffers on a device, one for each shape, kept from run to run."""
+
+    def __init__(self, session: ort.InferenceSession, device: str) -> None:
+        kind, _, number = device.partition(":")
+        self._session, self._kind, self._number = session, kind, int(number or 0)
+        self._binding = session.io_binding()
+        self._buffers: dict[tuple[Any, ...], Any] = {}
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+        for name, array in feeds.items():
+            self._binding.bind_ortvalue_input(name, self._filled(name, array))
+        self._binding.clear_binding_outputs()
+        for name in outputs:
+            self._binding.bind_output(name, self._kind, self._number)
+        self._session.run_with_iobinding(self._binding)
+        result: list[Any] = self._binding.copy_outputs_to_cpu()
+        return result
+
+    def _filled(self, name: str, array: NDArray[Any]) -> ort.OrtValue:
+        key = (name, array.shape, array.dtype.str)
+        buffer = self._buffers.pop(key, None)
+        if buffer is None:
+            self._make_room(array.nbytes)
+            buffer = ort.OrtValue.ortvalue_from_shape_and_type(
+                list(array.shape), array.dtype, self._kind, self._number
+            )
+        buffer.update_inplace(np.ascontiguousarray(array))
+        self._buffers[key] = buffer
+        return buffer
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Forget the buffers that were not used for longest."""
+        sizes = {key: value.tensor_size_in_bytes() for key, value in self._buffers.items()}
+        while sizes and sum(sizes.values()) + size_bytes > BUFFERED_BYTES:
+            oldest = next(iter(sizes))
+            del sizes[oldest], self._buffers[oldest]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A graph that is ready to run.
+    """A graph that is ready to run, from several threads if need be.
 
     Attributes
     ----------
@@ -36,11 +98,34 @@ class Session:
     device: str
     inputs: dict[str, str]
     outputs: tuple[str, ...]
+    _bindings: "SimpleQueue[_Binding] | None" = None
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
-        """Run the graph and return the outputs that were asked for."""
-        result: list[Any] = self._session.run(list(outputs), dict(feeds))
-        return result
+        """Run the graph and return the outputs that were asked for.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the batch needs more memory than there is.
+        """
+        try:
+            return self._run(outputs, feeds)
+        except Exception as cause:
+            if not isinstance(cause, MemoryError) and not OUT_OF_MEMORY.search(str(cause)):
+                raise
+            shapes = ", ".join(str(array.shape) for array in feeds.values())
+            message = f"{self.device}: out of memory for inputs of shape {shapes}; use less a batch"
+            raise DeviceMemoryError(message) from cause
+
+    def _run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+        if self._bindings is None:
+            result: list[Any] = self._session.run(list(outputs), dict(feeds))
+            return result
+        binding = self._bindings.get()
+        try:
+            return binding.run(outputs, feeds)
+        finally:
+            self._bindings.put(binding)
 
 
 @cache
@@ -80,7 +165,17 @@ def choose_device(device: Device) -> str:
     return f"cuda:{number or 0}" if kind == "cuda" or (kind == "auto" and usable) else "cpu"
 
 
-def open_session(path: Path, *, device: Device = "auto", threads: int | None = None) -> Session:
+def devices_of(device: Device) -> list[str]:
+    """Return the devices that a choice stands for: ``"cuda"`` is every CUDA device."""
+    first = choose_device(device)
+    if first == "cpu" or ":" in device:
+        return [first]
+    return [f"cuda:{number}" for number in range(cuda_devices())]
+
+
+def open_session(
+    path: Path, *, device: Device = "auto", threads: int | None = None, bound: bool | None = None
+) -> Session:
     """Load a graph, and prove that it runs where it was asked to.
 
     Parameters
@@ -90,7 +185,9 @@ def open_session(path: Path, *, device: Device = "auto", threads: int | None = N
     device : str
         ``"auto"`` falls back to the CPU; ``"cuda"`` does not.
     threads : int or None
-        Threads of the CPU session; None leaves the choice to ONNX Runtime.
+        Threads of one run on the CPU; None leaves the choice to ONNX Runtime.
+    bound : bool or None
+        Whether inputs are copied into buffers on the device that are used again; None: on CUDA.
 
     Raises
     ------
@@ -101,7 +198,7 @@ def open_session(path: Path, *, device: Device = "auto", threads: int | None = N
         If CUDA was asked for and the session did not start there.
     """
     chosen = choose_device(device)
-    _check_external_data(path)
+    is_half = holds_half(read_safely(path))
     ort.set_default_logger_severity(4)
     if chosen != "cpu":
         ort.preload_dlls()
@@ -110,7 +207,9 @@ def open_session(path: Path, *, device: Device = "auto", threads: int | None = N
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(str(path), options, providers=_providers(chosen))
+        session = ort.InferenceSession(
+            str(path), options, providers=_providers(chosen, is_half=is_half)
+        )
     except Exception as cause:
         reason = str(cause).splitlines()[0]
         message = f"{path}: ONNX Runtime {ort.__version__} cannot load it: {reason}"
@@ -119,44 +218,67 @@ def open_session(path: Path, *, device: Device = "auto", threads: int | None = N
     if device.startswith("cuda") and live != PROVIDERS["cuda"]:
         message = f"device {device!r}: the session started on {live} instead; run: featx doctor"
         raise DeviceError(message)
+    where = chosen if live == PROVIDERS["cuda"] else "cpu"
     return Session(
         session,
-        chosen if live == PROVIDERS["cuda"] else "cpu",
+        where,
         {item.name: item.type for item in session.get_inputs()},
         tuple(item.name for item in session.get_outputs()),
+        _bind(session, where) if bound or (bound is None and where != "cpu") else None,
     )
 
 
-def _providers(device: str) -> list[Any]:
+def _bind(session: ort.InferenceSession, device: str) -> "SimpleQueue[_Binding]":
+    bindings: SimpleQueue[_Binding] = SimpleQueue()
+    for _ in range(BINDINGS):
+        bindings.put(_Binding(session, device))
+    return bindings
+
+
+def _providers(device: str, *, is_half: bool) -> list[Any]:
     if device == "cpu":
         return [PROVIDERS["cpu"]]
-    number = int(device.partition(":")[2])
-    return [(PROVIDERS["cuda"], {"device_id": number, "use_tf32": 0}), PROVIDERS["cpu"]]
+    return [(PROVIDERS["cuda"], cuda_options(device, is_half=is_half)), PROVIDERS["cpu"]]
 
 
-def _check_external_data(path: Path) -> None:
-    """Refuse a graph whose weights lie outside its folder.
+def cuda_options(device: str, *, is_half: bool = False) -> dict[str, str]:
+    """Return the options of ONNX Runtime's CUDA provider; float16 images have their channels last.
 
     Raises
     ------
     InputError
-        If the file is no ONNX graph, or names such a place.
+        If ``FEATX_GPU_MEMORY`` is no size.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    options = {
+        "device_id": device.partition(":")[2],
+        "use_tf32": "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_use_max_workspace": "1",
+        "prefer_nhwc": str(int(is_half)),
+    }
+    if limit := os.environ.get(MEMORY_LIMIT, ""):
+        options["gpu_mem_limit"] = str(_bytes_of(limit))
+    return options
 
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except (OSError, DecodeError) as cause:
-        message = f"{path}: not an ONNX graph: {cause}"
-        raise InputError(message) from cause
-    folder = path.parent.resolve()
-    for tensor in graph.initializer:
-        for entry in tensor.external_data:
-            place = (folder / entry.value).resolve()
-            if entry.key == "location" and not place.is_relative_to(folder):
-                message = f"{path}: weights at {entry.value!r}, outside its folder; refused"
-                raise InputError(message)
+
+def _bytes_of(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(M|G)iB", text.strip())
+    if match is None or not float(match[1]):
+        message = f"{MEMORY_LIMIT}={text!r}: expected a size such as 8GiB or 500MiB"
+        raise InputError(message)
+    return int(float(match[1]) * (1 << {"M": 20, "G": 30}[match[2]]))
+
+
+def to_float16(model: "ModelProto") -> None:
+    """Have a model compute in float16 between inputs and outputs that stay as they are.
+
+    Numbers that float16 cannot hold become its largest or smallest ones.
+    """
+    from onnxruntime.transformers import float16
+
+    made = float16.convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
+    model.CopyFrom(made)
 
 
 def distributions() -> list[str]:

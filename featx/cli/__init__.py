@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import click
 
@@ -12,6 +13,8 @@ from featx.registry import resolve
 COMMANDS = {
     "quickstart": "Embed, train, evaluate and explain on the data inside the package.",
     "embed": "Turn images, text, sound or arrays into an embedding set.",
+    "retry": "Try again to embed what the last run skipped.",
+    "merge": "Join embedding sets, such as the shards of a run, into one.",
     "label": "Attach or change labels and splits; nothing is encoded again.",
     "train": "Train a head on an embedding set.",
     "predict": "Predict labels of files or of an embedding set.",
@@ -63,6 +66,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; a `FeatxError` is one line and exit code 1."""
         _interrupt_on_sigterm()
+        # Pillow warns of damaged notes in good pictures.
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         try:
             return super().invoke(ctx)
         except FeatxError as error:

@@ -1,6 +1,5 @@
 """``featx cache``."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,8 +9,6 @@ import click
 from featx.cli import options as o
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 class Size(click.ParamType[int]):
@@ -23,13 +20,15 @@ class Size(click.ParamType[int]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         """Return the number of bytes."""
+        from featx.data.cache import size_in_bytes
+        from featx.errors import InputError
+
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
-        if match is None or (match[3] and not match[2]):
-            self.fail(f"{value!r}: expected a size such as 500MB or 10GiB", param, ctx)
-        base = 1024 if match[3] else 1000
-        return int(float(match[1]) * base ** POWERS[match[2]])
+        try:
+            return size_in_bytes(str(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 def readable_size(size_bytes: int) -> str:
@@ -71,27 +70,37 @@ def cache() -> None:
 @_place_option
 @o.json_option
 def stats(cache_dir: Path | None, as_json: bool) -> None:
-    """Show where the cache lies and how large it is."""
+    """Show where the cache lies, what it holds and when that was last used."""
     from dataclasses import asdict
-    from datetime import datetime
 
-    from featx.data.cache import cache_folder, contents
+    from featx.data.cache import cache_folder, cache_limit, contents
+    from featx.data.vectorcache import inside
 
-    folder = cache_folder(cache_dir)
+    folder, limit_bytes = cache_folder(cache_dir), cache_limit()
     files = contents(folder)
     total = sum(file.size_bytes for file in files)
+    found = []
+    for file in files:
+        model, vectors = inside(folder / file.name) if file.kind == "vectors" else (None, None)
+        found.append(asdict(file) | {"model": model, "vectors": vectors})
     if as_json:
-        entries = [asdict(file) for file in files]
-        o.print_json({"folder": str(folder), "size_bytes": total, "files": entries})
+        document = {"folder": str(folder), "size_bytes": total, "limit_bytes": limit_bytes}
+        o.print_json(document | {"files": found})
         return
-    click.echo(f"{folder}: {readable_size(total)} in {len(files):,} files")
-    if files:
-        written = [datetime.fromtimestamp(file.modified_s).astimezone() for file in files]
-        rows = [
-            [file.name, readable_size(file.size_bytes), f"{when:%Y-%m-%d %H:%M}"]
-            for file, when in zip(files, written, strict=True)
-        ]
-        o.print_table(["file", "size", "last written"], rows)
+    sizes = f"{readable_size(total)} of {readable_size(limit_bytes)}"
+    click.echo(f"{folder}: {sizes} in {len(files):,} files")
+    if found:
+        header = ["file", "model", "vectors", "size", "last used"]
+        o.print_table(header, [_line(facts) for facts in found])
+
+
+def _line(facts: dict[str, Any]) -> list[str]:
+    from datetime import datetime
+
+    used = datetime.fromtimestamp(facts["used_s"]).astimezone()
+    vectors = "-" if facts["vectors"] is None else f"{facts['vectors']:,}"
+    size = readable_size(facts["size_bytes"])
+    return [facts["name"], facts["model"] or "-", vectors, size, f"{used:%Y-%m-%d %H:%M}"]
 
 
 @cache.command()
@@ -99,6 +108,7 @@ def stats(cache_dir: Path | None, as_json: bool) -> None:
     "--limit",
     "limit_bytes",
     type=Size(),
+    envvar="FEATX_CACHE_LIMIT",
     default="10GiB",
     show_default=True,
     help="Largest size to leave, such as 500MB.",
@@ -106,11 +116,14 @@ def stats(cache_dir: Path | None, as_json: bool) -> None:
 @_place_option
 @o.json_option
 def gc(limit_bytes: int, cache_dir: Path | None, as_json: bool) -> None:
-    """Delete least recently written stores until the cache is within a limit."""
-    from featx.data.cache import cache_folder, shrink
+    """Delete what was used least recently until the cache is within a limit.
+
+    Of a store that alone exceeds the limit, the oldest vectors go.
+    """
+    from featx.data.cache import cache_folder, keep_within
 
     folder = cache_folder(cache_dir)
-    _report(folder, shrink(folder, limit_bytes=limit_bytes), as_json=as_json)
+    _report(folder, keep_within(folder, limit_bytes), as_json=as_json)
 
 
 @cache.command()

@@ -10,21 +10,45 @@ from featx.cli import options as o
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
     from featx.data.sources.options import DescribedSource
-    from featx.embedding import Progress
+    from featx.embedding import Policy
     from featx.types import Content
-
-SHOWN_ERRORS = 10
+    from featx.zoo.manifest import Adjustments
 
 
 @click.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option("-m", "--model", required=True, help="Backbone; see: featx models list.")
-@click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Set to make: X.emb."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Set to make: X.emb.")
 @click.option("--prompt", default="", help="Name of a prompt of the model, put before each text.")
 @click.option("--dim", type=int, help="Cut vectors to this width, if the model allows it.")
 @click.option("--no-folder-labels", is_flag=True, help="Folders are not classes.")
+@click.option(
+    "--preprocess",
+    type=click.Choice(["exact", "fast"]),
+    default="exact",
+    show_default=True,
+    help="fast: decode JPEGs at a fraction of their size where that is enough.",
+)
+@click.option(
+    "--on-truncate",
+    type=click.Choice(["warn", "error", "chunk"]),
+    default="warn",
+    show_default=True,
+    help="Texts that are too long: cut and count them, refuse them, or average their chunks.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["skip", "fail"]),
+    default="skip",
+    show_default=True,
+    help="Items that cannot be embedded: list them and go on, or stop at the first.",
+)
+@click.option("--max-errors", metavar="N|P%", help="Stop once more items than that have failed.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many items.")
+@click.option("--shard", metavar="I/N", help="Only part I of N, from 1/N to N/N; see: featx merge.")
+@click.option("--dry-run", is_flag=True, help="Say what would be embedded, and stop.")
+@click.option("--verify", is_flag=True, help="Read every file again, unchanged or not.")
+@o.engine_options
 @o.column_options
 @o.device_option
 @o.threads_option
@@ -37,10 +61,23 @@ def embed(
     /,
     source: tuple[str, ...],
     model: str,
-    out: Path,
+    out: Path | None,
     prompt: str,
     dim: int | None,
     no_folder_labels: bool,
+    preprocess: str,
+    on_truncate: str,
+    on_error: str,
+    max_errors: str | None,
+    limit: int | None,
+    shard: str | None,
+    dry_run: bool,
+    verify: bool,
+    stats: bool,
+    loaders: int | None,
+    batch_size: int | None,
+    precision: str | None,
+    deterministic: bool,
     device: str,
     threads: int | None,
     cache_dir: Path | None,
@@ -51,16 +88,17 @@ def embed(
 ) -> None:
     """Turn images, text, sound or arrays into an embedding set.
 
-    SOURCE is a folder (of classes), a csv, tsv, jsonl or parquet table, a txt file with one text a
-    line, npy or npz arrays, files, a glob, or - for standard input.  Running it again continues
-    an interrupted run and follows a changed source.  Model `identity` takes arrays as they are.
+    SOURCE is a folder (of classes), a csv, tsv, jsonl or parquet table, webdataset tars
+    (shards-{000..012}.tar), a txt file with one text a line, npy or npz arrays, files, a glob, or
+    - for standard input.  Running it again continues an interrupted run and follows a changed
+    source.  Model `identity` takes arrays as they are.
     """
-    import time
-
+    from featx.cli.running import run_and_report, show_preview
     from featx.data.sources import open_source
+    from featx.data.sources.part import parse_shard, part
+    from featx.embedding import Run
     from featx.zoo import catalog
 
-    started_s = time.perf_counter()
     modality = "array" if model == "identity" else catalog.find(model).modality
     opened = open_source(
         list(source),
@@ -68,18 +106,57 @@ def embed(
         columns=o.columns(columns),
         labels_from_folders=not no_folder_labels,
     )
+    if limit is not None or shard is not None:
+        opened = part(opened, limit=limit, shard=parse_shard(shard) if shard else None)
+    if dry_run:
+        show_preview(opened, as_json=as_json)
+        return
+    if out is None:
+        message = "missing option '-o' / '--out'"
+        raise click.UsageError(message, ctx)
+    policy = _policy(on_error, max_errors, on_truncate, verify=verify, loaders=loaders)
     cache = o.cache_place(cache_dir, no_cache)
+    settings = o.settings(
+        cache,
+        device=device,
+        threads=threads,
+        precision=precision,
+        deterministic=deterministic,
+        budget=batch_size,
+    ).in_bulk()
     if model == "identity":
         backbone = _identity(opened)
     else:
         backbone = o.open_backbone(
-            model, cache=cache, device=device, threads=threads, prompt=prompt, dim=dim
+            model, settings, prompt=prompt, dim=dim, adjusted=_adjusted(preprocess, on_truncate)
         )
-    progress = run(backbone, opened, out, cache=cache, quiet=quiet)
-    seconds = round(time.perf_counter() - started_s, 3)
-    report(progress, out, seconds=seconds, as_json=as_json)
-    if progress.errors:
-        ctx.exit(3)
+    run = Run(opened, backbone, out, cache=cache, command=o.command_line(), policy=policy)
+    ctx.exit(run_and_report(run, as_json=as_json, quiet=quiet, stats=stats))
+
+
+def _adjusted(preprocess: str, on_truncate: str) -> "Adjustments":
+    """Return what changes in the manifest; see `Manifest.adjusted`."""
+    found: Adjustments = {}
+    if preprocess == "fast":
+        found["decode"] = "fast"
+    if on_truncate == "chunk":
+        found["overflow"] = "chunk"
+    return found
+
+
+def _policy(
+    on_error: str, max_errors: str | None, on_truncate: str, *, verify: bool, loaders: int | None
+) -> "Policy":
+    from featx.embedding import Policy
+    from featx.embedding.policy import LOADERS, MaxErrors
+
+    allowed = MaxErrors.parse(max_errors) if max_errors else None
+    return Policy(
+        max_errors=MaxErrors(0) if on_error == "fail" else allowed,
+        on_truncate="error" if on_truncate == "error" else "warn",
+        verify=verify,
+        loaders=loaders or LOADERS,
+    )
 
 
 def _identity(source: "DescribedSource") -> "Backbone":
@@ -103,55 +180,3 @@ def _width(content: "Content") -> int:
         return npy_array(read_bytes(content)).size
     except ItemError:
         return 0
-
-
-def run(
-    backbone: "Backbone",
-    source: "DescribedSource",
-    out: Path,
-    *,
-    cache: Path | None,
-    quiet: bool,
-) -> "Progress":
-    """Embed with a progress bar, drawn only on a terminal."""
-    import sys
-
-    from tqdm import tqdm
-
-    from featx.embedding import Progress
-    from featx.embedding import embed as embedding
-
-    progress = Progress(total=len(source))
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=progress.total, unit="item", disable=hidden, desc=out.name) as bar:
-        for progress in embedding(source, backbone, out, cache=cache, command=o.command_line()):
-            bar.update(progress.done - bar.n)
-            bar.set_postfix(kept=progress.kept + progress.cached, errors=len(progress.errors))
-    return progress
-
-
-def report(progress: "Progress", out: Path, *, seconds: float, as_json: bool) -> None:
-    """Say what was done, on stdout; and what could not be done, on stderr."""
-    done = progress.done - len(progress.errors)
-    for item_id, _, problem in progress.errors[:SHOWN_ERRORS]:
-        o.say(f"skipped {item_id}: {problem}")
-    if len(progress.errors) > SHOWN_ERRORS:
-        o.say(f"... {len(progress.errors) - SHOWN_ERRORS} more in {out / 'errors.jsonl'}")
-    if as_json:
-        o.print_json(
-            {
-                "items": done,
-                "embedded": progress.embedded,
-                "cached": progress.cached + progress.kept,
-                "errors": len(progress.errors),
-                "truncated": progress.truncated,
-                "seconds": seconds,
-                "out": str(out),
-            }
-        )
-        return
-    reused = progress.cached + progress.kept
-    line = f"{out}: {done:,} items, {progress.embedded:,} embedded, {reused:,} already known"
-    click.echo(f"{line}, {len(progress.errors):,} skipped, {seconds:.1f} s")
-    if progress.truncated:
-        o.say(f"{progress.truncated:,} items were longer than the model takes, and were cut")

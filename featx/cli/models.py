@@ -182,7 +182,7 @@ def _compared(
     from featx.backbone.golden import LEAST_COSINE, golden_cosines
 
     try:
-        cosines = golden_cosines(Backbone(manifest, device=device, threads=threads))
+        cosines = golden_cosines(Backbone(manifest, o.settings(device=device, threads=threads)))
     except FeatxError as error:
         return Verification(name=manifest.name, problems=(str(error),), files=files)
     least = float(cosines.min())

@@ -5,16 +5,35 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
+    from featx.backbone.settings import Settings
     from featx.data.sources.columns import Columns
     from featx.data.store import EmbeddingSet
+    from featx.zoo.manifest import Adjustments, Precision
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class BatchSize(click.ParamType[int | None]):
+    """``auto`` or a number."""
+
+    name = "batch size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return the number, or None for auto."""
+        text = str(value)
+        if text == "auto":
+            return None
+        if not text.isdigit() or int(text) < 1:
+            self.fail(f"{value!r}: expected auto, or a number of 1 or more", param, ctx)
+        return int(text)
 
 
 def device_option(command: F) -> F:
@@ -36,6 +55,38 @@ def threads_option(command: F) -> F:
         envvar="FEATX_THREADS",
         help="Threads of the CPU session.  [default: all cores]",
     )(command)
+
+
+def engine_options(command: F) -> F:
+    """Add ``--precision`` and its siblings: how an embedding run uses the machine."""
+    for option in [
+        click.option("--stats", is_flag=True, help="Say where the time went, and what to change."),
+        click.option(
+            "--loaders",
+            type=click.IntRange(min=1),
+            envvar="FEATX_LOADERS",
+            help="Threads that read and decode.  [default: 2]",
+        ),
+        click.option(
+            "--batch-size",
+            type=BatchSize(),
+            default="auto",
+            show_default=True,
+            help="Tokens a batch for texts, items for others; auto measures once and remembers.",
+        ),
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            help="Vectors with the same bits whatever else is embedded; slower.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "fp16", "int8"]),
+            help="Of the computation.  [default: the model's own, fp32 in the zoo]",
+        ),
+    ]:
+        command = option(command)
+    return command
 
 
 def cache_options(command: F) -> F:
@@ -110,25 +161,49 @@ def command_line() -> str:
     return shlex.join(["featx", *sys.argv[1:]])
 
 
-def open_backbone(
-    model: str,
+def settings(
+    cache: Path | None = None,
     *,
-    cache: Path | None,
     device: str = "auto",
     threads: int | None = None,
+    precision: str | None = None,
+    deterministic: bool = False,
+    budget: int | None = None,
+) -> "Settings":
+    """Return how a backbone is to run; graphs that are made for it are kept in the cache."""
+    from featx.backbone.settings import Settings
+
+    return Settings(
+        device=device,
+        threads=threads,
+        precision=cast("Precision | None", precision),
+        deterministic=deterministic,
+        budget=budget,
+        cache=cache,
+    )
+
+
+def open_backbone(
+    model: str,
+    chosen: "Settings",
+    *,
     prompt: str = "",
     dim: int | None = None,
+    adjusted: "Adjustments | None" = None,
 ) -> "Backbone":
     """Open a backbone whose files are right and which works on this machine."""
     from featx.backbone.backbone import Backbone
-    from featx.data.verified import verify_once
+    from featx.data import verified
     from featx.zoo import catalog
 
     manifest = catalog.find(model)
     catalog.require_files(manifest)
-    backbone = Backbone(manifest, device=device, threads=threads, prompt=prompt, dim=dim)
-    if not prompt:
-        verify_once(backbone, cache)
+    backbone = Backbone(manifest.adjusted(**(adjusted or {})), chosen, prompt=prompt, dim=dim)
+    plain = Backbone(manifest, chosen)
+    if plain.precision == manifest.precision:
+        verified.verify_once(plain, chosen.cache)
+    elif found := verified.fidelity(plain, chosen.cache):
+        say(str(found))
     return backbone
 
 

@@ -89,9 +89,7 @@ def _of_items(
     else:
         backbone = o.open_backbone(
             model,
-            cache=o.cache_place(),
-            device=device,
-            threads=threads,
+            o.settings(o.cache_place(), device=device, threads=threads),
             prompt=head.header.get("prompt", ""),
             dim=head.dim,
         )

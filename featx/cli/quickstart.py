@@ -90,20 +90,22 @@ def _walk(
     demo: Demo, out: Path, *, cache: Path | None, threads: int | None, seed: int, quiet: bool
 ) -> tuple[dict[str, Any], str]:
     """Embed, train and index one sample set; return its figures and an explained prediction."""
-    from featx.cli.embed import run
+    from featx.cli.running import run
     from featx.data.origin import contents_of
     from featx.data.sources import open_source
     from featx.data.store import EmbeddingSet
     from featx.data.writer import versions
+    from featx.embedding import Run
     from featx.heads.headfile import save_head
     from featx.index.gallery import build_gallery
     from featx.train.train import train
 
     started_s = time.perf_counter()
     place = out / f"{demo.name}.emb"
-    backbone = o.open_backbone(demo.model, cache=cache, threads=threads)
+    settings = o.settings(cache, threads=threads).in_bulk()
+    backbone = o.open_backbone(demo.model, settings)
     source = open_source(_sample(demo, out), modality=backbone.manifest.modality)
-    run(backbone, source, place, cache=cache, quiet=quiet)
+    run(Run(source, backbone, place, cache=cache, command=o.command_line()), quiet=quiet)
     embedded_s = time.perf_counter()
     opened = EmbeddingSet.open(place)
     command = o.command_line()

@@ -46,9 +46,7 @@ def search(
     else:
         backbone = o.open_backbone(
             model,
-            cache=o.cache_place(),
-            device=device,
-            threads=threads,
+            o.settings(o.cache_place(), device=device, threads=threads),
             prompt=str(opened.facts.get("prompt", "")),
             dim=int(opened.facts["dim"]),
         )

@@ -1,27 +1,35 @@
-"""The user-wide cache: vectors by (fingerprint, digest), and digests of files by their stat.
+"""The user-wide cache's folder: where it lies, what it holds, and how it is kept small.
 
 It saves computing and never holds the only copy: deleting it at any moment harms no set.
 """
 
-import json
 import os
+import re
 import shutil
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-
+from featx.data import statindex
+from featx.data.database import SUFFIXES, alone, unlink
 from featx.data.files import explained
-from featx.errors import StoreError
-from featx.types import Vectors
+from featx.data.vectorcache import trim
+from featx.errors import InputError, StoreError
 
 DEFAULT_LIMIT_BYTES = 10 * 2**30
 
-VERSION = 1
-"""Of the databases' format, kept as SQLite's ``user_version``."""
+GRAPHS = "graphs"
+"""Folder of graphs that were made for a precision or device."""
+
+_OURS = re.compile(
+    r"(vectors-\w+|files)\.sqlite(-wal|-shm|-journal)?"
+    r"|\.?(verified|tuned)\.json(\.\w+\.tmp)?"
+    rf"|{GRAPHS}"
+)
+
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def cache_folder(chosen: str | Path | None = None) -> Path:
@@ -31,205 +39,170 @@ def cache_folder(chosen: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featx"
 
 
-class VectorCache:
-    """Vectors of one fingerprint, by digest.  Several processes may use it at once.
+def cache_limit() -> int:
+    """Return the largest size of the cache in bytes: ``FEATX_CACHE_LIMIT``, or 10 GiB.
 
-    Parameters
-    ----------
-    folder : Path
-        The user-wide cache; this store is the file ``vectors-<fingerprint>.sqlite`` in it.
-    fingerprint : str
-    dim : int
+    Raises
+    ------
+    InputError
+        If the variable holds no size.
     """
-
-    def __init__(self, folder: Path, *, fingerprint: str, dim: int) -> None:
-        self._dim = dim
-        self._path = folder / f"vectors-{fingerprint[:32]}.sqlite"
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._database = _connect(
-            self._path,
-            "CREATE TABLE IF NOT EXISTS vectors "
-            "(digest BLOB PRIMARY KEY, row BLOB, facts TEXT) WITHOUT ROWID",
-        )
-
-    def get(self, digests: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """Return the vectors that are there and can be read, each of shape (D,)."""
-        return {key: np.frombuffer(row, dtype="<f4") for key, row, _ in self._rows(digests)}
-
-    def facts(self, digests: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
-        """Return what `put` was told of the items whose vectors are there."""
-        return {key: json.loads(facts) for key, _, facts in self._rows(digests)}
-
-    def _rows(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, str]]:
-        for start in range(0, len(digests), 500):
-            part = list(digests[start : start + 500])
-            marks = ",".join("?" * len(part))
-            query = f"SELECT digest, row, facts FROM vectors WHERE digest IN ({marks})"  # noqa: S608
-            for key, row, facts in _try_read(self._database, query, part):
-                if len(row) == 4 * self._dim:
-                    yield bytes(key), bytes(row), str(facts)
-
-    def put(
-        self, digests: Sequence[bytes], X: Vectors, facts: Sequence[dict[str, Any]] = ()
-    ) -> None:
-        """Remember vectors, and JSON facts of each item; a full or read-only disk is no error."""
-        told = [json.dumps(fact) for fact in facts] or ["{}"] * len(digests)
-        raw = [row.astype("<f4").tobytes() for row in X]
-        rows = list(zip(digests, raw, told, strict=True))
-        _try_write(self._database, "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+    text = os.environ.get("FEATX_CACHE_LIMIT")
+    if not text:
+        return DEFAULT_LIMIT_BYTES
+    try:
+        return size_in_bytes(text)
+    except InputError as cause:
+        message = f"FEATX_CACHE_LIMIT={cause}"
+        raise InputError(message) from cause
 
 
-class StatIndex:
-    """Digests of files by path, size, modification time and inode.
+def size_in_bytes(text: str) -> int:
+    """Return a number of bytes written for people.
 
-    A file is looked up again if any of them changed; a file modified within two seconds before
-    it was read is never remembered, since it may change again within its time stamp.
+    Examples
+    --------
+    >>> size_in_bytes("500MB"), size_in_bytes("10 GiB"), size_in_bytes("1.5k")
+    (500000000, 10737418240, 1500)
+
+    Raises
+    ------
+    InputError
+        If it is no size.
     """
-
-    def __init__(self, folder: Path) -> None:
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._database = _connect(
-            folder / "files.sqlite",
-            "CREATE TABLE IF NOT EXISTS files "
-            "(path TEXT PRIMARY KEY, stat TEXT, digest BLOB) WITHOUT ROWID",
-        )
-
-    def get(self, path: Path) -> bytes | None:
-        """Return the digest of an unchanged file, or None."""
-        try:
-            stat = _stat(path)
-        except OSError:
-            return None
-        query = "SELECT digest FROM files WHERE path = ? AND stat = ?"
-        found = _try_read(self._database, query, (os.path.abspath(path), stat))  # noqa: PTH100
-        return bytes(found[0][0]) if found else None
-
-    def put(self, entries: Sequence[tuple[Path, bytes]], *, now_s: float) -> None:
-        """Remember the digests of files that were read at `now_s` (seconds since the epoch)."""
-        rows = []
-        for path, digest in entries:
-            try:
-                if now_s - path.stat().st_mtime > 2:
-                    rows.append((os.path.abspath(path), _stat(path), digest))  # noqa: PTH100
-            except OSError:
-                continue
-        _try_write(self._database, "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if match is None or (match[3] and not match[2]):
+        message = f"{text!r}: expected a size such as 500MB or 10GiB"
+        raise InputError(message)
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** _POWERS[match[2]])
 
 
 @dataclass(frozen=True, slots=True)
 class CacheFile:
-    """One file of the cache: its name, size in bytes, and when it was last written."""
+    """One thing that the cache holds.
+
+    Attributes
+    ----------
+    name : str
+        Below the cache's folder.
+    kind : str
+        ``"vectors"``, ``"files"`` (digests of files by their stat) or ``"graph"``.
+    size_bytes : int
+        With the files that belong to it, such as a database's log.
+    used_s : float
+        When it was last used, in seconds since the epoch.
+    """
 
     name: str
+    kind: Literal["vectors", "files", "graph"]
     size_bytes: int
-    modified_s: float
+    used_s: float
 
 
 def contents(folder: Path) -> list[CacheFile]:
-    """Return the cache's databases, least recently written first."""
-    files = [(path, path.stat()) for path in folder.glob("*.sqlite")]
-    entries = [CacheFile(path.name, stat.st_size, stat.st_mtime) for path, stat in files]
-    return sorted(entries, key=lambda entry: entry.modified_s)
+    """Return what the cache holds, least recently used first."""
+    found = []
+    for path in sorted(folder.glob("*.sqlite")):
+        if _OURS.fullmatch(path.name) and path.is_file():
+            kind: Literal["vectors", "files"]
+            kind = "files" if path.name == statindex.NAME else "vectors"
+            parts = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+            size_bytes, used_s = _size_and_use(parts)
+            found.append(CacheFile(path.name, kind, size_bytes, used_s))
+    for name, parts in _graphs(folder).items():
+        found.append(CacheFile(f"{GRAPHS}/{name}", "graph", *_size_and_use(parts)))
+    return sorted(found, key=lambda file: file.used_s)
 
 
-def shrink(folder: Path, *, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> int:
-    """Delete least recently written stores until the cache is within its limit.
+def keep_within(folder: Path, limit_bytes: int | None = None) -> int:
+    """Delete what was used least recently until the cache is within its limit.
+
+    Whole stores and graphs go first; of a store that alone exceeds the limit, the oldest rows go.
+    The index of files goes last: it is small, and serves every store.  Other processes may use
+    the cache meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+    limit_bytes : int or None
+        None for `cache_limit`.
 
     Returns
     -------
     int
         Bytes freed.
+
+    Raises
+    ------
+    InputError
+        If ``FEATX_CACHE_LIMIT`` holds no size and is needed.
     """
-    files = contents(folder)
-    total, freed = sum(file.size_bytes for file in files), 0
-    for file in files:
-        if total - freed <= limit_bytes:
+    limit_bytes = cache_limit() if limit_bytes is None else limit_bytes
+    before = left = _size(folder)
+    for file in sorted(contents(folder), key=lambda file: file.kind == "files"):
+        if left <= limit_bytes:
             break
-        for suffix in ("", "-wal", "-shm"):
-            (folder / f"{file.name}{suffix}").unlink(missing_ok=True)
-        freed += file.size_bytes
-    return freed
+        rest = left - file.size_bytes
+        is_large = file.kind == "vectors" and file.size_bytes > limit_bytes > rest
+        if is_large and trim(folder / file.name, limit_bytes=limit_bytes - rest):
+            break  # within the limit once those who read it let go of its log
+        _delete(folder, file)
+        left = _size(folder)
+    return max(0, before - _size(folder))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.size_bytes for file in contents(folder))
 
 
 def clear(folder: Path) -> None:
-    """Delete the whole cache."""
+    """Delete the whole cache.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds something else, or cannot be deleted.
+    """
     if not folder.is_dir():
         return
-    foreign = [p.name for p in folder.iterdir() if not _is_ours(p)]
+    foreign = [path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)]
     if foreign:
         message = f"{folder}: holds {foreign[0]!r}, which is not featx's; nothing was deleted"
         raise StoreError(message)
-    with explained(folder):
+    with explained(folder), alone(folder):
         shutil.rmtree(folder)
 
 
-def _is_ours(path: Path) -> bool:
-    return ".sqlite" in path.name or path.name == "verified.json"
+def _delete(folder: Path, file: CacheFile) -> None:
+    """Delete one thing, as far as that can be done."""
+    with suppress(OSError), alone(folder):
+        if file.kind != "graph":
+            unlink(folder / file.name)
+            return
+        for path in _graphs(folder).get(file.name.removeprefix(f"{GRAPHS}/"), []):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
-def _connect(path: Path, table: str) -> sqlite3.Connection:
-    """Open a database; a damaged one is dropped and begun anew."""
-    try:
-        try:
-            return _open(path, table)
-        except sqlite3.DatabaseError as cause:
-            if not any(sign in str(cause) for sign in ("not a database", "malformed")):
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
-            return _open(path, table)
-    except sqlite3.DatabaseError as cause:
-        message = f"{path}: {cause}; choose another place with --cache-dir, or use --no-cache"
-        raise StoreError(message) from cause
+def _graphs(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each graph: ``x.onnx.data`` belongs to ``x.onnx``."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):
+        for path in sorted((folder / GRAPHS).iterdir()):
+            stem, onnx, _ = path.name.partition(".onnx")
+            found.setdefault(stem + onnx, []).append(path)
+    return found
 
 
-def _open(path: Path, table: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, timeout=30)
-    try:
-        (found,) = database.execute("PRAGMA user_version").fetchone()
-        if found > VERSION:
-            message = f"featx-cache version {found} is newer than {VERSION}; upgrade featx"
-            raise sqlite3.DatabaseError(message)
-        version = f"PRAGMA user_version={VERSION}"
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", table, version):
-            database.execute(statement)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _try_read(
-    database: sqlite3.Connection, query: str, values: Sequence[object]
-) -> list[tuple[Any, ...]]:
-    """Return what is found; a damaged database finds nothing."""
-    try:
-        return database.execute(query, tuple(values)).fetchall()
-    except sqlite3.DatabaseError:
-        return []
-
-
-def _try_write(
-    database: sqlite3.Connection, query: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    try:
-        with database:
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany(query, rows)
-    except sqlite3.DatabaseError:
-        return
-
-
-def _stat(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+def _size_and_use(paths: Iterable[Path]) -> tuple[int, float]:
+    size_bytes, used_s = 0, 0.0
+    for path in paths:
+        with suppress(OSError):  # it may go at any moment
+            stat = path.stat()
+            parts = _size_and_use(path.iterdir()) if path.is_dir() else (0, 0.0)
+            size_bytes += stat.st_size + parts[0]
+            used_s = max(used_s, stat.st_mtime, parts[1])
+    return size_bytes, used_s

@@ -1,4 +1,4 @@
-"""The commit log of an embedding set's open segment, in SQLite.
+"""The commit log of an embedding set, in SQLite: which row holds an id, and the open segment.
 
 A commit is: rows written to the segment, ``fdatasync``, then one transaction here that gives the
 new committed length and the facts of each row.  What the log does not count does not exist.
@@ -6,101 +6,232 @@ new committed length and the facts of each row.  What the log does not count doe
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from featx.data.files import explained
-from featx.data.rows import Row
+from featx.data.rows import BATCH_ROWS, SCHEMA, Row
 from featx.errors import StoreError
+from featx.types import Rows
+
+LAYOUT = 2
+"""Raised, below too, when a table changes; ``known`` of an older layout is made anew."""
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS known (id TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+BEGIN IMMEDIATE;
+DROP TABLE IF EXISTS known;
+CREATE TABLE known (
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
+    truncated INTEGER NOT NULL, uri TEXT NOT NULL, label TEXT, split TEXT
+);
 CREATE TABLE IF NOT EXISTS pending (row INTEGER PRIMARY KEY, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+DELETE FROM state WHERE key = 'known';
+PRAGMA user_version = 2;
+COMMIT;
 """
+
+_HOLD = "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, ?)"
+_REMEMBER = "INSERT OR REPLACE INTO state VALUES (?, ?)"
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+LOOKED_UP_TOGETHER = 500
+"""Ids of one query; older builds of SQLite take 999 at most."""
+
+
+class Known(NamedTuple):
+    """What the log says of an id; `row` counts the sealed rows first, then the open segment's."""
+
+    row: int
+    id: str
+    digest: str
+    truncated: bool
+    uri: str
+    label: str | None
+    split: str | None
+
+
+KNOWN_COLUMNS = [name for name in Known._fields if name != "row"]
+"""Columns of a sealed table that are known."""
 
 
 class CommitLog:
-    """Which ids a set holds, and the facts of the rows that are not sealed yet."""
+    """Which ids a set holds, and the facts of the rows that are not sealed yet.
+
+    A log that is damaged is dropped, with the open segment's rows, which only it knew of; what
+    it said of the sealed rows is found in their tables again.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with explained(path.parent), self._damage_named():
-            self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._open()
+        except _DamagedLogError:
+            self._open()
+
+    def _open(self) -> None:
+        with self._named():
+            self._database = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._database.execute("PRAGMA journal_mode=WAL")
                 self._database.execute("PRAGMA synchronous=FULL")
-                self._database.executescript(_TABLES)
+                self._make_tables()
             except BaseException:
                 self._database.close()
                 raise
 
-    def _damage_named(self) -> "_DamageNamed":
-        return _DamageNamed(self.path)
+    def _make_tables(self) -> None:
+        layout = int(self._database.execute("PRAGMA user_version").fetchone()[0])
+        if layout > LAYOUT:
+            raise self._dropped(f"layout {layout} is newer than {LAYOUT}")
+        if layout < LAYOUT:
+            self._database.executescript(_TABLES)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Turn SQLite's errors into one line that names the file; drop it if it is damaged."""
+        try:
+            with explained(self.path):
+                yield
+        except sqlite3.Error as cause:
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                raise self._dropped(str(cause)) from cause
+            message = f"{self.path}: {cause}; run the command again when this is mended"
+            raise StoreError(message) from cause
+
+    def _dropped(self, reason: str) -> "_DamagedLogError":
+        self.close()
+        for ending in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        return _DamagedLogError(
+            f"{self.path}: damaged: {reason}; run the command again: it is made anew"
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._named(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield self._database
 
     def state(self, key: str) -> str:
         """Return a remembered value, or an empty string."""
-        found = self._database.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        query = "SELECT value FROM state WHERE key = ?"
+        with self._named():
+            found = self._database.execute(query, (key,)).fetchone()
         return "" if found is None else str(found[0])
 
-    def digest_of(self, item_id: str) -> str:
-        """Return the digest of the row that holds `item_id`, or an empty string."""
-        query = "SELECT digest FROM known WHERE id = ?"
-        with self._damage_named():
-            found = self._database.execute(query, (item_id,)).fetchone()
-        return "" if found is None else str(found[0])
+    def find(self, ids: Sequence[str]) -> dict[str, Known]:
+        """Return what is known of those of `ids` that a row holds.
+
+        Ids that stand together in the source mostly do so in the set, and are read in one go:
+        a third of the time that single look-ups take.
+        """
+        found: dict[str, Known] = {}
+        with self._named():
+            for start in range(0, len(ids), LOOKED_UP_TOGETHER):
+                part = ids[start : start + LOOKED_UP_TOGETHER]
+                found.update(self._near(part))
+                if rest := [item_id for item_id in part if item_id not in found]:
+                    found.update(self._listed(rest))
+        return found
+
+    def _near(self, ids: Sequence[str]) -> Iterator[tuple[str, Known]]:
+        """Yield the rows from the first id's row on, as many as there are ids, that hold them."""
+        query = (
+            "SELECT * FROM known WHERE row >= (SELECT row FROM known WHERE id = ?)"
+            " ORDER BY row LIMIT ?"
+        )
+        wanted = set(ids)
+        for row in self._database.execute(query, (ids[0], len(ids))):
+            if row[1] in wanted:
+                yield row[1], Known._make(row)
+
+    def _listed(self, ids: Sequence[str]) -> Iterator[tuple[str, Known]]:
+        marks = ",".join("?" * len(ids))
+        query = f"SELECT * FROM known WHERE id IN ({marks})"  # noqa: S608
+        for row in self._database.execute(query, ids):
+            yield row[1], Known._make(row)
+
+    def live_rows(self) -> Rows:
+        """Return the rows that hold an id, ascending; those that were replaced are left out."""
+        with self._named():
+            found = self._database.execute("SELECT row FROM known")
+            rows = np.fromiter((row for (row,) in found), dtype=np.int64)
+        rows.sort()
+        return rows
 
     def committed(self) -> int:
         """Return the number of committed rows of the open segment."""
-        with self._damage_named():
-            return int(self._database.execute("SELECT COUNT(*) FROM pending").fetchone()[0])
+        with self._named():
+            last = self._database.execute("SELECT MAX(row) FROM pending").fetchone()[0]
+        return 0 if last is None else int(last) + 1
 
     def pending(self) -> Iterator[Row]:
         """Yield the facts of the open segment's rows, in order."""
-        with self._damage_named():
+        with self._named():
             for (facts,) in self._database.execute("SELECT facts FROM pending ORDER BY row"):
                 yield Row(**json.loads(facts))
 
-    def commit(self, rows: Sequence[Row], *, at: int) -> None:
-        """Record `rows` as the open segment's rows `at` and following, durably."""
-        with explained(self.path), self._damage_named(), self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "INSERT INTO pending VALUES (?, ?)",
-                [(at + i, json.dumps(asdict(row))) for i, row in enumerate(rows)],
-            )
-            self._database.executemany(
-                "INSERT OR REPLACE INTO known VALUES (?, ?)", [(r.id, r.digest) for r in rows]
-            )
+    def commit(self, rows: Sequence[Row], *, at: int, sealed: int) -> None:
+        """Record `rows` as the open segment's rows `at` and following, durably.
 
-    def rebuild(self, rows: Sequence[tuple[str, str]], *, sealed: str) -> None:
-        """Forget the open segment and hold exactly these (id, digest) of the `sealed` state."""
-        with explained(self.path), self._damage_named(), self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("DELETE FROM pending")
-            self._database.execute("DELETE FROM known")
-            self._database.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
-            self._database.execute("INSERT OR REPLACE INTO state VALUES ('sealed', ?)", (sealed,))
+        `sealed` is the number of rows in the segments before.
+        """
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT INTO pending VALUES (?, ?)",
+                [(at + i, json.dumps(_facts(row))) for i, row in enumerate(rows)],
+            )
+            database.executemany(_HOLD, _known(rows, at=sealed + at))
+
+    def seal(self, *, sealed: str, known: str) -> None:
+        """Forget the open segment, whose rows are sealed now; what is known of them stays."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM pending")
+            database.execute(_REMEMBER, ("sealed", sealed))
+            database.execute(_REMEMBER, ("known", known))
+
+    def forget_open(self, *, sealed: str) -> None:
+        """Forget the open segment; `rebuild` has to follow."""
+        self.seal(sealed=sealed, known="")
+
+    def rebuild(self, sealed_rows: Iterable[Known], *, known: str) -> None:
+        """Know exactly the sealed rows, given in order, and after them the open segment's."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM known")
+            count = 0
+            for row in sealed_rows:
+                database.execute(_HOLD, row)
+                count += 1
+            pending = self.pending()
+            while batch := list(islice(pending, BATCH_ROWS)):
+                database.executemany(_HOLD, _known(batch, at=count))
+                count += len(batch)
+            database.execute(_REMEMBER, ("known", known))
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
 
 
-class _DamageNamed:
-    """Turns SQLite's errors into one line that names the file."""
+class _DamagedLogError(StoreError):
+    """The log was no database any more; it has been dropped."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> None:
-        pass
+def _facts(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in SCHEMA.names}
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
-            advice = "run the command again when this is mended"
-            if any(sign in str(error) for sign in ("not a database", "malformed")):
-                advice = "delete it and run the command again; it is made anew from the rest"
-            message = f"{self._path}: {error}; {advice}"
-            raise StoreError(message) from error
+
+def _known(rows: Sequence[Row], *, at: int) -> Iterator[Known]:
+    for number, row in enumerate(rows, at):
+        yield Known(number, row.id, row.digest, row.truncated, row.uri, row.label, row.split)

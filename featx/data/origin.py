@@ -3,22 +3,37 @@
 from collections.abc import Callable, Sequence
 
 from featx.data.sources import open_description
+from featx.data.sources.options import DescribedSource
 from featx.data.store import EmbeddingSet
-from featx.errors import FeatxError
+from featx.errors import FeatxError, InputError
 from featx.types import Content
 
+Contents = Callable[[Sequence[int]], list[Content]]
+"""From row numbers of a set to contents, in the order of the numbers."""
 
-def contents_of(embedding_set: EmbeddingSet) -> Callable[[Sequence[int]], list[Content]] | None:
+
+def contents_of(embedding_set: EmbeddingSet) -> Contents | None:
     """Return a function from row numbers to contents; None if the source cannot be read again.
 
-    It is None for standard input, and where files were moved or changed their ids.
+    It is None for standard input and merged sets, and where files were moved or changed their
+    ids.  Each call of the function lists the source once, and keeps only what it returns; it
+    raises `InputError` if the source has lost an item since.
     """
     ids = embedding_set.ids
     try:
         source = open_description(embedding_set.manifest["source"])
-        found = {item.id: item.content for item in source if not item.problem}
+        gone = set(ids)
+        for item in source:
+            if not item.problem:
+                gone.discard(item.id)
     except (FeatxError, KeyError):
         return None
-    if any(item_id not in found for item_id in ids):
-        return None
-    return lambda rows: [found[ids[row]] for row in rows]
+    return None if gone else lambda rows: _contents(source, [ids[row] for row in rows])
+
+
+def _contents(source: DescribedSource, ids: Sequence[str]) -> list[Content]:
+    wanted = set(ids)
+    found = {item.id: item.content for item in source if item.id in wanted and not item.problem}
+    if lost := next((item_id for item_id in ids if item_id not in found), None):
+        raise InputError(f"{lost}: gone from the source while it was used; embed it again")
+    return [found[item_id] for item_id in ids]

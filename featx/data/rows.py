@@ -1,7 +1,8 @@
 """The table beside the vectors: one row of facts for each row of a segment."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ _TYPES: dict[str, Any] = {
 }
 SCHEMA = pa.schema(_TYPES)
 
+BATCH_ROWS = 4096
+"""Rows that are read or written together; a row group of a table holds at most as many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -40,15 +44,54 @@ class Row:
     preview: str = ""
 
 
+def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
+    """Return `rows` as an Arrow batch of `SCHEMA`."""
+    columns = [[getattr(row, name) for row in rows] for name in SCHEMA.names]
+    arrays = [pa.array(column, _TYPES[name]) for name, column in zip(_TYPES, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Return `rows` as an Arrow table of `SCHEMA`."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    return pa.Table.from_batches([to_batch(rows)])
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as Parquet, whole or not at all."""
-    with writing(path) as temporary:
-        pq.write_table(table, temporary)
+@contextmanager
+def writing_table(path: Path) -> Iterator[pq.ParquetWriter]:
+    """Give a writer of batches of `SCHEMA`; the table is written whole or not at all."""
+    repeated: Any = ["label", "split", "status"]  # the stubs know of True and False only
+    with (
+        writing(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, use_dictionary=repeated) as writer,
+    ):
+        yield writer
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write batches of `SCHEMA` as one table, whole or not at all."""
+    with writing_table(path) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            pa.default_memory_pool().release_unused()
+
+
+def read_batches(path: Path, *, rows: int, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """Yield a table of `rows` rows in batches of at most `BATCH_ROWS`; `names` picks columns.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged or not of `rows` rows.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            _check(path, file.metadata.num_rows, file.schema_arrow, rows)
+            wanted = list(names) or SCHEMA.names
+            for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+                yield batch
+                pa.default_memory_pool().release_unused()
+    except (OSError, pa.ArrowException) as cause:
+        raise _unreadable(path, cause) from cause
 
 
 def read_table(path: Path, *, rows: int) -> pa.Table:
@@ -62,9 +105,18 @@ def read_table(path: Path, *, rows: int) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowException) as cause:
-        message = f"{path}: cannot be read: {str(cause).splitlines()[0]}"
-        raise StoreError(message) from cause
-    if table.num_rows != rows or table.schema.names != SCHEMA.names:
-        message = f"{path}: damaged: {table.num_rows} rows; the set's manifest says {rows}"
-        raise StoreError(message)
+        raise _unreadable(path, cause) from cause
+    _check(path, table.num_rows, table.schema, rows)
     return table
+
+
+def _unreadable(path: Path, cause: Exception) -> StoreError:
+    if isinstance(cause, StoreError):
+        return cause
+    return StoreError(f"{path}: cannot be read: {str(cause).splitlines()[0]}")
+
+
+def _check(path: Path, found: int, schema: pa.Schema, rows: int) -> None:
+    if found != rows or schema.names != SCHEMA.names:
+        message = f"{path}: damaged: {found} rows; the set's manifest says {rows}"
+        raise StoreError(message)

@@ -57,13 +57,18 @@ class SegmentFile:
 
     def write(self, X: Vectors, at: int) -> None:
         """Write rows at position `at` and flush them to the disk."""
-        raw = memoryview(np.ascontiguousarray(X, dtype="<f4").tobytes())
+        self.put(X, at)
+        with explained(self.path):
+            os.fdatasync(self._descriptor)
+
+    def put(self, X: Vectors, at: int) -> None:
+        """Write rows at position `at`; they are on the disk for sure once the file is sealed."""
+        raw = np.ascontiguousarray(X, dtype="<f4").reshape(-1).view(np.uint8).data
         offset = self._offset(at)
         with explained(self.path):
             while raw:
                 count = os.pwrite(self._descriptor, raw, offset)
                 raw, offset = raw[count:], offset + count
-            os.fdatasync(self._descriptor)
 
     def seal(self, rows: int) -> None:
         """Write the final header; the file is a plain ``.npy`` from now on."""

@@ -8,26 +8,28 @@ import fcntl
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from featx.data.files import explained, write_json
-from featx.data.log import CommitLog
-from featx.data.rows import Row, to_table, write_table
+from featx.data.log import KNOWN_COLUMNS, CommitLog, Known
+from featx.data.mirror import Changes, Facts, Told, facts_of, relabel, replace_table, rewrite
+from featx.data.rows import BATCH_ROWS, Row, to_batch, to_table, write_batches
 from featx.data.segment import HEADER_BYTES, SegmentFile
 from featx.data.store import FORMAT, VERSION, EmbeddingSet
 from featx.errors import SpaceError, StoreError
-from featx.types import Vectors
+from featx.types import Rows, Vectors
+
+__all__ = ["SEGMENT_ROWS", "Facts", "Held", "SetWriter", "relabelled", "versions"]
 
 SEGMENT_ROWS = 1_000_000
 
@@ -42,13 +44,29 @@ def versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a source says of an item that is in the set already; it may have changed."""
+class Held:
+    """A committed row, as the set holds it.
 
-    id: str
-    uri: str = ""
-    label: str | None = None
-    split: str | None = None
+    Attributes
+    ----------
+    row : int
+        Sealed rows are counted first, then the open segment's.
+    digest : str
+        In hex.
+    truncated : bool
+    uri, label, split : str
+        Label and split may be None.
+    is_told : bool
+        Whether `SetWriter.tell` has named this row: its id then stands twice in the source.
+    """
+
+    row: int
+    digest: str
+    truncated: bool
+    uri: str
+    label: str | None
+    split: str | None
+    is_told: bool
 
 
 class SetWriter:
@@ -90,6 +108,8 @@ class SetWriter:
             self._manifest = self._read_or_make(model)
             self._manifest |= {"command": command, "versions": versions()}
             self._manifest["source"] = dict(source or {})
+            self._was_finished = bool(self._manifest["finished"])
+            self._told = Told(path)
             self._log = CommitLog(path / "index.sqlite")
             self._forget_lost_rows()
             self._recover()
@@ -160,7 +180,7 @@ class SetWriter:
         path, dim = self.path / self._open_name(), int(self._manifest["model"]["dim"])
         needed = HEADER_BYTES + self._log.committed() * dim * 4
         if self._log.committed() and (not path.is_file() or path.stat().st_size < needed):
-            self._log.rebuild([], sealed="")
+            self._log.forget_open(sealed=self._sealed_name())
 
     def _recover(self) -> None:
         """Bring this object and the log in line with the manifest; drop files it does not name.
@@ -170,11 +190,10 @@ class SetWriter:
         self._drop_open_file()
         found = EmbeddingSet.open(self.path).manifest
         self._manifest |= {key: found[key] for key in ("segments", "next_segment", "finished")}
-        sealed = self._sealed_name()
-        if self._log.state("sealed") != sealed:
-            table = EmbeddingSet(self.path, self._manifest).items
-            pairs = table.select(["id", "digest"]).to_pylist()
-            self._log.rebuild([(pair["id"], pair["digest"]) for pair in pairs], sealed=sealed)
+        if self._log.state("sealed") != self._sealed_name():
+            self._log.forget_open(sealed=self._sealed_name())
+        if self._log.state("known") != self._known_name():
+            self._log.rebuild(self._sealed_facts(), known=self._known_name())
         self._rows = self._log.committed()
         named = {self._open_name()} if self._rows else set()
         for segment in self._manifest["segments"]:
@@ -189,6 +208,19 @@ class SetWriter:
         parts = [f"{s['name']}:{s['rows']}" for s in self._manifest["segments"]]
         return f"{self._manifest['set_id']} {' '.join(parts)}"
 
+    def _known_name(self) -> str:
+        return (
+            f"{self._manifest['set_id']} {' '.join(s['items'] for s in self._manifest['segments'])}"
+        )
+
+    def _sealed_facts(self) -> Iterator[Known]:
+        row = 0
+        for batch in facts_of(EmbeddingSet(self.path, self._manifest), KNOWN_COLUMNS):
+            columns = (batch.column(name).to_pylist() for name in KNOWN_COLUMNS)
+            for facts in zip(*columns, strict=True):
+                yield Known(row, *facts)
+                row += 1
+
     def _open_name(self) -> str:
         return f"segment-{self._manifest['next_segment']:05d}.npy"
 
@@ -197,17 +229,27 @@ class SetWriter:
         dim = int(self._manifest["model"]["dim"])
         return SegmentFile(self.path / self._open_name(), dim, self._rows)
 
-    def digest_of(self, item_id: str) -> str:
-        """Return the digest (hex) of the committed row of `item_id`, or an empty string."""
-        return self._log.digest_of(item_id)
+    @property
+    def _sealed_rows(self) -> int:
+        return sum(int(segment["rows"]) for segment in self._manifest["segments"])
 
     @property
     def committed(self) -> int:
         """Rows committed so far, sealed or not; rows that were replaced are counted."""
-        return self._rows + sum(int(s["rows"]) for s in self._manifest["segments"])
+        return self._rows + self._sealed_rows
+
+    def held(self, ids: Sequence[str]) -> dict[str, Held]:
+        """Return what the set holds of those of `ids` that it holds."""
+        return {
+            item_id: Held(known.row, *known[2:], known.row in self._told)
+            for item_id, known in self._log.find(ids).items()
+        }
 
     def append(self, rows: Sequence[Row], X: Vectors) -> None:
         """Commit rows and their vectors, durably; all of them or none.
+
+        A row takes the place of the one that its id had.  Where it has no label or split, that
+        one's stays: it may have been given by ``featx label``.
 
         Parameters
         ----------
@@ -223,11 +265,16 @@ class SetWriter:
             return
         if self._manifest["finished"]:
             self._commit_manifest(finished=False)
+        rows = self._inheriting(rows)
         self._segment.write(X, self._rows)
-        self._log.commit(rows, at=self._rows)
+        self._log.commit(rows, at=self._rows, sealed=self._sealed_rows)
         self._rows += len(rows)
         if self._rows >= self._segment_rows:
             self.seal()
+
+    def _inheriting(self, rows: Sequence[Row]) -> list[Row]:
+        old = self._log.find([row.id for row in rows])
+        return [_inherit(row, old[row.id]) if row.id in old else row for row in rows]
 
     def seal(self) -> None:
         """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair."""
@@ -236,28 +283,64 @@ class SetWriter:
             return
         name = self._open_name().removesuffix(".npy")
         self._segment.seal(self._rows)
-        write_table(self.path / f"{name}.parquet", to_table(list(self._log.pending())))
+        pending = self._log.pending()
+        batches = iter(lambda: list(islice(pending, BATCH_ROWS)), [])
+        write_batches(self.path / f"{name}.parquet", map(to_batch, batches))
         entry = {"name": name, "rows": self._rows, "items": f"{name}.parquet"}
-        self._replace_segments([*self._manifest["segments"], entry])
+        self._commit_segments([*self._manifest["segments"], entry])
+        self._log.seal(sealed=self._sealed_name(), known=self._known_name())
+        self._recover()
 
-    def finish(self, facts: Sequence[Facts]) -> EmbeddingSet:
-        """Seal, keep exactly the items of `facts` in that order, and update what is said of them.
+    def tell(self, facts: Sequence[Facts]) -> None:
+        """Take in what the source says of its next items, in its order.
 
-        Items that no row holds are left out.
+        Parameters
+        ----------
+        facts : sequence of Facts
+            Of items that the set holds, each told once.  Where they have no label or split,
+            what is held stays.
+
+        Raises
+        ------
+        StoreError
+            If the set does not hold an item, or has been told of it.
+        """
+        held = self._log.find([fact.id for fact in facts])
+        for fact in facts:
+            known = held.get(fact.id)
+            if known is None or known.row in self._told:
+                problem = "is not held" if known is None else "has been told of before"
+                raise StoreError(f"{self.path}: {fact.id!r} {problem}; nothing can be told of it")
+            self._told.add(fact, known)
+
+    def finish(self, *, partial: bool = False) -> EmbeddingSet:
+        """Seal; the set then holds the items that were told, in that order, as they were told.
+
+        Parameters
+        ----------
+        partial : bool, default False
+            Keep every item where it is, new ones at the end, and drop replaced rows only; the
+            set is as finished as it was when this writer opened it.
         """
         self.seal()
         current = EmbeddingSet(self.path, self._manifest)
-        table = current.items
-        newest = {item_id: row for row, item_id in enumerate(table.column("id").to_pylist())}
-        kept = [fact for fact in facts if fact.id in newest]
-        order = np.array([newest[fact.id] for fact in kept], dtype=np.int64)
-        updated = _updated(table, order, kept)
-        if not np.array_equal(order, np.arange(table.num_rows)):
-            self._rewrite(current, order, updated)
-        elif updated != table:
-            self._relabel(updated)
-        self._commit_manifest(finished=True)
+        order, changes = self._told.order(), self._told.changes()
+        if partial:
+            order, changes = self._live_rows(), Changes()
+        if not (isinstance(order, range) and len(order) == len(current)):
+            segments = rewrite(current, order, changes, segment_rows=self._segment_rows)
+            self._replace_segments(segments)
+        elif changes.is_before(len(current)):
+            self._replace_segments(relabel(current, changes))
+        self._commit_manifest(finished=self._was_finished or not partial)
+        self._told.close()
+        self._told = Told(self.path)
         return EmbeddingSet.open(self.path)
+
+    def _live_rows(self) -> Rows | range:
+        """Return the rows that were not replaced, ascending."""
+        rows = self._log.live_rows()
+        return rows if len(rows) < self.committed else range(len(rows))
 
     def update(self, table: pa.Table) -> EmbeddingSet:
         """Replace the facts of all rows by `table`, which has the same ids in the same order.
@@ -270,39 +353,22 @@ class SetWriter:
         if table.column("id").to_pylist() != EmbeddingSet(self.path, self._manifest).ids:
             message = f"{self.path}: its rows have changed meanwhile; run the command again"
             raise StoreError(message)
-        self._relabel(table)
-        return EmbeddingSet.open(self.path)
-
-    def _rewrite(self, current: EmbeddingSet, order: Any, table: pa.Table) -> None:  # noqa: ANN401
-        """Write new segments that hold the rows of `order`; then drop the old ones."""
-        segments: list[dict[str, Any]] = []
-        for start in range(0, len(order), self._segment_rows):
-            rows = order[start : start + self._segment_rows]
-            name = f"segment-{self._manifest['next_segment'] + len(segments):05d}"
-            file = SegmentFile(self.path / f"{name}.npy", current.dim, 0)
-            for at in range(0, len(rows), 8192):
-                file.write(np.asarray(current.X[rows[at : at + 8192]], dtype=np.float32), at)
-            file.seal(len(rows))
-            write_table(self.path / f"{name}.parquet", table.slice(start, len(rows)))
-            segments.append({"name": name, "rows": len(rows), "items": f"{name}.parquet"})
-        self._replace_segments(segments)
-
-    def _relabel(self, table: pa.Table) -> None:
-        """Write new tables beside the same vectors; then drop the old ones."""
         segments, start = [], 0
         for segment in self._manifest["segments"]:
-            revision = int(segment.get("revision", 0)) + 1
-            items = f"{segment['name']}-r{revision}.parquet"
-            write_table(self.path / items, table.slice(start, segment["rows"]))
-            segments.append({**segment, "items": items, "revision": revision})
+            part = table.slice(start, segment["rows"]).to_batches(max_chunksize=BATCH_ROWS)
+            segments.append(replace_table(self.path, segment, part))
             start += segment["rows"]
         self._replace_segments(segments)
+        return EmbeddingSet.open(self.path)
 
     def _replace_segments(self, segments: list[dict[str, Any]]) -> None:
+        self._commit_segments(segments)
+        self._recover()
+
+    def _commit_segments(self, segments: list[dict[str, Any]]) -> None:
         numbers = [int(segment["name"].split("-")[1]) + 1 for segment in segments]
         following = max([self._manifest["next_segment"], *numbers])
         self._commit_manifest(segments=segments, next_segment=following)
-        self._recover()
 
     def _commit_manifest(self, **changes: Any) -> None:  # noqa: ANN401
         manifest = {**self._manifest, **changes, "updated": _now()}
@@ -313,8 +379,9 @@ class SetWriter:
     def close(self) -> None:
         """Close the files and let other writers in; what is committed stays."""
         self._drop_open_file()
-        if "_log" in self.__dict__:
-            self._log.close()
+        for part in ("_log", "_told"):
+            if part in self.__dict__:
+                self.__dict__[part].close()
         descriptor, self._lock = self._lock, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -332,23 +399,12 @@ class SetWriter:
         self.close()
 
 
-def _updated(table: pa.Table, order: NDArray[np.int64], facts: Sequence[Facts]) -> pa.Table:
-    """Return rows `order` of `table` with the uri, label and split of `facts`, row by row.
-
-    Where the source says nothing of a label or split, what the id had stays: it may have been
-    given by ``featx label``.
-    """
-    taken = table.take(order)
-    ids = table.column("id").to_pylist()
-    for name in ("uri", "label", "split"):
-        old = zip(ids, table.column(name).to_pylist(), strict=True)
-        had = {item_id: value for item_id, value in old if value is not None}
-        found = [getattr(fact, name) for fact in facts]
-        pairs = zip(facts, found, strict=True)
-        told = [had.get(fact.id) if value is None else value for fact, value in pairs]
-        values = pa.array(told, pa.string())
-        taken = taken.set_column(taken.schema.get_field_index(name), name, values)
-    return taken
+def _inherit(row: Row, old: Known) -> Row:
+    if row.label is not None and row.split is not None:
+        return row
+    label = old.label if row.label is None else row.label
+    split = old.split if row.split is None else row.split
+    return replace(row, label=label, split=split)
 
 
 def relabelled(

@@ -3,7 +3,6 @@
 import io
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from featx.errors import InputError
+from featx.errors import InputError, ItemError
 from featx.heads.folds import stratified_sample
 from featx.heads.ridge import RidgeProbe
+from featx.modality.content import read_bytes
 from featx.types import Content
 
 MAX_ROWS = 2_000
@@ -132,15 +132,13 @@ def _hits(
 
 
 def _bytes(content: Content) -> bytes:
-    if isinstance(content, bytes):
-        return content
     if isinstance(content, np.ndarray):
         message = "raw baseline: found an array; expected a file or its bytes"
         raise InputError(message)
     try:
-        return Path(content).read_bytes()
-    except OSError as cause:
-        message = f"{content}: cannot be read: {cause.strerror}"
+        return read_bytes(content)
+    except ItemError as cause:
+        message = f"raw baseline: {content!r:.100}: {cause}"
         raise InputError(message) from cause
 
 

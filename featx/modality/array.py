@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import ItemError
-from featx.modality.content import PREVIEW_LENGTH, npy_array, read_bytes
+from featx.modality.content import PREVIEW_LENGTH, load_each, npy_array, read_bytes
 from featx.types import Content, Sample
 from featx.zoo.manifest import ArrayOptions, Manifest
 
@@ -48,6 +48,10 @@ class Array:
             plain = array.astype(np.float32, order="C")
         _check_finite(plain)
         return Sample(inputs={ROLE: plain[None]}, cost=1)
+
+    def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
+        """Load several, one by one."""
+        return load_each(self.load, raws)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         """Join samples into one batch of shape (N, ...)."""

@@ -6,7 +6,7 @@
 import io
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import soundfile
@@ -14,7 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from featx.errors import ItemError, ManifestError
-from featx.modality.content import NPY_MAGIC, first_line, npy_array, read_bytes
+from featx.modality.content import NPY_MAGIC, first_line, load_each, npy_array, read_bytes
 from featx.modality.mel import log_mel, mel_spectrogram
 from featx.types import Content, Sample
 from featx.zoo.manifest import AudioOptions, Manifest
@@ -27,8 +27,18 @@ MAX_SECONDS = 3600
 BLOCK_SAMPLES = 1 << 20
 """Samples decoded at once, over all channels."""
 
+PROMISES: dict[bytes, tuple[int, int, Literal["little", "big"], int]] = {
+    b"RIFF": (4, 4, "little", 8),
+    b"FORM": (4, 4, "big", 8),
+    b"riff": (16, 8, "little", 0),
+}
+"""Where WAV, AIFF and W64 say their size: offset, width, order, and bytes that are not counted."""
+
 STREAMED_BYTES = 0x7FFF0000
-"""WAV sizes from here on are what programs write that do not know the length in advance."""
+"""Sizes from here on are what programs write that do not know the length in advance."""
+
+LOST_MP3_SAMPLES = 2 * 1152
+"""Two frames: what may lack of an MP3 file whose encoder counted another way."""
 
 Waveform = NDArray[np.float32]
 
@@ -69,11 +79,13 @@ class Audio:
         Raises
         ------
         ItemError
-            If it cannot be decoded, is silent, longer than an hour, or holds samples that are
-            not finite.
+            If it cannot be decoded, is cut off, silent, longer than an hour, or holds samples
+            that are not finite.
         """
         options = self.options
-        sound = _checked(_mono(raw, options.sample_rate_hz))
+        sound = _mono(raw, options.sample_rate_hz)
+        _check_finite(sound, 0)
+        _check_audible(sound)
         if options.target_dbfs is not None:
             sound = raise_volume(sound, options.target_dbfs)
         window = options.window_frames * options.hop_length
@@ -94,6 +106,10 @@ class Audio:
         )
         features = log_mel(mels) if options.features == "log_mel" else mels
         return Sample(inputs={ROLE: _cut(features, starts, options.window_frames)}, cost=1)
+
+    def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
+        """Load several, one by one."""
+        return load_each(self.load, raws)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         """Join samples into one batch of all their windows, in order."""
@@ -133,9 +149,11 @@ def raise_volume(sound: Waveform, target_dbfs: float) -> Waveform:
     >>> raise_volume(np.full(4, 0.01, dtype=np.float32), -20.0).round(3).tolist()
     [0.10000000149011612, 0.10000000149011612, 0.10000000149011612, 0.10000000149011612]
     """
-    rms = math.sqrt(float(np.mean(np.square(sound, dtype=np.float64))))
-    gain = 10.0 ** (target_dbfs / 20.0) / rms
-    return sound if gain <= 1.0 else (sound * gain).astype(np.float32)
+    starts = range(0, len(sound), BLOCK_SAMPLES)
+    blocks = (sound[start : start + BLOCK_SAMPLES] for start in starts)
+    power = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks) / len(sound)
+    gain = 10.0 ** (target_dbfs / 20.0) / math.sqrt(power)
+    return sound if gain <= 1.0 else (sound * gain).astype(np.float32, copy=False)
 
 
 def _mono(raw: bytes, sample_rate_hz: int) -> Waveform:
@@ -149,28 +167,39 @@ def _mono(raw: bytes, sample_rate_hz: int) -> Waveform:
     _check_whole(raw)
     try:
         with soundfile.SoundFile(io.BytesIO(raw)) as file:
-            sound, found_hz = _decode(file), int(file.samplerate)
+            sound, n_samples = _decode(file, sample_rate_hz)
+            promised = file.frames if _is_mp3_with_length(file, raw) else 0
     except soundfile.SoundFileError as cause:
         message = f"is not a sound that can be read: {_reason(cause)}; starts with {raw[:12]!r}"
         raise ItemError(message) from cause
-    if found_hz == sample_rate_hz:
-        return sound
-    _checked(sound)  # a resampler would spread one bad sample over its neighbours
-    resampled: Waveform = soxr.resample(sound, found_hz, sample_rate_hz, quality="HQ")
-    return resampled
+    if n_samples + LOST_MP3_SAMPLES < promised:
+        message = f"is cut off: it holds {n_samples} of {promised} samples"
+        raise ItemError(message)
+    return sound
 
 
-def _decode(file: soundfile.SoundFile) -> Waveform:
-    """Decode in blocks, since the length in a damaged header may be anything."""
+def _decode(file: soundfile.SoundFile, sample_rate_hz: int) -> tuple[Waveform, int]:
+    """Return the sound, mixed and resampled, and the number of samples before.
+
+    It runs in blocks: the length in a damaged header may be anything, and an hour of two channels
+    at 192 kHz takes 5 GB.
+    """
     frames = max(1, BLOCK_SAMPLES // file.channels)
-    blocks, n_samples = [np.empty(0, dtype=np.float32)], 0
-    while True:
-        block = file.read(frames, dtype="float32", always_2d=True)
-        blocks.append(_mixed(block))
+    resampler = None
+    if file.samplerate != sample_rate_hz:
+        resampler = soxr.ResampleStream(
+            file.samplerate, sample_rate_hz, 1, dtype="float32", quality="HQ"
+        )
+    blocks, n_samples, is_last = [], 0, False
+    while not is_last:
+        block = _mixed(file.read(frames, dtype="float32", always_2d=True))
+        is_last = len(block) < frames
+        # A resampler would spread one bad sample over its neighbours.
+        _check_finite(block, n_samples)
         n_samples += len(block)
         _check_length(n_samples, file.samplerate)
-        if len(block) < frames:
-            return np.concatenate(blocks)
+        blocks.append(resampler.resample_chunk(block, last=is_last) if resampler else block)
+    return np.concatenate(blocks), n_samples
 
 
 def _mixed(channels: NDArray[Any]) -> Waveform:
@@ -184,28 +213,54 @@ def _cut(rows: NDArray[np.float32], starts: list[int], length: int) -> NDArray[n
     return np.stack([rows[start : start + length] for start in starts])
 
 
-def _checked(sound: Waveform) -> Waveform:
-    """Return `sound`, or raise `ItemError` if nothing can be computed from it."""
-    problem = ""
-    bad = ~np.isfinite(sound)
+def _check_audible(sound: Waveform) -> None:
     if not len(sound):
-        problem = "has no samples"
-    elif bad.any():
-        problem = f"holds {int(bad.sum())} samples that are not finite, the first at {bad.argmax()}"
-    elif not sound.any():
-        problem = "is silent: every sample of the mix of its channels is 0"
-    if problem:
-        raise ItemError(problem)
-    return sound
+        message = "has no samples"
+        raise ItemError(message)
+    if not sound.any():
+        message = "is silent: every sample of the mix of its channels is 0"
+        raise ItemError(message)
+
+
+def _check_finite(sound: Waveform, start: int) -> None:
+    """Raise `ItemError` if a sample is not finite; the first is number `start` of the file."""
+    is_finite = np.isfinite(sound)
+    if not is_finite.all():
+        message = f"holds samples that are not finite, the first at {start + is_finite.argmin()}"
+        raise ItemError(message)
 
 
 def _check_whole(raw: bytes) -> None:
-    """Raise `ItemError` if a WAV file is cut off, which libsndfile takes for a shorter sound."""
-    promised = int.from_bytes(raw[4:8], "little") + 8
-    is_known = raw.startswith(b"RIFF") and promised < STREAMED_BYTES
-    if is_known and promised > len(raw) + 1:  # some writers count a last padding byte
-        message = f"is cut off: it holds {len(raw)} of {promised} bytes"
+    """Raise `ItemError` if a file is cut off that libsndfile would take for a shorter sound."""
+    if raw[:4] in PROMISES:
+        offset, width, order, uncounted = PROMISES[raw[:4]]
+        promised = int.from_bytes(raw[offset : offset + width], order) + uncounted
+        # Some writers count a last padding byte.
+        if len(raw) + 1 < promised < STREAMED_BYTES:
+            message = f"is cut off: it holds {len(raw)} of {promised} bytes"
+            raise ItemError(message)
+    if raw.startswith(b"OggS") and not _ends_stream(raw):
+        message = "is cut off: its last Ogg page does not end the stream"
         raise ItemError(message)
+
+
+def _ends_stream(raw: bytes) -> bool:
+    """Tell whether the last Ogg page (RFC 3533) is whole and the last of its stream."""
+    start = raw.rfind(b"OggS")
+    if len(raw) < start + 27:
+        return False
+    lengths = raw[start + 27 : start + 27 + raw[start + 26]]
+    is_whole = len(raw) >= start + 27 + raw[start + 26] + sum(lengths)
+    return is_whole and bool(raw[start + 5] & 4)
+
+
+def _is_mp3_with_length(file: soundfile.SoundFile, raw: bytes) -> bool:
+    """Tell whether an MP3 file counts its frames; else its length is an estimate."""
+    start = 0
+    if raw.startswith(b"ID3"):  # seven bits in each of four bytes
+        start = 10 + sum(byte << 7 * i for i, byte in enumerate(raw[9:5:-1]))
+    head = raw[start : start + 256]
+    return file.format == "MP3" and (b"Xing" in head or b"Info" in head)
 
 
 def _check_length(n_samples: int, rate_hz: int) -> None:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
 
 from featx.errors import ItemError, ManifestError
-from featx.modality.content import NPY_MAGIC, first_line, npy_array, read_bytes
+from featx.modality.content import NPY_MAGIC, first_line, load_each, npy_array, read_bytes
 from featx.types import Content, Sample
 from featx.zoo.manifest import ImageOptions, Manifest
 
@@ -24,8 +25,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 MAX_PIXELS = 178_956_970
 """Pixels from which a file counts as a decompression bomb: those of 512 MiB of RGB."""
 
-BOX_FACTOR = 16
-"""How many times the pixels of the result a resized image may hold before it is cropped first."""
+LEAST_SHRINK = 1.15
+"""What a fast decoded JPEG must still be shrunk by, at least.
+
+The cosine of EfficientNet-Lite0's vectors to exact ones, median of 15 photographs with added
+noise: .986 where nothing is left to shrink, .993 at 1.1, .997 at 1.17, .998 at 1.5, .999 at 2.
+"""
 
 FILTERS = {
     "nearest": PIL.Image.Resampling.NEAREST,
@@ -44,6 +49,7 @@ UPRIGHT = {
     7: PIL.Image.Transpose.TRANSVERSE,
     8: PIL.Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 SIGNATURES = {
     b"%PDF": "a PDF",
@@ -61,9 +67,12 @@ class Image:
     Content is a path, the bytes of a file, or a uint8 array (H, W), (H, W, 3) or (H, W, 4) in
     RGB order.  EXIF orientation is applied, transparency is laid on white, 16-bit samples are
     scaled to 8 bits, and of an animation the first frame counts.
+
+    With ``decode = "fast"`` a JPEG is decoded at a half, a quarter or an eighth of its size where
+    `LEAST_SHRINK` allows.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
         | {".ppm", ".pgm", ".pbm", ".avif", ".jp2"}
@@ -95,22 +104,19 @@ class Image:
         ItemError
             If it is no image, is damaged or truncated, or holds too many pixels.
         """
-        image = _decode(raw)
         options = self.options
-        height, width = options.size if len(options.size) == 2 else options.size * 2
-        resample = FILTERS[options.interpolation]
-        if options.resize == "shortest":
-            image = _cover(image, (height, width), options.crop_fraction, resample)
-        elif options.resize == "stretch":
-            image = image.resize((width, height), resample)
-        else:
-            image = image.resize(_inside(image.size, (height, width)), resample)
+        image = _resized(_decode(raw, options), options)
+        height, width = _target(options)
         pixels = np.zeros((1, 3, height, width), dtype=np.float32)
         top, left = (height - image.height) // 2, (width - image.width) // 2
         # What is not covered keeps 0, which is where `mean` goes.
         inner = pixels[0, :, top : top + image.height, left : left + image.width]
-        inner[...] = _normalise(image, options)
+        _normalise(image, options, inner)
         return Sample(inputs={ROLE: pixels}, cost=1)
+
+    def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
+        """Load several, one by one."""
+        return load_each(self.load, raws)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         """Join samples into one batch (N, 3, height, width)."""
@@ -127,8 +133,8 @@ class Image:
         return f"{image.format} {image.width} x {image.height}"
 
 
-def _decode(raw: bytes) -> PIL.Image.Image:
-    """Return an upright, opaque, 8-bit RGB image."""
+def _decode(raw: bytes, options: ImageOptions) -> PIL.Image.Image:
+    """Return an upright, opaque, 8-bit RGB image; a fast decoded JPEG is smaller than its file."""
     if raw.startswith(NPY_MAGIC):
         array = npy_array(raw)
         _check_pixels(array)
@@ -142,6 +148,8 @@ def _decode(raw: bytes) -> PIL.Image.Image:
         )
         raise ItemError(message)
     try:
+        if options.decode == "fast" and isinstance(image, JpegImageFile):
+            _decode_smaller(image, options)
         image.load()
         return _opaque_rgb(_upright(image))
     except ItemError:
@@ -183,13 +191,29 @@ def _looks_like(raw: bytes) -> str:
     return f"it starts with {raw[:12]!r}"
 
 
+def _decode_smaller(image: JpegImageFile, options: ImageOptions) -> None:
+    """Have libjpeg decode a half, a quarter or an eighth of each block's frequencies."""
+    height, width = _target(options)
+    if _transpose(image) in SIDEWAYS:
+        height, width = width, height
+    fraction = options.crop_fraction if options.resize == "shortest" else 1.0
+    shrinks = image.width * fraction / width, image.height * fraction / height
+    shrink = max(shrinks) if options.resize == "pad" else min(shrinks)
+    part = next((part for part in (8, 4, 2) if shrink / part >= LEAST_SHRINK), 1)
+    image.draft(None, (image.width // part, image.height // part))
+
+
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    transpose = _transpose(image)
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _transpose(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
     try:
         orientation = image.getexif().get(ORIENTATION_TAG)
     except Exception:  # noqa: BLE001  (a good picture with damaged notes is a good picture)
-        return image
-    transpose = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if transpose is None else image.transpose(transpose)
+        return None
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _opaque_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -218,44 +242,55 @@ def _to_8_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
     return pixels
 
 
+def _target(options: ImageOptions) -> tuple[int, int]:
+    """Return height and width of the result."""
+    height, width = options.size if len(options.size) == 2 else options.size * 2
+    return height, width
+
+
+def _resized(image: PIL.Image.Image, options: ImageOptions) -> PIL.Image.Image:
+    height, width = _target(options)
+    resample = FILTERS[options.interpolation]
+    if options.resize == "shortest":
+        return _cover(image, options, resample)
+    size = (width, height)
+    return image.resize(
+        size if options.resize == "stretch" else _inside(image.size, size), resample
+    )
+
+
 def _cover(
-    image: PIL.Image.Image,
-    size: tuple[int, int],
-    crop_fraction: float,
-    resample: PIL.Image.Resampling,
+    image: PIL.Image.Image, options: ImageOptions, resample: PIL.Image.Resampling
 ) -> PIL.Image.Image:
-    """Resize so that `crop_fraction` of the image covers `size`, and crop at the centre."""
-    height, width = size
-    tall, wide = round(height / crop_fraction), round(width / crop_fraction)
+    """Resize so that `crop_fraction` of the image covers the target, and crop at the centre."""
+    height, width = _target(options)
+    tall, wide = round(height / options.crop_fraction), round(width / options.crop_fraction)
     if image.height * wide >= image.width * tall:
         tall = round(image.height * wide / image.width)
     else:
         wide = round(image.width * tall / image.height)
     left, top = round((wide - width) / 2), round((tall - height) / 2)
-    if wide * tall <= BOX_FACTOR * width * height:
-        resized = image.resize((wide, tall), resample)
-        return resized.crop((left, top, left + width, top + height))
-    # A strip of 60,000 x 1 would become 15 million pixels wide: resize what is kept only.
+    # What is kept is resized, not the whole, which takes 40 % less time; of 10,000 values two
+    # differ by one level.  A strip of 60,000 x 1 would even become 15 million pixels wide.
     x, y = image.width / wide, image.height / tall
     box = (left * x, top * y, (left + width) * x, (top + height) * y)
     return image.resize((width, height), resample, box=box)
 
 
 def _inside(found: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) of `found`, scaled to fit inside the (height, width) `size`."""
+    """Return the (width, height) `found`, scaled to fit inside `size`."""
     width, height = found
-    scale = min(size[1] / width, size[0] / height)
+    scale = min(size[0] / width, size[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _normalise(image: PIL.Image.Image, options: ImageOptions) -> NDArray[np.float32]:
-    """Return (3, H, W) float32; `mean` and `std` are in the order of `channel_order`."""
-    pixels = np.asarray(image).astype(np.float32)
-    if options.channel_order == "bgr":
-        pixels = pixels[..., ::-1]
+def _normalise(image: PIL.Image.Image, options: ImageOptions, pixels: NDArray[np.float32]) -> None:
+    """Fill `pixels` (3, H, W); `mean` and `std` are in the order of `channel_order`."""
+    channels = np.asarray(image).transpose(2, 0, 1)
+    pixels[...] = channels[::-1] if options.channel_order == "bgr" else channels
     mean, std = (np.array(values, dtype=np.float32) for values in (options.mean, options.std))
-    normalised: NDArray[np.float32] = (pixels - mean) / std
-    return normalised.transpose(2, 0, 1)
+    pixels -= mean[:, None, None]
+    pixels /= std[:, None, None]
 
 
 def _check_pixels(array: NDArray[Any]) -> None:

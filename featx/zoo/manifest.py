@@ -6,9 +6,9 @@ Adding a backbone adds ``model_zoo/<name>.toml`` and its files, and changes no c
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
-from featx.errors import ManifestError
+from featx.errors import InputError, ManifestError
 from featx.fingerprint import hash_facts
 from featx.zoo.strict import read_table
 
@@ -16,6 +16,13 @@ SCHEMA = 1
 
 Pooling = Literal["none", "mean", "cls", "last_token"]
 Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Adjustments(TypedDict, total=False):
+    """What a user may choose of a manifest: see `ImageOptions.decode`, `TextOptions.overflow`."""
+
+    decode: Literal["exact", "fast"]
+    overflow: Literal["cut", "chunk"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +43,12 @@ class TextOptions:
     ----------
     truncation : {"end", "start"}
         Which end of a text that is longer than `Manifest.max_length` is cut.
+    overflow : {"cut", "chunk"}
+        What becomes of such a text: it is cut, or encoded in chunks whose vectors are averaged.
     """
 
     truncation: Literal["end", "start"] = "end"
+    overflow: Literal["cut", "chunk"] = "cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,8 @@ class ImageOptions:
     The image is resized so that ``crop_fraction`` of it covers `size`, then cropped at the
     centre (``shortest``), or resized without regard to its aspect ratio (``stretch``), or fitted
     inside and padded with `mean` (``pad``).  Then ``(pixel - mean) / std`` with pixels 0 to 255.
+    With ``decode = "fast"`` a JPEG is decoded at a half, a quarter or an eighth of its size where
+    that is still larger than what is needed.
     """
 
     size: tuple[int, ...]
@@ -57,6 +69,7 @@ class ImageOptions:
     crop_fraction: float = 1.0
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     channel_order: Literal["rgb", "bgr"] = "rgb"
+    decode: Literal["exact", "fast"] = "exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +236,35 @@ class Manifest:
                 "dim": dim or self.dim,
             }
         )
+
+    def adjusted(self, **changes: Unpack[Adjustments]) -> Self:
+        """Return a manifest that decodes or treats long texts in another way.
+
+        Raises
+        ------
+        InputError
+            If its modality has no such choice.
+        """
+        decode, overflow = changes.get("decode", "exact"), changes.get("overflow", "cut")
+        if decode != "exact" and self.image is None:
+            message = f"{self.name}: fast preprocessing is for images, not for {self.modality}"
+            raise InputError(message)
+        if overflow != "cut" and (self.modality != "text" or self.max_length is None):
+            message = f"{self.name}: chunks are for texts that may be too long for the model"
+            raise InputError(message)
+        image = self.image and replace(self.image, decode=decode)
+        text = self.text or (TextOptions() if self.modality == "text" else None)
+        return replace(self, image=image, text=text and replace(text, overflow=overflow))
+
+    @property
+    def adjustments(self) -> Adjustments:
+        """What `adjusted` was called with, where it is not the default."""
+        found = Adjustments()
+        if self.image is not None and self.image.decode != "exact":
+            found["decode"] = self.image.decode
+        if self.text is not None and self.text.overflow != "cut":
+            found["overflow"] = self.text.overflow
+        return found
 
     def facts(self) -> dict[str, Any]:
         """Return every fact of the manifest that changes a vector, as JSON values."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from featx.data.sources.columns import Columns
 from featx.data.sources.options import DescribedSource, Options
+from featx.data.sources.part import Part, parse_shard
+from featx.data.sources.patterns import expand_braces, is_pattern
 from featx.errors import InputError, UnknownNameError
 from featx.modality import MODALITIES
 from featx.registry import names, resolve
@@ -33,6 +35,8 @@ SOURCES = {
     "list": "featx.data.sources.lines:PathList",
     "paths": "featx.data.sources.paths:Paths",
     "table": "featx.data.sources.table:Table",
+    "tar": "featx.data.sources.tar:Tar",
+    "tars": "featx.data.sources.tars:Tars",
 }
 """Each is called with a path and `Options`; ``paths`` with a list of arguments."""
 
@@ -47,6 +51,11 @@ SUFFIX_KINDS = {
     ".lst": "list",
     ".npy": "arrays",
     ".npz": "arrays",
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tar.xz": "tar",
 }
 """Suffix → kind of source; a file with any other suffix is one item."""
 
@@ -68,8 +77,8 @@ def open_source(
     Parameters
     ----------
     arguments : str, Path or sequence of them
-        A folder, table, array file, file of lines, ``@list`` of paths, glob, ``-`` for standard
-        input, or several of them.
+        A folder, table, tar, array file, file of lines, ``@list`` of paths, glob with or without
+        braces, ``-`` for standard input, or several of them.
     modality : str
         A name of `featx.modality.MODALITIES`.
     columns : Columns, optional
@@ -97,23 +106,35 @@ def open_source(
     )
     given = _as_list(arguments)
     source: DescribedSource | None = None
-    if len(given) == 1 and not _is_pattern(given[0]):
+    if len(given) == 1 and not is_pattern(given[0], Path()):
         source = open_path(given[0], options, base=Path())
     if source is None:
         source = resolve("source", SOURCES, "paths")(given, options)
     if next(iter(source), None) is None:
-        raise InputError(f"{' '.join(given)}: empty; at least one item is needed")
+        others = f"; {source.skipped} files with other suffixes" if source.skipped else ""
+        raise InputError(f"{' '.join(given)}: empty; at least one item is needed{others}")
     return source
 
 
 def open_description(description: Mapping[str, Any]) -> DescribedSource:
-    """Open again what ``source.describe()`` described.
+    """Open again what ``source.describe()`` described, a part of a source too.
 
     Raises
     ------
     InputError
-        If it was standard input.
+        If it was standard input, or several sources whose sets were merged.
     """
+    if description["kind"] == "merge":
+        hint = "open the sources of the sets that it was made of"
+        raise InputError(f"made by featx merge from several sources; {hint}")
+    source = _open_whole(description)
+    limit, shard = description.get("limit"), description.get("shard")
+    if limit is None and shard is None:
+        return source
+    return Part(source, limit, parse_shard(shard) if shard else None)
+
+
+def _open_whole(description: Mapping[str, Any]) -> DescribedSource:
     options = Options(
         modality=description["modality"],
         columns=Columns(**description["columns"]),
@@ -155,6 +176,8 @@ def open_path(argument: str, options: Options, *, base: Path) -> DescribedSource
         raise InputError(f"{path}: holds {held}; the modality is {options.modality!r}")
     if kind == "file":
         return None
+    if kind == "folder" and resolve("source", SOURCES, "tars").is_for(path, options):
+        kind = "tars"
     source: DescribedSource = resolve("source", SOURCES, kind)(path, options)
     return source
 
@@ -164,10 +187,13 @@ def kind_of(path: Path) -> str:
 
     Examples
     --------
-    >>> kind_of(Path("reviews.CSV")), kind_of(Path("cat.jpg"))
-    ('table', 'file')
+    >>> kind_of(Path("reviews.CSV")), kind_of(Path("v1.2.tar.gz")), kind_of(Path("cat.jpg"))
+    ('table', 'tar', 'file')
     """
-    return "folder" if path.is_dir() else SUFFIX_KINDS.get(path.suffix.lower(), "file")
+    if path.is_dir():
+        return "folder"
+    both, last = "".join(path.suffixes[-2:]).lower(), path.suffix.lower()
+    return SUFFIX_KINDS.get(both) or SUFFIX_KINDS.get(last, "file")
 
 
 def guess_modality(arguments: Arguments, *, columns: Columns | None = None) -> str:
@@ -191,7 +217,12 @@ def guess_modality(arguments: Arguments, *, columns: Columns | None = None) -> s
     }
     given = _as_list(arguments)
     files = islice(_files(given), GUESSED_FILES)
-    found = Counter(_guess_file(file, owners, columns or Columns()) for file in files)
+    found: Counter[str] = Counter()
+    for file in files:
+        if kind_of(file) == "tar":
+            found.update(_guess_tar(file, owners))
+        else:
+            found[_guess_file(file, owners, columns or Columns())] += 1
     del found[""]
     if not found:
         raise InputError(f"{' '.join(given)}: no files of a known kind: {' '.join(sorted(owners))}")
@@ -207,20 +238,33 @@ def _guess_file(file: Path, owners: Mapping[str, str], columns: Columns) -> str:
     return "text" if kind == "lines" else owners.get(file.suffix.lower(), "")
 
 
+def _guess_tar(file: Path, owners: Mapping[str, str]) -> Counter[str]:
+    """Return modality → members, of the first ones; captions beside images do not count."""
+    from featx.data.sources.members import read_members
+    from featx.data.sources.walk import suffix_of
+
+    members = islice(read_members(file, lambda _: False, lambda _: False), GUESSED_FILES)
+    found = Counter(owners.get(suffix_of(member.name), "") for member in members)
+    if found.keys() - {"text", ""}:
+        del found["text"]
+    return found
+
+
 def _files(arguments: Sequence[str]) -> Iterator[Path]:
     """Yield the files that arguments name, in folders too."""
-    from featx.data.sources.folder import walk
     from featx.data.sources.lines import PathList
+    from featx.data.sources.walk import Walk
 
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
             yield Path("stdin.txt")
-        elif _is_pattern(argument):
-            matches = map(Path, sorted(glob(argument, recursive=True)))  # noqa: PTH207
-            yield from (match for match in matches if match.is_file())
+        elif is_pattern(argument, Path()):
+            for pattern in expand_braces(argument):
+                matches = map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
+                yield from (match for match in matches if match.is_file())
         elif path.is_dir():
-            yield from (path / name for name in walk(path, None)[0])
+            yield from (path / name for name, problem in Walk(path, None) if not problem)
         elif argument.startswith("@") or kind_of(path) == "list":
             listed = PathList(Path(argument.removeprefix("@")), Options(modality="text"))
             yield from (Path(item.id) for item in listed)
@@ -233,10 +277,6 @@ def _as_list(arguments: Arguments) -> list[str]:
     if not given:
         raise InputError("no path: name a folder, a table, files, a glob or - for standard input")
     return [str(argument) for argument in given]
-
-
-def _is_pattern(argument: str) -> bool:
-    return any(mark in argument for mark in "*?[") and not Path(argument).exists()
 
 
 def _require_path(path: Path) -> None:

@@ -1,8 +1,9 @@
 """What every source is opened with."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from featx.data.sources.columns import Columns
 from featx.modality import MODALITIES
@@ -57,4 +58,14 @@ class DescribedSource(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return JSON values: kind, paths, modality, columns, labels_from_folders."""
+        ...
+
+
+@runtime_checkable
+class SkipsFiles(Protocol):
+    """A source that passes files over because of their suffix."""
+
+    @property
+    def skipped_suffixes(self) -> Counter[str]:
+        """Suffix → files passed over."""
         ...

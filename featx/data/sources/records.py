@@ -2,15 +2,18 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TextIO
 
 from featx.data.sources.columns import is_unicode
+from featx.data.sources.parquet import ParquetRecords
+from featx.data.sources.record import Record
 from featx.errors import InputError
+
+__all__ = ["READERS", "SNIFFED_ROWS", "Record", "Records", "open_records"]
 
 SNIFFED_ROWS = 100
 """Rows that are looked at to learn the columns and what they hold."""
@@ -18,24 +21,8 @@ SNIFFED_ROWS = 100
 FIELD_LIMIT_BYTES = 2**31 - 1
 """The csv module refuses fields above 128 KiB unless told otherwise."""
 
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row of a table.
-
-    Attributes
-    ----------
-    row : int
-        Counted from 1, the header and blank lines left out.
-    values : mapping of column name to value
-        Empty if there is a problem.
-    problem : str
-        Why the row cannot be used, else empty.
-    """
-
-    row: int
-    values: Mapping[str, Any] = field(default_factory=dict)
-    problem: str = ""
+SNIFFED_HEADER = 2**16
+"""Characters of a header that are looked at for its delimiter."""
 
 
 class Records(Protocol):
@@ -58,11 +45,22 @@ class Records(Protocol):
 
 
 class CsvRecords:
-    """A csv or tsv file with a header, quoted as spreadsheets and pandas do."""
+    """A csv or tsv file with a header, quoted as spreadsheets and pandas do.
+
+    The fields of a csv file whose header holds no comma may be parted by semicolons or tabs.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+
+    @cached_property
+    def delimiter(self) -> str:
+        """What parts the fields: a comma, semicolon or tab."""
+        if self.path.suffix.lower() == ".tsv":
+            return "\t"
+        with self._open() as file:
+            header = file.readline(SNIFFED_HEADER)
+        return "," if "," in header else max(",;\t", key=header.count)
 
     @cached_property
     def names(self) -> list[str]:
@@ -98,7 +96,7 @@ class CsvRecords:
 
     def _rows(self) -> Iterator[list[str] | csv.Error]:
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_LIMIT_BYTES))
-        with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with self._open() as file:
             # A strict reader reports a quote that is never closed instead of swallowing rows.
             reader = csv.reader(file, delimiter=self.delimiter, strict=True)
             while True:
@@ -111,6 +109,9 @@ class CsvRecords:
                 else:
                     if fields:
                         yield fields
+
+    def _open(self) -> TextIO:
+        return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 class JsonRecords:
@@ -150,42 +151,6 @@ class JsonRecords:
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 if text.strip():
                     yield text
-
-
-class ParquetRecords:
-    """A parquet file, read a batch at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Names of the columns, in the order of the file."""
-        with self._open() as file:
-            return list(file.schema_arrow.names)
-
-    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
-        """Yield every row, with `columns` only."""
-        row = 0
-        with self._open() as file:
-            chosen = None if columns is None else list(columns)
-            for batch in file.iter_batches(batch_size=1024, columns=chosen):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield Record(row, values)
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        with self._open() as file:
-            return int(file.metadata.num_rows)
-
-    def _open(self) -> Any:  # noqa: ANN401  (pyarrow's stubs do not type its context manager)
-        from pyarrow import ArrowException, parquet
-
-        try:
-            return parquet.ParquetFile(self.path)
-        except (ArrowException, OSError) as error:
-            raise InputError(f"{self.path}: not a parquet file: {error}") from error
 
 
 READERS: dict[str, type[CsvRecords] | type[JsonRecords] | type[ParquetRecords]] = {

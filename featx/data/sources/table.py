@@ -283,11 +283,13 @@ def check_ids(records: Records, column: str) -> None:
     InputError
         Naming the first id that appears twice, and its rows.
     """
-    hashes = array("q", (hash(ident) for _, ident in _idents(records, column)))
-    seen, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
-    if not len(seen) or counts.max() == 1:
+    held = array("q", (hash(ident) for _, ident in _idents(records, column)))
+    hashes = np.frombuffer(held, dtype=np.int64)
+    hashes.sort()  # in place: np.unique takes five times the memory
+    repeated = hashes[1:][hashes[1:] == hashes[:-1]]
+    if not len(repeated):
         return
-    suspects, rows = set(seen[counts > 1].tolist()), dict[str, int]()
+    suspects, rows = set(repeated.tolist()), dict[str, int]()
     for row, ident in _idents(records, column):
         first = rows.setdefault(ident, row) if hash(ident) in suspects else row
         if first != row:

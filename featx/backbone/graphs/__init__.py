@@ -1,0 +1,1 @@
+"""ONNX graphs made from other ones: quantised, in half precision, fused, packed, pooled."""

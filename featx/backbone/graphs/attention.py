@@ -1,0 +1,200 @@
+"""Attention written as MatMul, Softmax, MatMul becomes one MultiHeadAttention node."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
+
+from featx.backbone.graphs.graph import MICROSOFT, Graph
+
+SPLIT_HEADS = [0, 2, 1, 3]
+SPLIT_HEADS_TURNED = [0, 2, 3, 1]
+TURNED = [0, 1, 3, 2]
+
+MASK = "featx/mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """A value of shape (B, T, heads x width) before it is split into heads."""
+
+    source: str
+    width: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One attention that was found: nodes that end in `result`, and what they read."""
+
+    query: Heads
+    key: Heads
+    value: Heads
+    bias: str
+    heads: int
+    scale: float
+    last: NodeProto
+
+
+def fuse_attention(graph: Graph, *, mask: str = "") -> int:
+    """Replace every attention by one node and return how many there were.
+
+    Parameters
+    ----------
+    graph : Graph
+        Changed in place.
+    mask : str
+        Name of the (B, T) input that is 1 for tokens and 0 for padding.  It then takes the place
+        of whatever was added to the similarities; whether that is the same must be checked on
+        numbers.  Empty: what was added stays.
+    """
+    found = [match for node in list(graph.nodes) if (match := find_attention(graph, node))]
+    masked = any(match.bias for match in found) and bool(mask)
+    before = [_cast(mask)] if masked else []
+    for match in found:
+        made = [*before, _fused(match, MASK if masked else "")]
+        before = []
+        graph.replace([_maker(graph, match)], made, at=_maker(graph, match))
+    if found:
+        graph.use_microsoft()
+        graph.prune()
+    return len(found)
+
+
+def find_attention(graph: Graph, softmax: NodeProto) -> Attention | None:
+    """Return the attention around a Softmax, or None if there is none of the known form."""
+    if softmax.op_type != "Softmax" or _attribute(softmax, "axis", -1) not in {-1, 3}:
+        return None
+    mixed = _only_reader(graph, softmax, "MatMul")
+    joined = _only_reader(graph, mixed, "Transpose")
+    last = _only_reader(graph, joined, "Reshape")
+    if mixed is None or last is None or not _is_transpose(joined, SPLIT_HEADS):
+        return None
+    value = _split(graph, mixed.input[1], turned=False)
+    product, bias, scale = _similarities(graph, softmax.input[0])
+    if product is None or value is None:
+        return None
+    query = _split(graph, product.input[0], turned=False)
+    key = _split(graph, product.input[1], turned=True)
+    if query is None or key is None or value.scale != 1:
+        return None
+    width = _value_width(graph, query.source)
+    if not width or width % query.width:
+        return None
+    total = scale * query.scale * key.scale
+    return Attention(query, key, value, bias, width // query.width, total, last)
+
+
+def _fused(match: Attention, mask: str) -> NodeProto:
+    inputs = [match.query.source, match.key.source, match.value.source]
+    if mask and match.bias:
+        inputs += ["", mask]
+    elif match.bias:
+        inputs += ["", "", match.bias]
+    return helper.make_node(
+        "MultiHeadAttention",
+        inputs,
+        [match.last.output[0]],
+        name=f"{match.last.output[0]}/attention",
+        domain=MICROSOFT,
+        num_heads=match.heads,
+        scale=match.scale,
+    )
+
+
+def _maker(graph: Graph, match: Attention) -> NodeProto:
+    node = graph.maker(match.last.output[0])
+    assert node is not None
+    return node
+
+
+def _cast(mask: str) -> NodeProto:
+    return helper.make_node("Cast", [mask], [MASK], name=MASK, to=TensorProto.INT32)
+
+
+def _similarities(graph: Graph, name: str) -> tuple[NodeProto | None, str, float]:
+    """Return the product of queries and keys, what is added to it, and its scale."""
+    node = graph.maker(name)
+    if node is not None and node.op_type == "Add":
+        for place in (0, 1):
+            product, scale = _unscaled(graph, node.input[place])
+            if _is_product(graph, product):
+                return product, node.input[1 - place], scale
+    product, scale = _unscaled(graph, name)
+    return (product, "", scale) if _is_product(graph, product) else (None, "", 1.0)
+
+
+def _is_product(graph: Graph, node: NodeProto | None) -> bool:
+    return node is not None and node.op_type == "MatMul" and graph.weights(node) is None
+
+
+def _unscaled(graph: Graph, name: str) -> tuple[NodeProto | None, float]:
+    """Step over products with and divisions by one constant number."""
+    node, scale = graph.maker(name), 1.0
+    while node is not None and node.op_type in {"Mul", "Div"}:
+        constants = [graph.constant(item) for item in node.input]
+        place = 1 if constants[1] is not None else 0
+        number = constants[place]
+        if number is None or number.size != 1 or (place == 0 and node.op_type == "Div"):
+            return node, scale
+        scale *= float(number.item()) ** (1 if node.op_type == "Mul" else -1)
+        node = graph.maker(node.input[1 - place])
+    return node, scale
+
+
+def _split(graph: Graph, name: str, *, turned: bool) -> Heads | None:
+    """Return what was split into heads, and for keys (`turned`) transposed as well."""
+    node, scale = _unscaled(graph, name)
+    perms = [SPLIT_HEADS_TURNED] if turned else [SPLIT_HEADS]
+    if turned and node is not None and _is_transpose(node, TURNED):
+        node, inner = _unscaled(graph, node.input[0])
+        scale, perms = scale * inner, [SPLIT_HEADS]
+    if node is None or not any(_is_transpose(node, perm) for perm in perms):
+        return None
+    reshape = graph.maker(node.input[0])
+    if reshape is None or reshape.op_type != "Reshape":
+        return None
+    width = _last_size(graph, reshape.input[1])
+    return Heads(reshape.input[0], width, scale) if width > 0 else None
+
+
+def _is_transpose(node: NodeProto | None, perm: list[int]) -> bool:
+    return node is not None and node.op_type == "Transpose" and _attribute(node, "perm", []) == perm
+
+
+def _last_size(graph: Graph, shape: str) -> int:
+    """Return the last number of a shape of four, or 0 if it is not constant."""
+    sizes = graph.constant(shape)
+    if sizes is not None:
+        return int(sizes[-1]) if sizes.size == 4 else 0
+    node = graph.maker(shape)
+    if node is None or node.op_type != "Concat":
+        return 0
+    end = graph.constant(node.input[-1])
+    return int(np.ravel(end)[-1]) if end is not None else 0
+
+
+def _value_width(graph: Graph, name: str) -> int:
+    """Return the size of the last axis of a linear layer's output, or 0 if it is none."""
+    node = graph.maker(name)
+    while node is not None and node.op_type == "Add":
+        constants = [graph.constant(item) for item in node.input]
+        if (constants[0] is None) == (constants[1] is None):
+            return 0
+        node = graph.maker(node.input[0 if constants[0] is None else 1])
+    weights = None if node is None else graph.weights(node)
+    return 0 if weights is None else weights.shape[1]
+
+
+def _only_reader(graph: Graph, node: NodeProto | None, operator: str) -> NodeProto | None:
+    if node is None:
+        return None
+    readers = graph.readers(node.output[0])
+    return readers[0] if len(readers) == 1 and readers[0].op_type == operator else None
+
+
+def _attribute(node: NodeProto, name: str, otherwise: object) -> object:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return helper.get_attribute_value(attribute)
+    return otherwise

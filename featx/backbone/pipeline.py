@@ -1,0 +1,341 @@
+"""Loading, encoding and what the caller does with the vectors, all at the same time.
+
+::
+
+    jobs ──► loaders (read, decode, tokenise) ──► window ──► encoders (the graph) ──► in order
+             threads                              sorted      threads                 to the caller
+
+The caller's thread schedules; the others only work.  Nothing grows without bound: a job is taken
+from the source only while fewer than `Room.jobs` are under way.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from featx.backbone.backbone import Backbone
+from featx.backbone.job import Job
+from featx.backbone.timings import Timings
+from featx.backbone.window import Limits, Window, padded_cost
+from featx.errors import DeviceMemoryError, InputError
+from featx.types import Sample, Vectors
+
+T = TypeVar("T")
+
+Load = Callable[[Sequence[Job[T]]], None]
+"""Give each job a sample, or settle it.  Called in a loader thread; must not raise."""
+
+NOT_FINITE = "the backbone gave a vector that is not finite"
+
+Tune = Callable[[Backbone, Sequence[Sample]], Limits | None]
+"""Choose how large batches are, from the samples that wait when the first one is cut."""
+
+FIRST_FAILURES = 8
+"""A backbone that fails on this many items, one by one, before it ever worked, is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may be under way.
+
+    Attributes
+    ----------
+    jobs : int
+        Most items between the source and the caller.
+    size_bytes : int
+        Of samples that wait; reading pauses above it.
+    chunk : int
+        Items that a loader takes at once.
+    """
+
+    jobs: int
+    size_bytes: int
+    chunk: int
+
+
+ROOMS = {
+    "text": Room(jobs=2048, size_bytes=64 << 20, chunk=32),
+    "image": Room(jobs=96, size_bytes=128 << 20, chunk=1),
+    "audio": Room(jobs=64, size_bytes=128 << 20, chunk=1),
+    "array": Room(jobs=4096, size_bytes=64 << 20, chunk=256),
+}
+OTHER_ROOM = Room(jobs=64, size_bytes=128 << 20, chunk=1)
+
+
+@dataclass(slots=True)
+class _Event(Generic[T]):
+    """What a thread did: the jobs it worked on, and what came of it."""
+
+    jobs: Sequence[Job[T]]
+    seconds: float
+    rows: Vectors | None = None
+    error: Exception | None = None
+    encoder: int = -1
+
+
+@dataclass(slots=True)
+class _Encoder(Generic[T]):
+    """A backbone with its threads and the number of batches they have to do."""
+
+    backbone: Backbone
+    pool: ThreadPoolExecutor
+    limits: Limits
+    queued: int = 0
+
+
+@dataclass(slots=True)
+class _Live(Generic[T]):
+    """Jobs under way, and how far they are."""
+
+    jobs: dict[int, Job[T]] = field(default_factory=dict)
+    taken: int = 0
+    given: int = 0
+    loading: int = 0
+    size_bytes: int = 0
+    is_exhausted: bool = False
+
+
+class Pipeline(Generic[T]):
+    """Encode what jobs hold and give them back, settled, in their order.
+
+    Parameters
+    ----------
+    backbones : sequence of Backbone
+        The same backbone, once for each device.
+    load : callable
+        See `Load`.
+    loaders : int
+        Threads that load.
+    room : Room or None
+        The default depends on the modality.
+    tune : callable or None
+        See `Tune`.
+    """
+
+    def __init__(
+        self,
+        backbones: Sequence[Backbone],
+        load: "Load[T]",
+        *,
+        loaders: int,
+        room: Room | None = None,
+        tune: Tune | None = None,
+    ) -> None:
+        self._load = load
+        self._tune = tune
+        self._room = room or ROOMS.get(backbones[0].manifest.modality, OTHER_ROOM)
+        self._loaders = ThreadPoolExecutor(loaders, thread_name_prefix="featx-load")
+        self._encoders = [
+            _Encoder[T](
+                backbone,
+                ThreadPoolExecutor(backbone.workers, thread_name_prefix="featx-encode"),
+                backbone.limits,
+            )
+            for backbone in backbones
+        ]
+        self._events: SimpleQueue[_Event[T]] = SimpleQueue()
+        self._window = Window()
+        self._again: deque[list[int]] = deque()
+        self._live = _Live[T]()
+        self._failures: list[Exception] = []
+        encoders = sum(backbone.workers for backbone in backbones)
+        devices = ", ".join(backbone.device for backbone in backbones)
+        self.timings = Timings(loaders=loaders, encoders=encoders, device=devices)
+
+    def run(self, jobs: Iterable[Job[T]]) -> Iterator[list[Job[T]]]:
+        """Yield jobs that are settled, in their order, some at a time.
+
+        Raises
+        ------
+        FeatxError
+            If the backbone cannot be opened.
+        InputError
+            If it fails on every item.
+        """
+        source, started_s = iter(jobs), time.perf_counter()
+        try:
+            while True:
+                self._take(source)
+                self._dispatch()
+                yield from self._give()
+                if not self._live.jobs and self._live.is_exhausted:
+                    return
+                if self._live.loading or self._busy():
+                    self._wait()
+        finally:
+            self.timings.wall_s += time.perf_counter() - started_s
+            self.close()
+
+    def close(self) -> None:
+        """End the threads; batches that are being encoded are waited for."""
+        for pool in (self._loaders, *(encoder.pool for encoder in self._encoders)):
+            pool.shutdown(cancel_futures=True)
+
+    def leftovers(self) -> list[Job[T]]:
+        """Return jobs that were settled but not given back, after a run that ended early."""
+        while not self._events.empty():
+            self._receive(self._events.get())
+        return [job for job in self._live.jobs.values() if job.is_settled]
+
+    def _take(self, source: Iterator[Job[T]]) -> None:
+        """Take jobs from the source while there is room, and have them loaded."""
+        live, room = self._live, self._room
+        while not live.is_exhausted and live.size_bytes < room.size_bytes:
+            free = room.jobs - len(live.jobs)
+            if free < min(room.chunk, room.jobs):
+                return
+            chunk = list(islice(source, room.chunk))
+            live.is_exhausted = not chunk
+            for job in chunk:
+                job.position = live.taken
+                live.jobs[live.taken] = job
+                live.taken += 1
+            missing = [job for job in chunk if not job.is_settled]
+            if missing:
+                live.loading += 1
+                self._loaders.submit(self._load_chunk, missing)
+
+    def _load_chunk(self, jobs: Sequence[Job[T]]) -> None:
+        started_s = time.perf_counter()
+        error: Exception | None = None
+        try:
+            self._load(jobs)
+        except Exception as cause:  # noqa: BLE001  (raised again by the scheduler)
+            error = cause
+        self._events.put(_Event(jobs, time.perf_counter() - started_s, error=error))
+
+    def _dispatch(self) -> None:
+        """Keep every encoder busy, with one batch more than it has threads."""
+        if self._tune is not None and not self._is_tuned():
+            return
+        for number, encoder in enumerate(self._encoders):
+            while encoder.queued <= encoder.backbone.workers and (self._again or self._window):
+                is_starving = encoder.queued < encoder.backbone.workers
+                if not (is_starving or self._again or self._is_well_filled(encoder)):
+                    return
+                _ = encoder.backbone.session  # opened here once, not in two threads
+                positions = self._again.popleft() if self._again else None
+                self._submit(number, positions or self._window.take(encoder.limits))
+
+    def _is_tuned(self) -> bool:
+        """Choose the limits once the window is well filled; until then nothing is encoded."""
+        if not self._is_well_filled(self._encoders[0]):
+            return False
+        tune, self._tune = self._tune, None
+        waiting = self._window.samples()
+        for encoder in self._encoders:
+            if tune is not None and waiting:
+                encoder.limits = tune(encoder.backbone, waiting) or encoder.limits
+        return True
+
+    def _is_well_filled(self, encoder: _Encoder[T]) -> bool:
+        """Return whether a batch that is cut now will hardly be better if it is cut later."""
+        return not self._live.loading or len(self._window) >= 4 * encoder.limits.parts
+
+    def _submit(self, number: int, positions: list[int]) -> None:
+        encoder = self._encoders[number]
+        encoder.queued += 1
+        jobs = [self._live.jobs[position] for position in positions]
+        encoder.pool.submit(self._encode, number, jobs)
+
+    def _encode(self, number: int, jobs: Sequence[Job[T]]) -> None:
+        started_s = time.perf_counter()
+        rows: Vectors | None = None
+        error: Exception | None = None
+        try:
+            samples = [job.sample for job in jobs if job.sample is not None]
+            rows = self._encoders[number].backbone.encode_batch(samples)
+        except Exception as cause:  # noqa: BLE001  (a batch that fails is cut in two)
+            error = cause
+        seconds = time.perf_counter() - started_s
+        self._events.put(_Event(jobs, seconds, rows, error, number))
+
+    def _give(self) -> Iterator[list[Job[T]]]:
+        """Yield the settled jobs that no unsettled one comes before."""
+        live, ready = self._live, list[Job[T]]()
+        while (job := live.jobs.get(live.given)) is not None and job.is_settled:
+            ready.append(live.jobs.pop(live.given))
+            live.given += 1
+        if ready:
+            started_s = time.perf_counter()
+            yield ready
+            self.timings.wait_write_s += time.perf_counter() - started_s
+
+    def _busy(self) -> int:
+        return sum(encoder.queued for encoder in self._encoders)
+
+    def _wait(self) -> None:
+        """Wait until a thread has done something; take all that has been done."""
+        is_starving = any(e.queued < e.backbone.workers for e in self._encoders)
+        started_s = time.perf_counter()
+        event = self._events.get()
+        waited_s = time.perf_counter() - started_s
+        if is_starving:
+            self.timings.wait_decode_s += waited_s
+        else:
+            self.timings.wait_device_s += waited_s
+        self._receive(event)
+        while not self._events.empty():
+            self._receive(self._events.get())
+
+    def _receive(self, event: _Event[T]) -> None:
+        if event.encoder >= 0:
+            self._encoders[event.encoder].queued -= 1
+            self.timings.encode_s += event.seconds
+            self._encoded(event)
+            return
+        self._live.loading -= 1
+        self.timings.load_s += event.seconds
+        if event.error is not None:
+            raise event.error
+        for job in event.jobs:
+            if job.sample is not None:
+                self._live.size_bytes += job.sample.size_bytes
+                self._window.add(job.position, job.sample)
+
+    def _encoded(self, event: _Event[T]) -> None:
+        """Settle the jobs of a batch; one that failed is cut in two and tried again."""
+        if event.rows is None:
+            assert event.error is not None
+            self._failed(event, event.error)
+            return
+        samples = [job.sample for job in event.jobs if job.sample is not None]
+        self.timings.batches += 1
+        self.timings.cost += sum(sample.cost * sample.parts for sample in samples)
+        self.timings.padded_cost += padded_cost(samples)
+        self._failures = []
+        for job, row in zip(event.jobs, event.rows, strict=True):
+            is_finite = bool(np.isfinite(row).all())
+            self._settle(job, row if is_finite else None, NOT_FINITE)
+
+    def _failed(self, event: _Event[T], error: Exception) -> None:
+        encoder = self._encoders[event.encoder]
+        if isinstance(error, DeviceMemoryError) and len(event.jobs) > 1:
+            encoder.limits = encoder.limits.halved()
+        if len(event.jobs) > 1:
+            middle = len(event.jobs) // 2
+            halves = (event.jobs[:middle], event.jobs[middle:])
+            self._again.extend([job.position for job in half] for half in halves)
+            return
+        if self.timings.batches == 0:
+            self._failures.append(error)
+        if len(self._failures) >= FIRST_FAILURES:
+            message = f"the backbone fails on every item: {_first_line(error)}"
+            raise InputError(message) from error
+        self._settle(event.jobs[0], None, f"the backbone fails on it: {_first_line(error)}")
+
+    def _settle(self, job: Job[T], row: Vectors | None, problem: str) -> None:
+        assert job.sample is not None
+        self._live.size_bytes -= job.sample.size_bytes
+        job.settle(vector=row, problem="" if row is not None else problem)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,36 @@
+"""``featx merge``."""
+
+from pathlib import Path
+
+import click
+
+from featx.cli import options as o
+
+
+@click.command()
+@click.argument(
+    "sets", metavar="SET...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new set."
+)
+@o.json_option
+def merge(*, sets: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Join embedding sets, such as the shards of a run, into one.
+
+    The sets have to be finished and made with the same backbone and settings.  Rows come in the
+    order of the arguments; an item that stands in two sets is taken from the first.
+
+        featx embed photos -m MODEL --shard 1/2 -o a.emb
+        featx embed photos -m MODEL --shard 2/2 -o b.emb
+        featx merge a.emb b.emb -o photos.emb
+    """
+    from featx.data.merge import merge as merge_sets
+
+    merged = merge_sets(sets, out, command=o.command_line())
+    if as_json:
+        counts = {"items": merged.items, "sets": merged.sets, "repeated": merged.repeated}
+        o.print_json(counts | {"out": str(out)})
+        return
+    repeated = f", {merged.repeated:,} items in two of them" if merged.repeated else ""
+    click.echo(f"{out}: {merged.items:,} items of {merged.sets} sets{repeated}")

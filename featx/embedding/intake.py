@@ -1,0 +1,109 @@
+"""From items to work: what the set or the cache holds already is settled at once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from featx.data.statindex import StatIndex
+from featx.data.vectorcache import VectorCache
+from featx.data.writer import SetWriter
+from featx.embedding.policy import Policy
+from featx.embedding.task import Task, Work
+from featx.types import Item
+
+CHUNK = 512
+"""Items that are looked up together."""
+
+TOO_LONG = "is longer than the model takes, and --on-truncate error was asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What saves work: the cache's vectors and the digests of unchanged files."""
+
+    vectors: VectorCache | None = None
+    stats: StatIndex | None = None
+
+    def settle_cached(self, works: Sequence[Work], policy: Policy) -> list[Work]:
+        """Settle what the cache holds a vector of, by digest, and return the rest."""
+        if self.vectors is None:
+            return list(works)
+        found = self.vectors.get_many([work.what.digest for work in works if work.what.digest])
+        missing = []
+        for work in works:
+            if work.what.digest not in found:
+                missing.append(work)
+                continue
+            vector, seen = found[work.what.digest]
+            work.what.seen, work.what.is_cached = seen, True
+            refused = seen.get("truncated", False) and policy.on_truncate == "error"
+            work.settle(**({"problem": TOO_LONG} if refused else {"vector": vector}))
+        return missing
+
+
+class Intake:
+    """The items of a source as work for a pipeline, in order.
+
+    An item is settled here if its id stands twice in the source, if its file is unchanged and
+    the set holds its vector, or if the cache does.
+    """
+
+    def __init__(self, writer: SetWriter, known: Known, policy: Policy) -> None:
+        self._writer = writer
+        self._known = known
+        self._policy = policy
+        self._live: set[str] = set()
+
+    def works(self, items: Iterable[Item]) -> Iterator[Work]:
+        """Yield the work of every item; runs in the one thread that the writer belongs to."""
+        source = iter(items)
+        while chunk := list(islice(source, CHUNK)):
+            yield from self._look(chunk)
+
+    def release(self, works: Iterable[Work]) -> None:
+        """Forget the ids of work that has been committed: the writer knows them from now on."""
+        self._live.difference_update([work.what.item.id for work in works])
+
+    def _look(self, items: Sequence[Item]) -> list[Work]:
+        held = self._writer.held([item.id for item in items])
+        works = [Work(Task(item, held.get(item.id))) for item in items]
+        for work in works:
+            if problem := self._problem(work.what):
+                work.settle(problem=problem)
+        self._recall([work.what for work in works if not work.is_settled])
+        for work in works:
+            if not work.is_settled:
+                keep_if_unchanged(work, self._policy)
+        self._known.settle_cached([w for w in works if not w.is_settled], self._policy)
+        return works
+
+    def _problem(self, task: Task) -> str:
+        item_id = task.item.id
+        is_repeated = item_id in self._live or (task.held is not None and task.held.is_told)
+        self._live.add(item_id)
+        if is_repeated:
+            return "its id occurs twice in the source; give each item its own"
+        return task.item.problem
+
+    def _recall(self, tasks: Sequence[Task]) -> None:
+        """Find the digests of files that have not changed since they were last read."""
+        if self._known.stats is None:
+            return
+        files = [(task, task.key) for task in tasks if task.key is not None]
+        seens = self._known.stats.look([key for _, key in files])
+        for (task, _), seen in zip(files, seens, strict=True):
+            task.stat = seen.stat
+            task.digest = b"" if self._policy.verify else seen.digest or b""
+
+
+def keep_if_unchanged(work: Work, policy: Policy) -> None:
+    """Settle work whose content is the one that the set holds a vector of."""
+    task = work.what
+    if task.held is None or not task.digest or not task.is_unchanged:
+        return
+    if task.held.truncated and policy.on_truncate == "error":
+        work.settle(problem=TOO_LONG)
+        return
+    task.is_kept = True
+    task.seen = {"truncated": task.held.truncated}
+    work.settle()

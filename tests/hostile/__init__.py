@@ -1,0 +1,1 @@
+"""Files that a program must survive, each with its expected outcome."""
