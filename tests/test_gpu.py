@@ -1,17 +1,33 @@
 """Devices: what is refused everywhere, and what must hold on a live CUDA device."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.golden import golden_cosines
-from featx.backbone.runtime import choose_device, cuda_devices, prove
-from featx.errors import DeviceError, InputError
+from featx.backbone.runtime import (
+    choose_device,
+    cuda_devices,
+    devices_of,
+    open_session,
+    prove,
+)
+from featx.backbone.settings import Settings
+from featx.errors import DeviceError, DeviceMemoryError, InputError
 from featx.zoo import catalog
+from featx.zoo.manifest import Precision
 
 EMBEDDED = ("efficientnet-lite0", "ge2e", "minilm-l6")
 
 CUDA_COSINE = 0.9999
 """float32 without TF32 on another device sums in another order; 1e-4 leaves a wide margin."""
+
+HALF_COSINE = 0.999
+"""float16 weights and activations, pooled in float32."""
+
+TEXTS = ["one", "a few words", "a text of many more words than the others have, and then some"]
 
 without_cuda = pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a CUDA device")
 
@@ -25,7 +41,7 @@ def test_cuda_is_an_error_where_there_is_none(device: str) -> None:
 
 @without_cuda
 def test_a_backbone_on_absent_cuda_is_an_error_and_not_a_slow_success() -> None:
-    backbone = Backbone(catalog.find("minilm-l6"), device="cuda")
+    backbone = Backbone(catalog.find("minilm-l6"), Settings(device="cuda"))
 
     with pytest.raises(DeviceError, match="not available"):
         backbone.encode(["a text"])
@@ -55,11 +71,12 @@ def test_a_session_is_live_on_cuda(device: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_vectors_on_cuda_are_those_of_the_original_weights(name: str) -> None:
-    backbone = Backbone(catalog.find(name), device="cuda")
+def test_vectors_on_cuda_are_those_of_the_original_weights(name: str, tmp_path: Path) -> None:
+    backbone = Backbone(catalog.find(name), Settings(device="cuda", cache=tmp_path))
 
     cosines = golden_cosines(backbone)
 
+    assert backbone.session is not None
     assert backbone.session.device == "cuda:0"
     assert float(cosines.min()) >= CUDA_COSINE
 
@@ -68,3 +85,78 @@ def test_vectors_on_cuda_are_those_of_the_original_weights(name: str) -> None:
 def test_a_cuda_device_beyond_the_last_is_an_error() -> None:
     with pytest.raises(DeviceError, match="CUDA devices found"):
         choose_device(f"cuda:{cuda_devices()}")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_fp16_vectors_on_cuda_are_near_the_original(name: str, tmp_path: Path) -> None:
+    settings = Settings(device="cuda", precision="fp16", cache=tmp_path)
+
+    cosines = golden_cosines(Backbone(catalog.find(name), settings))
+
+    assert float(cosines.min()) >= HALF_COSINE
+
+
+@pytest.mark.gpu
+def test_packed_texts_on_cuda_are_near_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_PACKING", "1")
+    settings = Settings(device="cuda", precision="fp16", cache=tmp_path)
+    manifest = catalog.find("minilm-l6")
+
+    packed = Backbone(manifest, settings).encode(TEXTS)
+
+    exact = Backbone(manifest, Settings(device="cpu")).encode(TEXTS)
+    assert float(np.einsum("nd,nd->n", packed, exact).min()) >= HALF_COSINE
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_text_on_cuda_does_not_depend_on_its_neighbours(
+    precision: Precision, tmp_path: Path
+) -> None:
+    settings = Settings(device="cuda", precision=precision, cache=tmp_path)
+    backbone = Backbone(catalog.find("minilm-l6"), settings)
+
+    together = backbone.encode(TEXTS)
+    alone = np.concatenate([backbone.encode([text]) for text in TEXTS])
+
+    least = 1 - 1e-6 if precision == "fp32" else 1 - 1e-4
+    assert float(np.einsum("nd,nd->n", together, alone).min()) >= least
+
+
+@pytest.mark.gpu
+def test_bound_buffers_on_cuda_give_what_plain_arrays_give(tmp_path: Path) -> None:
+    backbone = Backbone(catalog.find("minilm-l6"), Settings(device="cpu"))
+    path = backbone.manifest.file("graph")
+    plain = open_session(path, device="cuda", bound=False)
+    bound = open_session(path, device="cuda")
+
+    for text in (TEXTS[0], TEXTS[2], TEXTS[0], TEXTS[1]):
+        roles = backbone.modality.collate([backbone.load(text.encode())])
+        feeds = {name: roles[role] for role, name in backbone.manifest.inputs.items()}
+        (wanted,) = plain.run(["token_embeddings"], feeds)
+        (found,) = bound.run(["token_embeddings"], feeds)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_memory_of_a_cuda_device_that_runs_out_has_its_own_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FEATX_GPU_MEMORY", "500MiB")
+    session = open_session(catalog.find("minilm-l6").file("graph"), device="cuda")
+    ids = np.ones((512, 256), dtype=np.int64)
+
+    with pytest.raises(DeviceMemoryError, match="cuda:0: out of memory"):
+        session.run(["token_embeddings"], {"input_ids": ids, "attention_mask": ids})
+
+    few = {"input_ids": ids[:2], "attention_mask": ids[:2]}
+    assert session.run(["token_embeddings"], few)[0].shape == (2, 256, 384)
+
+
+@pytest.mark.gpu
+def test_cuda_stands_for_every_cuda_device() -> None:
+    assert devices_of("cuda") == [f"cuda:{number}" for number in range(cuda_devices())]
+    assert devices_of("cuda:0") == ["cuda:0"]

@@ -153,6 +153,54 @@ def test_a_disk_that_is_really_full_keeps_what_is_committed(job: Job, small_disk
     assert job.finish()["cached"] >= COMMITTED
 
 
+TEXTS, INTERRUPTIONS = 3000, 50
+WORDS = ["a", "parcel", "was", "sent", "to", "the", "wrong", "house", "and", "nobody", "knew"]
+LEAST_COSINE = 1 - 1e-6
+
+
+def run_texts(source: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+    arguments = ["embed", str(source), "-m", "minilm-l6", "-o", str(out), "-q", "--json", *options]
+    return subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FEATX_CACHE_DIR": str(out.parent / "cache")},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("options", [["--deterministic"], []], ids=["deterministic", "usual"])
+def test_fifty_kills_and_terminations_end_in_the_set_of_one_run(
+    tmp_path: Path, options: list[str]
+) -> None:
+    rng = np.random.default_rng(7)
+    lines = [f"{i} {' '.join(rng.choice(WORDS, rng.integers(3, 40)))}" for i in range(TEXTS)]
+    source, out, whole = tmp_path / "t.txt", tmp_path / "t.emb", tmp_path / "whole.emb"
+    source.write_text("\n".join(lines), encoding="utf-8")
+
+    for number in range(INTERRUPTIONS):
+        process = run_texts(source, out, "--no-cache", *options)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=float(rng.uniform(0.2, 1.6)))
+        process.send_signal([signal.SIGKILL, signal.SIGTERM][number % 2])
+        process.communicate()
+        # SIGTERM just ends a process that has not begun.
+        assert process.returncode in {0, 143, -signal.SIGKILL, -signal.SIGTERM}
+    printed, err = run_texts(source, out, "--no-cache", *options).communicate()
+    assert err == ""
+    run_texts(source, whole, "--no-cache", *options).communicate()
+
+    interrupted, single = EmbeddingSet.open(out), EmbeddingSet.open(whole)
+    assert json.loads(printed)["cached"] > 0
+    assert interrupted.items.to_pylist() == single.items.to_pylist()
+    A, B = np.asarray(interrupted.X), np.asarray(single.X)
+    if options:
+        assert A.tobytes() == B.tobytes()
+    assert (np.sum(A.astype(np.float64) * B, axis=1) >= LEAST_COSINE).all()
+
+
 # Line by line: an interruption may come at any of them.
 
 MODEL = {

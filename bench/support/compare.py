@@ -59,8 +59,6 @@ def cpu_note(runs: Runs, ours: str, peer: str, items: int, unit: str) -> str:
 
 
 def finished(found: list[dict[str, Any]], threads: int, *notes: str) -> list[dict[str, Any]]:
-    """Return rows with the thread count, and notes after their own."""
-    return [
-        {**row, "threads": threads, "note": "; ".join(n for n in (row["note"], *notes) if n)}
-        for row in found
-    ]
+    """Return rows with the thread count; `notes` are about all, and stand in the first."""
+    first = "; ".join([found[0]["note"], *notes])
+    return [{**row, "threads": threads} for row in [{**found[0], "note": first}, *found[1:]]]

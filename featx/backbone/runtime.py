@@ -69,7 +69,7 @@ class _Binding:
             buffer = ort.OrtValue.ortvalue_from_shape_and_type(
                 list(array.shape), array.dtype, self._kind, self._number
             )
-        buffer.update_inplace(np.ascontiguousarray(array))
+        buffer.update_inplace(np.asarray(array, order="C"))
         self._buffers[key] = buffer
         return buffer
 

@@ -13,7 +13,7 @@ from featx.registry import resolve
 COMMANDS = {
     "quickstart": "Embed, train, evaluate and explain on the data inside the package.",
     "embed": "Turn images, text, sound or arrays into an embedding set.",
-    "retry": "Try again to embed what the last run skipped.",
+    "retry": "Try again to embed the items that the last run of a set skipped.",
     "merge": "Join embedding sets, such as the shards of a run, into one.",
     "label": "Attach or change labels and splits; nothing is encoded again.",
     "train": "Train a head on an embedding set.",

@@ -9,9 +9,9 @@ from typing import Any
 
 from featx.data.sources import kind_of
 from featx.data.sources.columns import clean_label, clean_split, is_missing
-from featx.data.sources.folder import walk
 from featx.data.sources.records import Record, Records, open_records
 from featx.data.sources.table import check_ids
+from featx.data.sources.walk import walk
 from featx.data.store import EmbeddingSet
 from featx.data.writer import SetWriter, relabelled
 from featx.errors import InputError, ItemError

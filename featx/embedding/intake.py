@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from featx.backbone.job import Job
 from featx.data.statindex import StatIndex
 from featx.data.vectorcache import VectorCache
 from featx.data.writer import SetWriter
@@ -66,7 +67,7 @@ class Intake:
 
     def _look(self, items: Sequence[Item]) -> list[Work]:
         held = self._writer.held([item.id for item in items])
-        works = [Work(Task(item, held.get(item.id))) for item in items]
+        works = [Job(Task(item, held.get(item.id))) for item in items]
         for work in works:
             if problem := self._problem(work.what):
                 work.settle(problem=problem)
@@ -92,8 +93,10 @@ class Intake:
         files = [(task, task.key) for task in tasks if task.key is not None]
         seens = self._known.stats.look([key for _, key in files])
         for (task, _), seen in zip(files, seens, strict=True):
-            task.stat = seen.stat
-            task.digest = b"" if self._policy.verify else seen.digest or b""
+            if seen.digest is None or self._policy.verify:
+                task.stat = seen.stat  # of a file that is going to be read
+            else:
+                task.digest = seen.digest
 
 
 def keep_if_unchanged(work: Work, policy: Policy) -> None:

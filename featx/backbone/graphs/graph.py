@@ -82,7 +82,7 @@ class Graph:
     def add_constant(self, name: str, array: NDArray[Any]) -> str:
         """Add an initializer and return its name."""
         if name not in self._initializers:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            tensor = numpy_helper.from_array(np.asarray(array, order="C"), name)
             self.model.graph.initializer.append(tensor)
             self._initializers[name] = tensor
         return name

@@ -12,11 +12,9 @@ from featx.data.sources.columns import SPLITS
 from featx.data.sources.options import Options
 from featx.data.sources.records import Records, open_records
 from featx.data.sources.table import check_ids, pick_listing, read_items
-from featx.data.sources.walk import Walk, printable, top_folders, walk
+from featx.data.sources.walk import Walk, printable, top_folders
 from featx.errors import InputError
 from featx.types import Item, Split
-
-__all__ = ["Folder", "find_listing", "walk"]
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 """Names of the file that may list a folder's items, in the order they are looked for."""
