@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,50 @@ def embedder() -> featx.Embedder:
 
 
 def test_parameters_are_those_of_the_constructor_and_can_be_set(embedder: featx.Embedder) -> None:
-    params = {"model": "minilm-l6", "device": "cpu", "threads": 1, "prompt": "", "dim": None}
+    params = {
+        "model": "minilm-l6",
+        "device": "cpu",
+        "threads": 1,
+        "prompt": "",
+        "dim": None,
+        "precision": None,
+        "deterministic": False,
+    }
     assert embedder.get_params() == params
     assert clone(embedder).set_params(threads=2).get_params() == {**params, "threads": 2}
+
+
+def test_a_stream_gives_each_item_its_number_and_vector(embedder: featx.Embedder) -> None:
+    X = embedder.transform(TEXTS)
+
+    found = dict(embedder.stream(text for text in TEXTS))
+
+    assert list(found) == [0, 1, 2, 3]
+    np.testing.assert_allclose([found[i] for i in range(4)], X, atol=1e-6)
+
+
+def test_a_stream_ends_at_a_bad_item_or_leaves_it_out(embedder: featx.Embedder) -> None:
+    texts = ["one", " ", "three"]
+
+    with pytest.raises(ItemError, match="item 1: is empty"):
+        list(embedder.stream(texts))
+    assert [number for number, _ in embedder.stream(texts, on_error="skip")] == [0, 2]
+
+
+def test_a_stream_takes_items_only_as_fast_as_they_are_wanted(embedder: featx.Embedder) -> None:
+    taken = []
+
+    def endless() -> Iterator[str]:
+        for number in count():
+            taken.append(number)
+            yield f"text {number}"
+
+    stream = embedder.stream(endless())
+    first = [number for number, _ in islice(stream, 3)]
+    stream.close()  # type: ignore[attr-defined]
+
+    assert first == [0, 1, 2]
+    assert len(taken) <= 2048
 
 
 def test_a_text_gives_one_unit_row(embedder: featx.Embedder) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.settings import Settings
 from featx.backbone.golden import LEAST_COSINE, golden_cosines, load_golden
+from featx.backbone.settings import Settings
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 

@@ -1,7 +1,11 @@
 """Embedding sets on disk."""
 
 import json
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +19,7 @@ from featx.data.labels import Labels, apply_labels
 from featx.data.rows import Row
 from featx.data.segment import RowView
 from featx.data.store import EmbeddingSet
-from featx.data.writer import Facts, SetWriter
+from featx.data.writer import Facts, Held, SetWriter
 from featx.errors import SpaceError, StoreError
 from featx.types import Vectors
 
@@ -395,3 +399,230 @@ def test_facts_of_other_rows_are_refused(tmp_path: Path) -> None:
         finish(writer, facts([0, 2]))
         with pytest.raises(StoreError, match="rows have changed meanwhile"):
             writer.update(table)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    first=st.permutations(range(9)),
+    second=st.lists(st.integers(0, 11), unique=True, max_size=12),
+    changed=st.sets(st.integers(0, 11)),
+    segment_rows=st.integers(2, 12),
+)
+def test_a_set_follows_any_change_of_its_source(
+    first: list[int], second: list[int], changed: set[int], segment_rows: int
+) -> None:
+    X, Y = vectors(12), vectors(12, seed=1)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.emb"
+        for ids, news, label in [(first, set(range(12)), None), (second, changed, "new")]:
+            with SetWriter(path, model=model(), segment_rows=segment_rows) as writer:
+                held = writer.held([f"i{i}" for i in ids])
+                for i in ids:
+                    if i in news or f"i{i}" not in held:
+                        source = Y if label and i in changed else X
+                        writer.append([Row(id=f"i{i}", digest=f"{i}{label}")], source[i : i + 1])
+                    writer.tell([Facts(id=f"i{i}", uri=f"/{i}", label=label if i % 2 else None)])
+                emb = writer.finish()
+
+        wanted = np.array([(Y if i in changed else X)[i] for i in second]).reshape(-1, DIM)
+        np.testing.assert_array_equal(np.asarray(emb.X), wanted)
+        assert emb.ids == [f"i{i}" for i in second]
+        assert emb.items.column("uri").to_pylist() == [f"/{i}" for i in second]
+        assert emb.y.tolist() == ["new" if i % 2 else None for i in second]
+
+
+def test_what_is_held_says_whether_the_source_has_told_of_it(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(3)).path
+
+    with SetWriter(path, model=model()) as writer:
+        before = writer.held(["i2", "nope", "i0"])
+        writer.tell(facts([2]))
+        after = writer.held(["i0", "i2"])
+
+    told = {"i0": False, "i2": False}
+    assert {item_id: held.is_told for item_id, held in before.items()} == told
+    assert {item_id: held.is_told for item_id, held in after.items()} == told | {"i2": True}
+    assert before["i2"] == Held(2, f"{2:064x}", False, "", "c0", None, False)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [0, 2, 1, 2], [7]])
+def test_an_item_is_told_of_once_and_only_if_it_is_held(tmp_path: Path, order: list[int]) -> None:
+    path = make(tmp_path / "x.emb", vectors(3)).path
+
+    with SetWriter(path, model=model()) as writer:
+        writer.tell(facts(order[:-1]))
+        with pytest.raises(StoreError, match=rf"'i{order[-1]}' (is not held|has been told of)"):
+            writer.tell(facts(order[-1:]))
+
+
+def test_an_unchanged_source_leaves_every_file_of_the_rows_as_it_is(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(9), segment_rows=4).path
+    before = {file.name: file.stat().st_mtime_ns for file in path.glob("segment-*")}
+
+    with SetWriter(path, model=model()) as writer:
+        finish(writer, facts(range(9)))
+
+    assert {file.name: file.stat().st_mtime_ns for file in path.glob("segment-*")} == before
+
+
+def test_only_tables_with_new_facts_are_written_anew(tmp_path: Path) -> None:
+    old = make(tmp_path / "x.emb", vectors(9), segment_rows=4)
+
+    with SetWriter(old.path, model=model()) as writer:
+        told = facts(range(9))
+        told[5] = Facts(id="i5", label="new")
+        emb = finish(writer, told)
+
+    tables = [segment["items"] for segment in emb.manifest["segments"]]
+    assert tables == ["segment-00000.parquet", "segment-00001-r1.parquet", "segment-00002.parquet"]
+    assert emb.y.tolist() == ["c0", "c1", "c0", "c1", "c0", "new", "c0", "c1", "c0"]
+
+
+def test_a_partial_run_puts_new_rows_last_and_drops_replaced_ones_only(tmp_path: Path) -> None:
+    X, Y = vectors(5), vectors(2, seed=1)
+    path = make(tmp_path / "x.emb", X, segment_rows=3).path
+
+    with SetWriter(path, model=model()) as writer:
+        writer.append(rows([1, 5]), Y)
+        emb = writer.finish(partial=True)
+
+    assert emb.ids == ["i0", "i2", "i3", "i4", "i1", "i5"]
+    np.testing.assert_array_equal(np.asarray(emb.X), [*X[[0, 2, 3, 4]], *Y])
+    assert emb.finished
+
+
+def test_a_partial_run_leaves_an_unfinished_set_unfinished(tmp_path: Path) -> None:
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.append(rows([0]), vectors(1))
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.append(rows([1]), vectors(1))
+        emb = writer.finish(partial=True)
+
+    assert (emb.ids, emb.finished) == (["i0", "i1"], False)
+
+
+def test_labels_that_are_attached_to_a_begun_set_keep_its_open_rows(tmp_path: Path) -> None:
+    X = vectors(5)
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.append(rows([0, 1, 2]), X[:3])
+        writer.seal()
+        writer.append(rows([3, 4]), X[3:])
+    apply_labels(tmp_path / "x.emb", Labels(labels={"i1": "given"}))
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        emb = finish(writer, [Facts(id=f"i{i}") for i in range(5)])
+
+    np.testing.assert_array_equal(np.asarray(emb.X), X)
+    assert emb.y.tolist() == ["c0", "given", "c0", "c1", "c0"]
+
+
+OLD_LAYOUT = """
+CREATE TABLE known (id TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE pending (row INTEGER PRIMARY KEY, facts TEXT NOT NULL);
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def test_a_commit_log_of_the_old_layout_keeps_its_open_rows(tmp_path: Path) -> None:
+    X, path = vectors(5), tmp_path / "x.emb"
+    with SetWriter(path, model=model()) as writer:
+        writer.append(rows([0, 1, 2]), X[:3])
+        writer.seal()
+        writer.append(rows([3, 4]), X[3:])
+    with closing(sqlite3.connect(path / "index.sqlite")) as log:
+        kept = [log.execute(f"SELECT * FROM {name}").fetchall() for name in ("pending", "state")]
+    for file in path.glob("index.sqlite*"):
+        file.unlink()
+    with closing(sqlite3.connect(path / "index.sqlite")) as log, log:
+        log.executescript(OLD_LAYOUT)
+        log.executemany("INSERT INTO pending VALUES (?, ?)", kept[0])
+        log.executemany(
+            "INSERT INTO state VALUES (?, ?)", [pair for pair in kept[1] if pair[0] == "sealed"]
+        )
+
+    with SetWriter(path, model=model()) as writer:
+        held = writer.held([f"i{i}" for i in range(6)])
+        emb = finish(writer, facts(range(5)))
+
+    assert {item_id: (one.row, one.digest) for item_id, one in held.items()} == {
+        f"i{i}": (i, f"{i:064x}") for i in range(5)
+    }
+    np.testing.assert_array_equal(np.asarray(emb.X), X)
+
+
+def test_a_commit_log_of_a_newer_layout_is_made_anew(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(5)).path
+    with closing(sqlite3.connect(path / "index.sqlite")) as log:
+        log.execute("PRAGMA user_version = 99")
+
+    with SetWriter(path, model=model()) as writer:
+        assert digest_of(writer, "i4") == f"{4:064x}"
+
+
+@pytest.mark.parametrize("page", [0, 2, 4])
+def test_a_commit_log_with_a_damaged_page_is_made_anew(tmp_path: Path, page: int) -> None:
+    path = make(tmp_path / "x.emb", vectors(2000), chunk=2000, segment_rows=2000).path
+    log = bytearray((path / "index.sqlite").read_bytes())
+    log[page * 4096 :] = b"\xff" * (len(log) - page * 4096)
+    (path / "index.sqlite").write_bytes(log)
+
+    with SetWriter(path, model=model()) as writer:
+        assert len(writer.held([f"i{i}" for i in range(2000)])) == 2000
+
+
+def test_a_commit_log_that_is_found_damaged_late_is_mended_by_the_next_run(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.emb", vectors(2000), chunk=2000, segment_rows=2000).path
+    log = bytearray((path / "index.sqlite").read_bytes())
+    half = len(log) // 2
+    log[half:] = b"\xff" * (len(log) - half)
+    (path / "index.sqlite").write_bytes(log)
+
+    with (
+        SetWriter(path, model=model()) as writer,
+        pytest.raises(StoreError, match=r"index\.sqlite: damaged: .*; run the command again"),
+    ):
+        writer.held([f"i{i}" for i in range(2000)])
+    with SetWriter(path, model=model()) as writer:
+        assert len(writer.held([f"i{i}" for i in range(2000)])) == 2000
+
+
+MEMORY_RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from featx.data.rows import Row
+from featx.data.writer import Facts, Held, SetWriter
+
+def anonymous_kib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+model = dict(name="m", modality="array", dim=16, normalize=False, fingerprint="f", space="s")
+count, peak = int(sys.argv[1]), 0
+X = np.random.default_rng(0).standard_normal((4096, 16), dtype=np.float32)
+with SetWriter(Path(sys.argv[2]), model=model) as writer:
+    for start in range(0, count, len(X)):
+        numbers = range(start, min(start + len(X), count))
+        names = [f"i{i}" for i in numbers]
+        writer.held(names)
+        rows = [Row(id=n, digest=f"{i:064x}", uri=f"/{n}") for i, n in zip(numbers, names)]
+        writer.append(rows, X[: len(rows)])
+        writer.tell([Facts(n, f"/{n}") for n in names])
+        peak = max(peak, anonymous_kib())
+    assert len(writer.finish()) == count
+print(max(peak, anonymous_kib()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
+def test_a_million_rows_take_the_memory_of_ten_thousand(tmp_path: Path) -> None:
+    peaks = []
+    for count in (10_000, 1_000_000):
+        command = [sys.executable, "-c", MEMORY_RUN, str(count), str(tmp_path / f"{count}.emb")]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(run.stdout))
+
+    assert peaks[1] <= 1.05 * peaks[0], peaks

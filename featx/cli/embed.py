@@ -93,6 +93,9 @@ def embed(
     - for standard input.  Running it again continues an interrupted run and follows a changed
     source.  Model `identity` takes arrays as they are.
     """
+    if out is None and not dry_run:
+        message = "missing option '-o' / '--out'"
+        raise click.UsageError(message, ctx)
     from featx.cli.running import run_and_report, show_preview
     from featx.data.sources import open_source
     from featx.data.sources.part import parse_shard, part
@@ -108,12 +111,9 @@ def embed(
     )
     if limit is not None or shard is not None:
         opened = part(opened, limit=limit, shard=parse_shard(shard) if shard else None)
-    if dry_run:
+    if dry_run or out is None:
         show_preview(opened, as_json=as_json)
         return
-    if out is None:
-        message = "missing option '-o' / '--out'"
-        raise click.UsageError(message, ctx)
     policy = _policy(on_error, max_errors, on_truncate, verify=verify, loaders=loaders)
     cache = o.cache_place(cache_dir, no_cache)
     settings = o.settings(

@@ -60,28 +60,28 @@ KNOWN_COLUMNS = [name for name in Known._fields if name != "row"]
 """Columns of a sealed table that are known."""
 
 
+class DamagedLogError(StoreError):
+    """The log was no database any more; it has been dropped."""
+
+
 class CommitLog:
     """Which ids a set holds, and the facts of the rows that are not sealed yet.
 
-    A log that is damaged is dropped, with the open segment's rows, which only it knew of; what
-    it said of the sealed rows is found in their tables again.
+    A log that is found damaged is dropped, with the open segment's rows, which only it knew of;
+    what it said of the sealed rows is found in their tables again.
 
     Raises
     ------
+    DamagedLogError
+        If it was damaged; opened again, it is begun anew.
     StoreError
         If it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._open()
-        except _DamagedLogError:
-            self._open()
-
-    def _open(self) -> None:
         with self._named():
-            self._database = sqlite3.connect(self.path, isolation_level=None)
+            self._database = sqlite3.connect(path, isolation_level=None)
             try:
                 self._database.execute("PRAGMA journal_mode=WAL")
                 self._database.execute("PRAGMA synchronous=FULL")
@@ -109,11 +109,11 @@ class CommitLog:
             message = f"{self.path}: {cause}; run the command again when this is mended"
             raise StoreError(message) from cause
 
-    def _dropped(self, reason: str) -> "_DamagedLogError":
+    def _dropped(self, reason: str) -> "DamagedLogError":
         self.close()
         for ending in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-        return _DamagedLogError(
+        return DamagedLogError(
             f"{self.path}: damaged: {reason}; run the command again: it is made anew"
         )
 
@@ -222,10 +222,6 @@ class CommitLog:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
-
-
-class _DamagedLogError(StoreError):
-    """The log was no database any more; it has been dropped."""
 
 
 def _facts(row: Row) -> dict[str, object]:

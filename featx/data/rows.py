@@ -1,8 +1,8 @@
 """The table beside the vectors: one row of facts for each row of a segment."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ def to_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_batches([to_batch(rows)])
 
 
+def relabelled(
+    table: pa.Table, labels: Mapping[str, str | None], splits: Mapping[str, str | None]
+) -> pa.Table:
+    """Return `table` with the labels and splits of the ids that are named; others stay."""
+    old = (Row(**row) for row in table.to_pylist())
+    new = [
+        replace(row, label=labels.get(row.id, row.label), split=splits.get(row.id, row.split))
+        for row in old
+    ]
+    return to_table(new)
+
+
 @contextmanager
 def writing_table(path: Path) -> Iterator[pq.ParquetWriter]:
     """Give a writer of batches of `SCHEMA`; the table is written whole or not at all."""
@@ -87,8 +99,8 @@ def read_batches(path: Path, *, rows: int, names: Sequence[str] = ()) -> Iterato
         with pq.ParquetFile(path) as file:
             _check(path, file.metadata.num_rows, file.schema_arrow, rows)
             wanted = list(names) or SCHEMA.names
-            for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
-                yield batch
+            for group in range(file.num_row_groups):  # all at once take 100 KB each
+                yield from file.iter_batches(BATCH_ROWS, [group], wanted, use_threads=False)
                 pa.default_memory_pool().release_unused()
     except (OSError, pa.ArrowException) as cause:
         raise _unreadable(path, cause) from cause

@@ -4,69 +4,30 @@ Kill the process at any instant: rows that were committed stay, nothing half-wri
 and the next run goes on where this one stopped.
 """
 
-import fcntl
 import os
-import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
-from uuid import uuid4
 
 import pyarrow as pa
 
-from featx.data.files import explained, write_json
-from featx.data.log import KNOWN_COLUMNS, CommitLog, Known
-from featx.data.mirror import Changes, Facts, Told, facts_of, relabel, replace_table, rewrite
-from featx.data.rows import BATCH_ROWS, Row, to_batch, to_table, write_batches
+from featx.data.claim import lock, make_folder, now, read_or_make, versions
+from featx.data.files import write_json
+from featx.data.log import KNOWN_COLUMNS, CommitLog, DamagedLogError, Known
+from featx.data.mirror import facts_of, relabel, replace_table, rewrite
+from featx.data.rows import BATCH_ROWS, Row, relabelled, to_batch, write_batches
 from featx.data.segment import HEADER_BYTES, SegmentFile
-from featx.data.store import FORMAT, VERSION, EmbeddingSet
-from featx.errors import SpaceError, StoreError
+from featx.data.store import EmbeddingSet
+from featx.data.told import Changes, Facts, Held, Told
+from featx.errors import StoreError
 from featx.types import Rows, Vectors
 
 __all__ = ["SEGMENT_ROWS", "Facts", "Held", "SetWriter", "relabelled", "versions"]
 
 SEGMENT_ROWS = 1_000_000
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that every artefact records."""
-    found = {"python": platform.python_version()}
-    for package in ("featx", "numpy", "onnxruntime-gpu", "onnxruntime"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A committed row, as the set holds it.
-
-    Attributes
-    ----------
-    row : int
-        Sealed rows are counted first, then the open segment's.
-    digest : str
-        In hex.
-    truncated : bool
-    uri, label, split : str
-        Label and split may be None.
-    is_told : bool
-        Whether `SetWriter.tell` has named this row: its id then stands twice in the source.
-    """
-
-    row: int
-    digest: str
-    truncated: bool
-    uri: str
-    label: str | None
-    split: str | None
-    is_told: bool
 
 
 class SetWriter:
@@ -102,20 +63,26 @@ class SetWriter:
     ) -> None:
         self.path = path
         self._segment_rows = segment_rows
-        self._make_folder()
-        self._lock = _lock(path / "lock")
+        make_folder(path)
+        self._lock = lock(path / "lock")
         try:
-            self._manifest = self._read_or_make(model)
+            self._manifest = read_or_make(path, model)
             self._manifest |= {"command": command, "versions": versions()}
             self._manifest["source"] = dict(source or {})
             self._was_finished = bool(self._manifest["finished"])
             self._told = Told(path)
-            self._log = CommitLog(path / "index.sqlite")
-            self._forget_lost_rows()
-            self._recover()
+            try:
+                self._open_log()
+            except DamagedLogError:
+                self._open_log()
         except BaseException:
             self.close()
             raise
+
+    def _open_log(self) -> None:
+        self._log = CommitLog(self.path / "index.sqlite")
+        self._forget_lost_rows()
+        self._recover()
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -133,47 +100,6 @@ class SetWriter:
             command=manifest["command"],
             source=manifest["source"],
         )
-
-    def _make_folder(self) -> None:
-        manifest = self.path / "manifest.json"
-        if self.path.exists() and not self.path.is_dir():
-            message = f"{self.path}: a file is in the way; choose another name"
-            raise StoreError(message)
-        if self.path.is_dir() and not manifest.is_file():
-            # A run that was killed before it wrote its manifest leaves these.
-            foreign = {p.name for p in self.path.iterdir() if p.suffix != ".tmp"} - {"lock"}
-            if foreign:
-                message = f"{self.path}: a folder that is no embedding set; choose another name"
-                raise StoreError(message)
-        with explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-
-    def _read_or_make(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        if (self.path / "manifest.json").is_file():
-            manifest = EmbeddingSet.open(self.path).manifest
-            old = manifest["model"]
-            holds_rows = manifest["segments"] or any(self.path.glob("segment-*"))
-            if old["fingerprint"] == model["fingerprint"]:
-                return manifest
-            if holds_rows:
-                message = (
-                    f"{self.path}: holds vectors of {old['name']!r} made with other settings "
-                    f"({old['fingerprint'][:12]}, now {model['fingerprint'][:12]} of "
-                    f"{model['name']!r}); choose another -o, or delete it first"
-                )
-                raise SpaceError(message)
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "set_id": uuid4().hex,
-            "created": _now(),
-            "model": dict(model),
-            "segments": [],
-            "next_segment": 0,
-            "finished": False,
-        }
-        write_json(self.path / "manifest.json", manifest)
-        return manifest
 
     def _forget_lost_rows(self) -> None:
         """Drop the log's rows if their file is gone or cut; their items are embedded again."""
@@ -371,7 +297,7 @@ class SetWriter:
         self._commit_manifest(segments=segments, next_segment=following)
 
     def _commit_manifest(self, **changes: Any) -> None:  # noqa: ANN401
-        manifest = {**self._manifest, **changes, "updated": _now()}
+        manifest = {**self._manifest, **changes, "updated": now()}
         manifest["items"] = sum(int(s["rows"]) for s in manifest["segments"])
         write_json(self.path / "manifest.json", manifest)
         self._manifest = manifest
@@ -405,31 +331,3 @@ def _inherit(row: Row, old: Known) -> Row:
     label = old.label if row.label is None else row.label
     split = old.split if row.split is None else row.split
     return replace(row, label=label, split=split)
-
-
-def relabelled(
-    table: pa.Table, labels: Mapping[str, str | None], splits: Mapping[str, str | None]
-) -> pa.Table:
-    """Return `table` with the labels and splits of the ids that are named; others stay."""
-    old = (Row(**row) for row in table.to_pylist())
-    new = [
-        replace(row, label=labels.get(row.id, row.label), split=splits.get(row.id, row.split))
-        for row in old
-    ]
-    return to_table(new)
-
-
-def _lock(path: Path) -> int:
-    with explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as cause:
-        os.close(descriptor)
-        message = f"{path.parent}: another process is writing to it; wait for it to end"
-        raise StoreError(message) from cause
-    return descriptor
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

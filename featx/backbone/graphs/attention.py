@@ -1,6 +1,6 @@
 """Attention written as MatMul, Softmax, MatMul becomes one MultiHeadAttention node."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
@@ -10,17 +10,36 @@ from featx.backbone.graphs.graph import MICROSOFT, Graph
 SPLIT_HEADS = [0, 2, 1, 3]
 SPLIT_HEADS_TURNED = [0, 2, 3, 1]
 TURNED = [0, 1, 3, 2]
+SPLIT_PARTS = [2, 0, 3, 1, 4]
+"""Of (B, T, 3, heads, width): queries, keys and values that one linear layer made."""
 
 MASK = "featx/mask"
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """A value of shape (B, T, heads x width) before it is split into heads."""
+    """A value of shape (B, T, heads x width) before it is split into heads.
+
+    Attributes
+    ----------
+    source : str
+    width : int
+        Of one head.
+    scale : float
+        What it is multiplied by.
+    part : int or None
+        Which third of `source` it is, if queries, keys and values lie side by side.
+    """
 
     source: str
     width: int
     scale: float
+    part: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the value itself."""
+        return self.source if self.part is None else f"{self.source}/part{self.part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +71,7 @@ def fuse_attention(graph: Graph, *, mask: str = "") -> int:
     masked = any(match.bias for match in found) and bool(mask)
     before = [_cast(mask)] if masked else []
     for match in found:
-        made = [*before, _fused(match, MASK if masked else "")]
+        made = [*before, *_thirds(graph, match), _fused(match, MASK if masked else "")]
         before = []
         graph.replace([_maker(graph, match)], made, at=_maker(graph, match))
     if found:
@@ -78,15 +97,28 @@ def find_attention(graph: Graph, softmax: NodeProto) -> Attention | None:
     key = _split(graph, product.input[1], turned=True)
     if query is None or key is None or value.scale != 1:
         return None
-    width = _value_width(graph, query.source)
+    if len({query.part is None, key.part is None, value.part is None}) > 1:
+        return None
+    width = _value_width(graph, query.source) // (1 if query.part is None else 3)
     if not width or width % query.width:
         return None
     total = scale * query.scale * key.scale
     return Attention(query, key, value, bias, width // query.width, total, last)
 
 
+def _thirds(graph: Graph, match: Attention) -> list[NodeProto]:
+    """Return the node that cuts queries, keys and values apart, if they lie side by side."""
+    query = match.query
+    if query.part is None:
+        return []
+    names = [replace(query, part=part).name for part in range(3)]
+    widths = np.full(3, match.heads * query.width, dtype=np.int64)
+    sizes = graph.add_constant(f"{query.source}/thirds", widths)
+    return [helper.make_node("Split", [query.source, sizes], names, axis=2)]
+
+
 def _fused(match: Attention, mask: str) -> NodeProto:
-    inputs = [match.query.source, match.key.source, match.value.source]
+    inputs = [match.query.name, match.key.name, match.value.name]
     if mask and match.bias:
         inputs += ["", mask]
     elif match.bias:
@@ -149,12 +181,36 @@ def _split(graph: Graph, name: str, *, turned: bool) -> Heads | None:
     if turned and node is not None and _is_transpose(node, TURNED):
         node, inner = _unscaled(graph, node.input[0])
         scale, perms = scale * inner, [SPLIT_HEADS]
+    if node is not None and perms == [SPLIT_HEADS] and node.op_type in {"Gather", "Squeeze"}:
+        return _third(graph, node, scale)
     if node is None or not any(_is_transpose(node, perm) for perm in perms):
         return None
+    return _reshaped(graph, node, scale, rank=4)
+
+
+def _third(graph: Graph, node: NodeProto, scale: float) -> Heads | None:
+    """Return one of queries, keys and values that were split off the first axis."""
+    split = graph.maker(node.input[0]) if node.op_type == "Squeeze" else node
+    if split is None or split.op_type not in {"Gather", "Split"} or _attribute(split, "axis", 0):
+        return None
+    if split.op_type == "Split":
+        part = list(split.output).index(node.input[0])
+    else:
+        number = graph.constant(split.input[1])
+        part = -1 if number is None or number.size != 1 else int(number.item())
+    turned = graph.maker(split.input[0])
+    if turned is None or part not in range(3) or not _is_transpose(turned, SPLIT_PARTS):
+        return None
+    whole = _reshaped(graph, turned, scale, rank=5)
+    return None if whole is None else replace(whole, part=part)
+
+
+def _reshaped(graph: Graph, node: NodeProto, scale: float, *, rank: int) -> Heads | None:
+    """Return what was reshaped to heads before `node` moved their axes."""
     reshape = graph.maker(node.input[0])
     if reshape is None or reshape.op_type != "Reshape":
         return None
-    width = _last_size(graph, reshape.input[1])
+    width = _last_size(graph, reshape.input[1], rank)
     return Heads(reshape.input[0], width, scale) if width > 0 else None
 
 
@@ -162,11 +218,11 @@ def _is_transpose(node: NodeProto | None, perm: list[int]) -> bool:
     return node is not None and node.op_type == "Transpose" and _attribute(node, "perm", []) == perm
 
 
-def _last_size(graph: Graph, shape: str) -> int:
-    """Return the last number of a shape of four, or 0 if it is not constant."""
+def _last_size(graph: Graph, shape: str, rank: int) -> int:
+    """Return the last number of a shape of so many, or 0 if it is not constant."""
     sizes = graph.constant(shape)
     if sizes is not None:
-        return int(sizes[-1]) if sizes.size == 4 else 0
+        return int(sizes[-1]) if sizes.size == rank else 0
     node = graph.maker(shape)
     if node is None or node.op_type != "Concat":
         return 0

@@ -46,7 +46,11 @@ def fused_half(graph: Graph, manifest: Manifest, output: str, *, packs: bool) ->
     feeds = made_up_feeds(graph, manifest)
     wanted = _embedded(graph, manifest, output, feeds)
     for candidate in _fused(graph, manifest):
-        if _least_cosine(_embedded(candidate, manifest, output, feeds), wanted) >= FUSED_COSINE:
+        try:
+            worst = _least_cosine(_embedded(candidate, manifest, output, feeds), wanted)
+        except Exception:  # noqa: BLE001, S112  (a graph that does not run is no candidate)
+            continue
+        if worst >= FUSED_COSINE:
             graph = candidate
             break
     to_float16(graph.model)

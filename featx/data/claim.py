@@ -1,0 +1,88 @@
+"""The folder of an embedding set: made, locked for one writer, its manifest read or begun."""
+
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from featx.data.files import explained, write_json
+from featx.data.store import FORMAT, VERSION, EmbeddingSet
+from featx.errors import SpaceError, StoreError
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that every artefact records."""
+    found = {"python": platform.python_version()}
+    for package in ("featx", "numpy", "onnxruntime-gpu", "onnxruntime"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def make_folder(path: Path) -> None:
+    """Make a set's folder; refuse a folder or file that is something else."""
+    manifest = path / "manifest.json"
+    if path.exists() and not path.is_dir():
+        message = f"{path}: a file is in the way; choose another name"
+        raise StoreError(message)
+    if path.is_dir() and not manifest.is_file():
+        # A run that was killed before it wrote its manifest leaves these.
+        foreign = {p.name for p in path.iterdir() if p.suffix != ".tmp"} - {"lock"}
+        if foreign:
+            message = f"{path}: a folder that is no embedding set; choose another name"
+            raise StoreError(message)
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def lock(path: Path) -> int:
+    """Lock a file for this process and return its descriptor; closing that unlocks it."""
+    with explained(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as cause:
+        os.close(descriptor)
+        message = f"{path.parent}: another process is writing to it; wait for it to end"
+        raise StoreError(message) from cause
+    return descriptor
+
+
+def read_or_make(path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest, made if missing; refuse vectors of another fingerprint."""
+    if (path / "manifest.json").is_file():
+        manifest = EmbeddingSet.open(path).manifest
+        old = manifest["model"]
+        holds_rows = manifest["segments"] or any(path.glob("segment-*"))
+        if old["fingerprint"] == model["fingerprint"]:
+            return manifest
+        if holds_rows:
+            message = (
+                f"{path}: holds vectors of {old['name']!r} made with other settings "
+                f"({old['fingerprint'][:12]}, now {model['fingerprint'][:12]} of "
+                f"{model['name']!r}); choose another -o, or delete it first"
+            )
+            raise SpaceError(message)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "set_id": uuid4().hex,
+        "created": now(),
+        "model": dict(model),
+        "segments": [],
+        "next_segment": 0,
+        "finished": False,
+    }
+    write_json(path / "manifest.json", manifest)
+    return manifest
+
+
+def now() -> str:
+    """Return the time, as manifests record it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
