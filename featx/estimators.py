@@ -49,7 +49,7 @@ class Embedder(TransformerMixin, BaseEstimator):
     (2, 384)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what scikit-learn can set)
         self,
         model: str = "minilm-l6",
         *,

@@ -191,17 +191,13 @@ def test_pooling_in_the_graph_is_pooling_outside_of_it(
 
 HIDDEN, HEADS, WIDTH = 16, 4, 4
 
+FORMS = ["plain", "scaled-before", "turned-later", "joint-split", "joint-gather"]
 
-def attention(form: str) -> tuple[list[onnx.NodeProto], Arrays]:
-    """Return one attention over ``h``, (B, T, 16), that makes ``attended``."""
+
+def three_layers(form: str, arrays: Arrays) -> tuple[list[onnx.NodeProto], list[str]]:
+    """Return nodes that make queries, turned keys and values, and the names of these."""
     rng = np.random.default_rng(6)
     make = helper.make_node
-    arrays: Arrays = {
-        "shape": np.array([0, -1, HEADS, WIDTH], dtype=np.int64),
-        "joined": np.array([0, -1, HIDDEN], dtype=np.int64),
-        "two": np.array(2, dtype=np.float32),
-        "root": np.array(WIDTH**-0.25, dtype=np.float32),
-    }
     nodes = []
     for name in "qkv":
         arrays[f"W{name}"] = rng.standard_normal((HIDDEN, HIDDEN)).astype(np.float32)
@@ -211,26 +207,67 @@ def attention(form: str) -> tuple[list[onnx.NodeProto], Arrays]:
             make("MatMul", ["h", f"W{name}"], [f"{name}0"]),
             make("Add", [f"{name}0", f"b{name}"], [f"{name}1"]),
             make("Reshape", [f"{name}1", "shape"], [f"{name}2"]),
-            make(
-                "Transpose",
-                [f"{name}2"],
-                [f"{name}3"],
-                perm=perm,
-            ),
+            make("Transpose", [f"{name}2"], [f"{name}3"], perm=perm),
         ]
-    query, key = "q3", "k3"
     if form == "scaled-before":
         nodes += [make("Mul", ["q3", "root"], ["q4"]), make("Mul", ["k3", "root"], ["k4"])]
-        query, key = "q4", "k4"
+        return nodes, ["q4", "k4", "v3"]
     if form == "turned-later":
         nodes.append(make("Transpose", ["k3"], ["k4"], perm=[0, 1, 3, 2]))
-        key = "k4"
+        return nodes, ["q3", "k4", "v3"]
+    return nodes, ["q3", "k3", "v3"]
+
+
+def one_layer(form: str, arrays: Arrays) -> tuple[list[onnx.NodeProto], list[str]]:
+    """Do what `three_layers` does with one linear layer for all three."""
+    rng = np.random.default_rng(6)
+    make = helper.make_node
+    arrays |= {
+        "W": rng.standard_normal((HIDDEN, 3 * HIDDEN)).astype(np.float32),
+        "b": rng.standard_normal(3 * HIDDEN).astype(np.float32),
+        "five": np.array([0, -1, 3, HEADS, WIDTH], dtype=np.int64),
+        "ones": np.ones(3, dtype=np.int64),
+        "axis": np.array([0], dtype=np.int64),
+    }
+    nodes = [
+        make("MatMul", ["h", "W"], ["j0"]),
+        make("Add", ["b", "j0"], ["j1"]),
+        make("Reshape", ["j1", "five"], ["j2"]),
+        make("Transpose", ["j2"], ["j3"], perm=[2, 0, 3, 1, 4]),
+    ]
+    if form == "joint-split":
+        nodes.append(make("Split", ["j3", "ones"], ["q0", "k0", "v0"], axis=0))
+        nodes += [make("Squeeze", [f"{name}0", "axis"], [f"{name}1"]) for name in "qkv"]
+    else:
+        for place, name in enumerate("qkv"):
+            arrays[f"at{place}"] = np.array(place, dtype=np.int64)
+            nodes.append(make("Gather", ["j3", f"at{place}"], [f"{name}1"], axis=0))
+    nodes.append(make("Transpose", ["k1"], ["k2"], perm=[0, 1, 3, 2]))
+    return nodes, ["q1", "k2", "v1"]
+
+
+def attention(form: str) -> tuple[list[onnx.NodeProto], Arrays]:
+    """Return one attention over ``h``, (B, T, 16), that makes ``attended``."""
+    make = helper.make_node
+    arrays: Arrays = {
+        "shape": np.array([0, -1, HEADS, WIDTH], dtype=np.int64),
+        "joined": np.array([0, -1, HIDDEN], dtype=np.int64),
+        "two": np.array(2, dtype=np.float32),
+        "root": np.array(WIDTH**-0.25, dtype=np.float32),
+        "bias": np.linspace(-2, 2, 16, dtype=np.float32).reshape(1, 1, 1, 16),
+    }
+    layers = one_layer if form.startswith("joint") else three_layers
+    nodes, (query, key, value) = layers(form, arrays)
+    similarities = "s0" if form == "scaled-before" else "s1"
     nodes.append(make("MatMul", [query, key], ["s0"]))
-    if form != "scaled-before":
+    if similarities == "s1":
         nodes.append(make("Div", ["s0", "two"], ["s1"]))
+    if form == "biased":
+        nodes.append(make("Add", ["s1", "bias"], ["s2"]))
+        similarities = "s2"
     nodes += [
-        make("Softmax", ["s0" if form == "scaled-before" else "s1"], ["p"], axis=-1),
-        make("MatMul", ["p", "v3"], ["a0"]),
+        make("Softmax", [similarities], ["p"], axis=-1),
+        make("MatMul", ["p", value], ["a0"]),
         make("Transpose", ["a0"], ["a1"], perm=[0, 2, 1, 3]),
         make("Reshape", ["a1", "joined"], ["attended"]),
     ]
@@ -266,7 +303,7 @@ def vit_manifest(path: Path) -> Manifest:
     )
 
 
-@pytest.mark.parametrize("form", ["plain", "scaled-before", "turned-later"])
+@pytest.mark.parametrize("form", FORMS)
 def test_attention_of_an_image_model_becomes_one_node_that_does_the_same(
     tmp_path: Path, form: str
 ) -> None:
@@ -294,8 +331,11 @@ def test_a_softmax_that_is_no_attention_stays(tmp_path: Path) -> None:
     assert [node.op_type for node in graph.nodes] == ["Softmax"]
 
 
-def test_an_image_model_in_fp16_for_cuda_is_fused_and_near(tmp_path: Path) -> None:
-    manifest = vit_manifest(vision_transformer(tmp_path / "vit.onnx", "plain"))
+@pytest.mark.parametrize(("form", "fused"), [("plain", 1), ("joint-split", 1), ("biased", 0)])
+def test_an_image_model_in_fp16_for_cuda_is_near_and_fused_where_it_can_be(
+    tmp_path: Path, form: str, fused: int
+) -> None:
+    manifest = vit_manifest(vision_transformer(tmp_path / "vit.onnx", form))
     graph = Graph.load(manifest.file("graph"))
     feeds = made_up_feeds(graph, manifest)
     ((tokens,), _) = run_graph(graph, ["y"], feeds)
@@ -305,7 +345,7 @@ def test_an_image_model_in_fp16_for_cuda_is_fused_and_near(tmp_path: Path) -> No
 
     assert (found.is_pooled, found.is_normalized) == (True, False)
     kinds = [node.op_type for node in onnx.load(found.path).graph.node]
-    assert kinds.count("MultiHeadAttention") == 1
+    assert kinds.count("MultiHeadAttention") == fused
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, tokens[:, 0], atol=0.05)
 

@@ -94,8 +94,7 @@ def embed(
     source.  Model `identity` takes arrays as they are.
     """
     if out is None and not dry_run:
-        message = "missing option '-o' / '--out'"
-        raise click.UsageError(message, ctx)
+        raise click.MissingParameter(ctx=ctx, param_hint="'-o' / '--out'", param_type="option")
     from featx.cli.running import run_and_report, show_preview
     from featx.data.sources import open_source
     from featx.data.sources.part import parse_shard, part

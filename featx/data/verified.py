@@ -27,7 +27,7 @@ class Fidelity:
     Examples
     --------
     >>> print(Fidelity("int8", 0.99919, 0.99836, 14))
-    int8: cosine to fp32 0.9992 on average, 0.9983 at least, 14 golden items
+    int8: cosine to fp32 0.9991 on average, 0.9983 at least, 14 golden items
     """
 
     precision: str

@@ -97,13 +97,17 @@ def find_attention(graph: Graph, softmax: NodeProto) -> Attention | None:
     key = _split(graph, product.input[1], turned=True)
     if query is None or key is None or value.scale != 1:
         return None
-    if len({query.part is None, key.part is None, value.part is None}) > 1:
-        return None
-    width = _value_width(graph, query.source) // (1 if query.part is None else 3)
-    if not width or width % query.width:
-        return None
+    heads = _head_count(graph, query, key, value)
     total = scale * query.scale * key.scale
-    return Attention(query, key, value, bias, width // query.width, total, last)
+    return Attention(query, key, value, bias, heads, total, last) if heads else None
+
+
+def _head_count(graph: Graph, query: Heads, key: Heads, value: Heads) -> int:
+    """Return the number of heads, or 0 if the three do not fit together."""
+    if len({each.part is None for each in (query, key, value)}) > 1:
+        return 0
+    width = _value_width(graph, query.source) // (1 if query.part is None else 3)
+    return 0 if width % query.width else width // query.width
 
 
 def _thirds(graph: Graph, match: Attention) -> list[NodeProto]:
