@@ -16,7 +16,7 @@ from featx.backbone.runtime import (
     open_session,
     runtime_version,
 )
-from featx.backbone.settings import LIMITS, OTHER_LIMITS, Settings, limits
+from featx.backbone.settings import GPU_WORKERS, LIMITS, OTHER_LIMITS, Settings, limits
 from featx.backbone.variants import REVISION, Variant, depends_on_neighbours, variant
 from featx.backbone.window import Limits, Window
 from featx.errors import InputError, ItemError
@@ -82,7 +82,7 @@ class Backbone:
     @property
     def workers(self) -> int:
         """Batches that are encoded at the same time."""
-        return self.settings.workers if self.device == "cpu" else 1
+        return self.settings.workers if self.device == "cpu" else GPU_WORKERS
 
     @property
     def limits(self) -> Limits:

@@ -21,6 +21,9 @@ OTHER_LIMITS = Limits(budget=1 << 20, parts=32)
 GPU_FACTOR = 32
 """How many times as much a batch holds on a GPU, until its memory says otherwise."""
 
+GPU_WORKERS = 2
+"""Batches at the same time on a GPU: while one is computed, the next is copied."""
+
 MOST_WORKERS = 8
 """Batches that are encoded at the same time on a CPU; more threads than that share them."""
 
