@@ -193,6 +193,38 @@ def test_the_first_of_two_items_with_one_id_counts(table: Table) -> None:
     assert (second.kept, second.first_errors) == (3, first.first_errors)
 
 
+@dataclass
+class Unlisted:
+    """A source with a folder that cannot be listed."""
+
+    inner: Arrays
+    skipped: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from self.inner
+        yield Item(id="cats/", content="", problem="cannot be listed: Permission denied")
+
+    def __len__(self) -> int:
+        return len(self.inner) + 1
+
+    def describe(self) -> dict[str, Any]:
+        return self.inner.describe()
+
+
+def test_what_lies_in_a_folder_that_cannot_be_listed_is_not_gone(table: Table) -> None:
+    X = numbers(3)
+    table.run(X, ["cats/a", "cats/b", "dogs/c"])
+    np.savez(table.path, X=X[2:], ids=np.array(["dogs/c"]))
+    source = Unlisted(Arrays(table.path, Options(modality="array")))
+    run = Run(source, table.backbone, table.out)
+
+    *_, last = run.steps()
+
+    assert (last.kept, last.errors) == (1, 1)
+    assert table.ids == ["cats/a", "cats/b", "dogs/c"]
+    assert any("cats/ cannot be listed" in note for note in run.notes)
+
+
 def test_equal_items_repeat_their_row(table: Table) -> None:
     X = np.repeat(numbers(2), 3, axis=0)
 

@@ -86,8 +86,15 @@ class _Encoder(Generic[T]):
 
     backbone: Backbone
     pool: ThreadPoolExecutor
-    limits: Limits
+    limits: Limits | None = None
     queued: int = 0
+
+    def opened(self) -> Limits:
+        """Return how large batches may be; the graph is opened here, not in two threads."""
+        if self.limits is None:
+            _ = self.backbone.session
+            self.limits = self.backbone.limits
+        return self.limits
 
 
 @dataclass(slots=True)
@@ -136,7 +143,6 @@ class Pipeline(Generic[T]):
             _Encoder[T](
                 backbone,
                 ThreadPoolExecutor(backbone.workers, thread_name_prefix="featx-encode"),
-                backbone.limits,
             )
             for backbone in backbones
         ]
@@ -219,25 +225,25 @@ class Pipeline(Generic[T]):
             while encoder.queued <= encoder.backbone.workers and (self._again or self._window):
                 is_starving = encoder.queued < encoder.backbone.workers
                 if not (is_starving or self._again or self._is_well_filled(encoder)):
-                    return
-                _ = encoder.backbone.session  # opened here once, not in two threads
-                positions = self._again.popleft() if self._again else None
-                self._submit(number, positions or self._window.take(encoder.limits))
+                    break
+                limits = encoder.opened()
+                positions = self._again.popleft() if self._again else self._window.take(limits)
+                self._submit(number, positions)
 
     def _is_tuned(self) -> bool:
         """Choose the limits once the window is well filled; until then nothing is encoded."""
-        if not self._is_well_filled(self._encoders[0]):
+        if not self._window or not self._is_well_filled(self._encoders[0]):
             return False
         tune, self._tune = self._tune, None
         waiting = self._window.samples()
         for encoder in self._encoders:
             if tune is not None and waiting:
-                encoder.limits = tune(encoder.backbone, waiting) or encoder.limits
+                encoder.limits = tune(encoder.backbone, waiting) or encoder.opened()
         return True
 
     def _is_well_filled(self, encoder: _Encoder[T]) -> bool:
         """Return whether a batch that is cut now will hardly be better if it is cut later."""
-        return not self._live.loading or len(self._window) >= 4 * encoder.limits.parts
+        return not self._live.loading or len(self._window) >= 4 * encoder.opened().parts
 
     def _submit(self, number: int, positions: list[int]) -> None:
         encoder = self._encoders[number]
@@ -318,7 +324,7 @@ class Pipeline(Generic[T]):
     def _failed(self, event: _Event[T], error: Exception) -> None:
         encoder = self._encoders[event.encoder]
         if isinstance(error, DeviceMemoryError) and len(event.jobs) > 1:
-            encoder.limits = encoder.limits.halved()
+            encoder.limits = encoder.opened().halved()
         if len(event.jobs) > 1:
             middle = len(event.jobs) // 2
             halves = (event.jobs[:middle], event.jobs[middle:])

@@ -10,7 +10,7 @@ from featx.zoo.manifest import Precision
 
 LIMITS = {
     "text": Limits(budget=512, parts=64),
-    "image": Limits(budget=4, parts=4),
+    "image": Limits(budget=8, parts=8),
     "audio": Limits(budget=32, parts=32),
     "array": Limits(budget=1024, parts=1024),
 }

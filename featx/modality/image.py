@@ -1,6 +1,6 @@
 """Images: any common file to a normalised (3, height, width) float32 array.
 
-``load`` = decode → upright, opaque, 8-bit RGB → resize and crop → normalise.
+``load`` = decode → upright, opaque, 8-bit RGB → resize and crop; ``collate`` normalises.
 """
 
 import io
@@ -97,30 +97,31 @@ class Image:
         return read_bytes(content)
 
     def load(self, raw: bytes) -> Sample:
-        """Decode, resize, crop and normalise.
+        """Decode, resize and crop; the sample holds pixels (1, height, width, 3) of 8 bits.
 
         Raises
         ------
         ItemError
             If it is no image, is damaged or truncated, or holds too many pixels.
         """
-        options = self.options
-        image = _resized(_decode(raw, options), options)
-        height, width = _target(options)
-        pixels = np.zeros((1, 3, height, width), dtype=np.float32)
-        top, left = (height - image.height) // 2, (width - image.width) // 2
-        # What is not covered keeps 0, which is where `mean` goes.
-        inner = pixels[0, :, top : top + image.height, left : left + image.width]
-        _normalise(image, options, inner)
-        return Sample(inputs={ROLE: pixels}, cost=1)
+        image = _resized(_decode(raw, self.options), self.options)
+        return Sample(inputs={ROLE: np.asarray(image)[None]}, cost=1)
 
     def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
         """Load several, one by one."""
         return load_each(self.load, raws)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-        """Join samples into one batch (N, 3, height, width)."""
-        return {ROLE: np.concatenate([sample.inputs[ROLE] for sample in samples])}
+        """Join samples into one normalised batch (N, 3, height, width) of float32."""
+        height, width = _target(self.options)
+        # What is not covered keeps 0, which is where `mean` goes.
+        batch = np.zeros((len(samples), 3, height, width), dtype=np.float32)
+        for tensor, sample in zip(batch, samples, strict=True):
+            pixels = sample.inputs[ROLE][0]
+            tall, wide = pixels.shape[:2]
+            top, left = (height - tall) // 2, (width - wide) // 2
+            _normalise(pixels, self.options, tensor[:, top : top + tall, left : left + wide])
+        return {ROLE: batch}
 
     def preview(self, raw: bytes) -> str:
         """Return format and size, such as ``JPEG 640 x 480``, or nothing if it has none."""
@@ -284,13 +285,15 @@ def _inside(found: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _normalise(image: PIL.Image.Image, options: ImageOptions, pixels: NDArray[np.float32]) -> None:
-    """Fill `pixels` (3, H, W); `mean` and `std` are in the order of `channel_order`."""
-    channels = np.asarray(image).transpose(2, 0, 1)
-    pixels[...] = channels[::-1] if options.channel_order == "bgr" else channels
+def _normalise(
+    pixels: NDArray[np.uint8], options: ImageOptions, tensor: NDArray[np.float32]
+) -> None:
+    """Fill `tensor` (3, H, W); `mean` and `std` are in the order of `channel_order`."""
+    channels = pixels.transpose(2, 0, 1)
+    tensor[...] = channels[::-1] if options.channel_order == "bgr" else channels
     mean, std = (np.array(values, dtype=np.float32) for values in (options.mean, options.std))
-    pixels -= mean[:, None, None]
-    pixels /= std[:, None, None]
+    tensor -= mean[:, None, None]
+    tensor /= std[:, None, None]
 
 
 def _check_pixels(array: NDArray[Any]) -> None:
