@@ -5,6 +5,7 @@ the same folder should only read the cache.  Files that are opened and graphs th
 counted inside the process, and the first also from outside where strace is there.
 """
 
+import json
 import shutil
 import statistics
 import subprocess
@@ -24,19 +25,25 @@ THREADS, REPEATS = 2, 3
 FULL_COMMAND = "python -m bench.cache"
 
 
-def measure(count: int) -> dict[str, Any]:
+def measure(count: int, *, again: bool) -> dict[str, Any]:
     """Return seconds and counts of the first run, the re-runs and the second set."""
     folder, place = corpora.files(count), RUNS / "cache-bench"
-    shutil.rmtree(place, ignore_errors=True)
     cache, first_set, second_set = place / "cache", place / "first.emb", place / "second.emb"
-    first = embed(folder, first_set, cache, embedded=count)
-    again = [embed(folder, first_set, cache, embedded=0) for _ in range(REPEATS)]
+    record = place / "first.json"
+    if again and record.is_file():
+        shutil.rmtree(second_set, ignore_errors=True)
+        first = json.loads(record.read_text(encoding="utf-8"))
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+        first = embed(folder, first_set, cache, embedded=count)
+        record.write_text(json.dumps(first), encoding="utf-8")
+    repeats = [embed(folder, first_set, cache, embedded=0) for _ in range(REPEATS)]
     second = embed(folder, second_set, cache, embedded=0)
     require_equal(first_set, second_set)
     watched = watch(folder, first_set, cache)
     return {
         "first_s": first["whole_s"],
-        "again_s": statistics.median(run["whole_s"] for run in again),
+        "again_s": statistics.median(run["whole_s"] for run in repeats),
         "second_s": second["whole_s"],
         "opened": max(watched["opened"], traced_opens(folder, first_set, cache)),
         "sessions": watch(folder, place / "third.emb", cache)["sessions"],
@@ -118,13 +125,14 @@ def to_rows(found: dict[str, Any], count: int, *, is_full: bool) -> list[dict[st
 
 def main() -> None:
     parser = rows.parser(__doc__, f"{corpora.QUICK_FILES:,} files, not {corpora.FILES:,}")
+    parser.add_argument("--again", action="store_true", help="keep the first run of last time")
     args = parser.parse_args()
 
     drive.pin(THREADS)
     machine = rows.machine()
     count = corpora.QUICK_FILES if args.quick else corpora.FILES
     note = f"{machine}; texts of 100 to 300 bytes in {corpora.FOLDERS} folders, {MODEL}"
-    made = to_rows(measure(count), count, is_full=not args.quick)
+    made = to_rows(measure(count, again=args.again), count, is_full=not args.quick)
     for row in made:
         row["note"] = "; ".join(part for part in (note, row["note"]) if part)
         row["threads"] = THREADS

@@ -13,6 +13,7 @@ from featx.backbone.settings import Settings
 from featx.data.cache import cache_folder
 from featx.data.sources import open_source
 from featx.data.store import EmbeddingSet
+from featx.data.verified import fidelity
 from featx.embedding import embed_all, stream
 from featx.errors import InputError, ItemError
 from featx.types import Content, Vectors
@@ -143,6 +144,8 @@ class Embedder(TransformerMixin, BaseEstimator):
         if getattr(self, "_opened", (None, None))[0] != key:
             manifest = catalog.find(self.model)
             catalog.require_files(manifest)
+            if self.precision not in {None, manifest.precision}:
+                fidelity(Backbone(manifest, settings), settings.cache)
             self._opened = (key, Backbone(manifest, settings, prompt=self.prompt, dim=self.dim))
         return self._opened[1]
 

@@ -1,8 +1,10 @@
 """``featx embed`` and ``featx retry``, with sources that are good, bad and hostile."""
 
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,16 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
+from featx.backbone.backbone import Backbone
 from featx.cli import main
+from featx.data.sources import open_description
+from featx.data.sources.chosen import Chosen
+from featx.data.statindex import StatIndex
 from featx.data.store import EmbeddingSet
+from featx.embedding import Policy, Run
 from featx.fingerprint import file_sha256
-from featx.types import Vectors
+from featx.types import Item, Vectors
+from featx.zoo import catalog
 from hostile.make import EITHER, OK, make
 
 SIDE = 8
@@ -175,6 +183,70 @@ def test_retry_embeds_what_can_be_read_now_and_lists_the_rest(
     assert list(rows(out)) == names
 
 
+@dataclass
+class Interrupted:
+    """A source in which Ctrl-C is pressed after the first item."""
+
+    inner: Chosen
+    skipped: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        yield next(iter(self.inner))
+        raise KeyboardInterrupt
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def describe(self) -> dict[str, Any]:
+        return self.inner.describe()
+
+
+def test_a_retry_that_is_interrupted_still_lists_what_it_did_not_reach(
+    tmp_path: Path, colours: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "photos.emb"
+    paint(photos, [f"{i}.png" for i in range(4)])
+    for name in ("1.png", "2.png"):
+        (photos / name).write_text("no picture")
+    embed(photos, "-m", colours, "-o", out)
+    source = open_description(EmbeddingSet.open(out).manifest["source"])
+    run = Run(
+        Interrupted(Chosen(source, list(ledger(out)))),
+        Backbone(catalog.find(str(colours))),
+        out,
+        policy=Policy(partial=True),
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run.steps())
+
+    assert list(ledger(out)) == ["1.png", "2.png"]
+
+
+def test_retry_refuses_the_texts_that_were_refused(tmp_path: Path, texts: Path) -> None:
+    out = tmp_path / "x.emb"
+    embed(texts, "-m", "minilm-l6", "--on-truncate", "error", "-o", out)
+
+    result = featx("retry", out)
+
+    assert result.exit_code == 3
+    assert len(rows(out)) == 2
+    assert list(ledger(out)) == ["t.txt:2"]
+
+
+def test_a_file_whose_name_is_not_utf_8_is_listed_like_any_other(
+    tmp_path: Path, colours: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "photos.emb"
+    paint(photos, ["good.png"])
+    (photos / os.fsdecode(b"bad\xff.png")).symlink_to("missing.png")
+
+    result = embed(photos, "-m", colours, "-o", out)
+
+    assert (result["rc"], result["items"]) == (3, 1)
+    assert list(ledger(out)) == ["bad\\xff.png"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -250,15 +322,30 @@ def test_a_dry_run_says_what_there_is_and_makes_nothing(tmp_path: Path, colours:
 
 
 def test_a_file_that_is_changed_behind_its_time_stamp_is_found_with_verify(
-    tmp_path: Path, colours: Path
+    tmp_path: Path, colours: Path, cache: Path
 ) -> None:
     photos, out = tmp_path / "photos", tmp_path / "x.emb"
-    paint(photos, ["a.png", "b.png"])
+    X = paint(photos, ["a.png", "b.png"])
+    for path in photos.iterdir():
+        os.utime(path, (1, 1))
     embed(photos, "-m", colours, "-o", out)
+    index = StatIndex(cache)
+    (before,) = index.look([photos / "a.png"])
+    Y = paint(photos, ["a.png"], seed=1)
+    os.utime(photos / "a.png", (1, 1))
+    (after,) = index.look([photos / "a.png"])
+    assert before.digest is not None
+    # As if size, times and inode were those of the old file.
+    index.remember([(photos / "a.png", after.stat, before.digest)])
+    index.close()
 
-    again = embed(photos, "-m", colours, "-o", out, "--verify")
+    trusting = embed(photos, "-m", colours, "-o", out)
+    old = rows(out)["a.png"]
+    verified = embed(photos, "-m", colours, "-o", out, "--verify")
 
-    assert (again["embedded"], again["cached"]) == (0, 2)
+    assert (trusting["embedded"], verified["embedded"]) == (0, 1)
+    np.testing.assert_allclose(old, X[0], atol=1e-6)
+    np.testing.assert_allclose(rows(out)["a.png"], Y[0], atol=1e-6)
 
 
 def test_stats_say_where_the_time_went(tmp_path: Path, colours: Path) -> None:
@@ -391,9 +478,7 @@ def test_long_texts_can_be_averaged_over_their_chunks(tmp_path: Path, texts: Pat
 
 
 def test_two_runs_into_one_set_do_not_mix(tmp_path: Path, texts: Path) -> None:
-    from featx.backbone.backbone import Backbone
     from featx.data.writer import SetWriter
-    from featx.zoo import catalog
 
     out = tmp_path / "x.emb"
     with SetWriter(out, model=Backbone(catalog.find("minilm-l6")).facts):

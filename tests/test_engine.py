@@ -1,18 +1,21 @@
 """The engine as a whole: the same vectors whatever the company, order or batch size."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from featx.backbone.backbone import Backbone
+from featx.backbone.backbone import Backbone, bucketed
 from featx.backbone.settings import Settings
 from featx.data.sources import open_source
 from featx.embedding import embed_all, stream
 from featx.errors import ItemError
-from featx.types import Vectors
+from featx.types import Sample, Vectors
 from featx.zoo import catalog
 
 LEAST_COSINE = 1 - 1e-6
@@ -81,6 +84,19 @@ def test_deterministic_vectors_have_the_same_bits_in_any_company(order: list[int
     for row, i in zip(found, order, strict=True):
         if TEXTS[i] in single:
             np.testing.assert_array_equal(row, single[TEXTS[i]])
+
+
+def test_padding_to_the_buckets_of_a_gpu_changes_no_vector(alone: Vectors) -> None:
+    class Padded(type(USUAL.modality)):  # type: ignore[misc]
+        def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+            return bucketed(super().collate(samples))
+
+    model = backbone()
+    model.__dict__ |= {"session": USUAL.session, "modality": Padded(model.manifest)}
+
+    found = encoded(TEXTS, model)
+
+    assert (np.sum(found * alone, axis=1) >= LEAST_COSINE).all()
 
 
 def test_determinism_has_a_fingerprint_of_its_own_in_the_same_space() -> None:

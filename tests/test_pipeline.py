@@ -1,8 +1,10 @@
 """Loading and encoding at the same time."""
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from featx.backbone.backbone import Backbone
 from featx.backbone.job import Job
 from featx.backbone.pipeline import Pipeline, Room
-from featx.backbone.settings import Settings
+from featx.backbone.runtime import Session
+from featx.backbone.settings import LIMITS, Settings
+from featx.backbone.window import Limits
+from featx.embedding.tuning import Tuner
 from featx.errors import DeviceMemoryError, FeatxError, ItemError
 from featx.fingerprint import file_sha256
 from featx.types import Sample, Vectors
@@ -139,6 +144,22 @@ def test_out_of_memory_makes_batches_smaller_and_loses_nothing(tmp_path: Path) -
     assert pipeline.timings.batches < 60
 
 
+def test_equal_items_are_encoded_once(backbone: Backbone) -> None:
+    def load_with_keys(jobs: Sequence[Job[int]]) -> None:
+        load(jobs)
+        for job in jobs:
+            job.key = bytes([job.what])
+
+    numbers = [3] * 10 + [99] + [4] * 5 + [99]
+    pipeline = Pipeline[int]([backbone], load_with_keys, loaders=1, room=Room(40, 1 << 20, 40))
+    found = [job for jobs in pipeline.run(map(Job, numbers)) for job in jobs]
+
+    assert [job.vector is None for job in found] == [number == 99 for number in numbers]
+    assert pipeline.timings.cost == 2
+    good = [job.vector.tolist() for job in found if job.vector is not None]
+    assert good == W[[number for number in numbers if number != 99]].tolist()
+
+
 def test_no_more_is_taken_from_the_source_than_there_is_room_for(backbone: Backbone) -> None:
     taken = 0
 
@@ -154,6 +175,54 @@ def test_no_more_is_taken_from_the_source_than_there_is_room_for(backbone: Backb
         given += len(jobs)
 
     assert given == 1000
+
+
+class Counting(Backbone):
+    """A backbone that notes how many rows each run of the graph has."""
+
+    def __init__(self, whole: Backbone, *, budget: int) -> None:
+        super().__init__(whole.manifest, Settings(device="cpu", budget=budget))
+        self.lengths: list[int] = []
+
+    def _run(self, session: Session, roles: dict[str, Any]) -> Vectors:
+        self.lengths.append(len(roles["array"]))
+        return super()._run(session, roles)
+
+
+def test_a_batch_is_run_whole_and_one_item_of_many_parts_in_slices(tmp_path: Path) -> None:
+    backbone = Counting(lookup(tmp_path), budget=40)
+    one = Sample(inputs={"array": np.ones((1, 1), dtype=np.float32)}, cost=1)
+    long = Sample(inputs={"array": np.ones((100, 1), dtype=np.float32)}, cost=1)
+
+    backbone.encode_batch([one] * 40)
+    backbone.encode_batch([long])
+
+    assert backbone.lengths == [40, 40, 40, 20]
+
+
+def tuned(backbone: Backbone, folder: Path, numbers: Sequence[int], items: int = 5000) -> object:
+    jobs = [Job(number) for number in numbers]
+    load(jobs)
+    samples = [job.sample for job in jobs if job.sample is not None]
+    return Tuner(folder, items).limits(backbone, samples)
+
+
+def test_the_best_batch_size_is_remembered(tmp_path: Path) -> None:
+    backbone = lookup(tmp_path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LIMITS, "array", Limits(budget=8, parts=8))
+        first = tuned(backbone, tmp_path / "c", [1] * 96)
+        again = tuned(backbone, tmp_path / "c", [], items=1)
+
+    (factor,) = json.loads((tmp_path / "c" / "tuned.json").read_text()).values()
+    assert first == again == Limits(budget=int(8 * factor), parts=int(8 * factor))
+
+
+@pytest.mark.parametrize("numbers", [[1] * 40 + [99], [1] * 4], ids=["poison", "few"])
+def test_what_cannot_be_measured_is_not_remembered(tmp_path: Path, numbers: list[int]) -> None:
+    assert tuned(lookup(tmp_path), tmp_path / "c", numbers) is None
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_bug_in_loading_ends_the_run(backbone: Backbone) -> None:

@@ -110,12 +110,13 @@ def test_a_precision_that_loses_too_much_is_refused(
     assert not (tmp_path / "verified.json").exists()
 
 
-def test_a_backbone_without_golden_vectors_has_no_fidelity(
+def test_without_golden_vectors_another_precision_is_refused(
     linear_backbone: LinearBackbone, tmp_path: Path
 ) -> None:
     backbone = linear_backbone(np.eye(3, dtype=np.float32))
 
-    assert fidelity(backbone, tmp_path) is None
+    with pytest.raises(InputError, match="no golden vectors to measure"):
+        fidelity(backbone, tmp_path)
     verify_once(backbone, tmp_path)
     assert not is_open(backbone)
 

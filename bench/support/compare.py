@@ -5,6 +5,8 @@ from typing import Any
 from bench.support import rows
 from bench.support.rounds import Runs, median
 
+LOADS_INSIDE = "the peer's processes load the model within this time, ours before it"
+
 
 def against(
     runs: Runs, name: str, tools: tuple[str, str], items: int, least: float, unit: str
@@ -55,7 +57,8 @@ def whole(runs: Runs, name: str, ours: str, peer: str) -> dict[str, Any]:
 
 def cpu_note(runs: Runs, ours: str, peer: str, items: int, unit: str) -> str:
     pair = [1000 * median(runs[tool], "encode_cpu_s") / items for tool in (ours, peer)]
-    return f"CPU ms {'an' if unit == 'image' else 'a'} {unit}: {pair[0]:.1f}, peer {pair[1]:.1f}"
+    note = f"CPU ms {'an' if unit == 'image' else 'a'} {unit}: {pair[0]:.1f}, peer {pair[1]:.1f}"
+    return f"{note}; {LOADS_INSIDE}" if "parallel" in peer else note
 
 
 def finished(found: list[dict[str, Any]], threads: int, *notes: str) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def main() -> None:
         args.model, threads=args.threads, decode=args.decode, precision=args.precision
     )
     backbone.session  # noqa: B018  (loads the graph)
-    getattr(backbone.modality, "tokenizers", None)  # the peers' are loaded too
+    getattr(backbone.modality, "tokenizer", None)  # the peers' are loaded too
     started_s, cpu_before_s = time.perf_counter(), clock.cpu_s()
     source = open_source(str(args.corpus), modality=backbone.manifest.modality)
     made = embed_all(source, backbone, args.out)

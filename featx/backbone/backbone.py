@@ -6,17 +6,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featx import registry
 from featx.backbone.pooling import normalize, pool_parts, pool_tokens
 from featx.backbone.runtime import (
     Session,
-    choose_device,
     devices_of,
+    live_device,
     open_session,
     runtime_version,
 )
-from featx.backbone.settings import GPU_WORKERS, LIMITS, OTHER_LIMITS, Settings, limits
+from featx.backbone.settings import GPU_WORKERS, Settings, limits
 from featx.backbone.variants import REVISION, Variant, depends_on_neighbours, variant
 from featx.backbone.window import Limits, Window
 from featx.errors import InputError, ItemError
@@ -24,6 +25,9 @@ from featx.fingerprint import hash_facts
 from featx.modality import MODALITIES
 from featx.types import Content, Modality, Sample, Vectors
 from featx.zoo.manifest import Manifest, Precision
+
+BUCKET_TOKENS = 16
+"""On a GPU lengths are multiples of this."""
 
 
 class Backbone:
@@ -72,7 +76,7 @@ class Backbone:
     @cached_property
     def device(self) -> str:
         """Where it is going to run: ``"cpu"`` or ``"cuda:<n>"``."""
-        return choose_device(self.settings.device)
+        return live_device(self.settings.device)
 
     @property
     def precision(self) -> Precision:
@@ -108,7 +112,12 @@ class Backbone:
         if "graph" not in self.manifest.files:
             return None
         threads = self.settings.threads_each
-        return open_session(self._variant.path, device=self.settings.device, threads=threads)
+        return open_session(
+            self._variant.path,
+            device=self.device,
+            threads=threads,
+            deterministic=self.settings.deterministic,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,6 +130,8 @@ class Backbone:
         }
         if self.precision != self.manifest.precision:
             facts |= {"precision": self.precision, "precision_revision": REVISION}
+        if self.precision == "fp16":  # on a CPU weights are rounded, and computing is in float32
+            facts["computed_on"] = self.device.partition(":")[0]
         if self.settings.deterministic:
             facts["deterministic"] = [self.device, runtime_version(), self.settings.threads_each]
         return hash_facts(facts)
@@ -132,7 +143,9 @@ class Backbone:
 
     def replicas(self) -> "list[Backbone]":
         """Return the backbone once for each device that it may run on."""
-        devices = devices_of(self.settings.device) if "graph" in self.manifest.files else ["cpu"]
+        if "graph" not in self.manifest.files or self.device == "cpu":
+            return [self]
+        devices = devices_of(self.settings.device)
         if len(devices) == 1:
             return [self]
         settings = [replace(self.settings, device=device) for device in devices]
@@ -180,7 +193,8 @@ class Backbone:
         return self.modality.load_many([self._prompted(raw) for raw in raws])
 
     def _prompted(self, raw: bytes) -> bytes:
-        return self._prompt.encode() + raw if self._prompt else raw
+        # A text without content stays one: the prompt alone is not worth a vector.
+        return self._prompt.encode() + raw if self._prompt and raw.strip() else raw
 
     def encode(self, contents: Sequence[Content]) -> Vectors:
         """Return one vector an item, in order, shape (N, D).
@@ -216,19 +230,31 @@ class Backbone:
     def encode_batch(self, samples: Sequence[Sample]) -> Vectors:
         """Return one vector a sample, all of them encoded at once, shape (N, D)."""
         roles = self.modality.collate(samples)
-        X = roles["array"] if self.session is None else self._run_slices(self.session, roles)
+        if self.manifest.modality == "text" and self.device != "cpu":
+            roles = bucketed(roles)
+        if self.session is None:
+            X = roles["array"]
+        else:
+            X = self._run_slices(self.session, roles, self._most_rows(samples))
         parts = np.array([sample.parts for sample in samples], dtype=np.int64)
         audio = self.manifest.audio
         unit = audio is not None and audio.window_pooling == "unit_mean"
         X = pool_parts(X.astype(np.float32, copy=False), parts, unit=unit)[:, : self.dim]
         return normalize(X) if self.manifest.normalize else X
 
-    def _run_slices(self, session: Session, roles: dict[str, Any]) -> Vectors:
-        """Run the graph on so many rows at a time: one sound has many windows."""
-        usual = LIMITS.get(self.manifest.modality, OTHER_LIMITS)
-        length = 1 if self._depends_on_neighbours else usual.parts
+    def _most_rows(self, samples: Sequence[Sample]) -> int:
+        """Return how many rows may run at once; only a single item may be too large for that."""
+        if self._depends_on_neighbours:
+            return 1
+        if len(samples) > 1:
+            return sum(sample.parts for sample in samples)
+        usual = limits(self.manifest.modality, self.settings, on_gpu=self.device != "cpu")
+        return max(1, min(usual.parts, usual.budget // samples[0].cost))
+
+    def _run_slices(self, session: Session, roles: dict[str, Any], most: int) -> Vectors:
+        """Run the graph on at most `most` rows at a time: one sound has many windows."""
         rows = len(next(iter(roles.values())))
-        slices = [slice(start, start + length) for start in range(0, rows, length)]
+        slices = [slice(start, start + most) for start in range(0, rows, most)]
         return np.concatenate(
             [
                 self._run(session, {role: array[part] for role, array in roles.items()})
@@ -244,6 +270,20 @@ class Backbone:
         if graph.is_pooled or self.manifest.pooling == "none":
             return rows
         return pool_tokens(rows, roles["attention_mask"], self.manifest.pooling)
+
+
+def bucketed(roles: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Pad tokens (N, T) at the end to a multiple of 16, masked: a GPU plans for each shape anew.
+
+    Examples
+    --------
+    >>> {role: array.shape for role, array in bucketed({"token_ids": np.ones((2, 17))}).items()}
+    {'token_ids': (2, 32)}
+    """
+    return {
+        role: np.pad(array, ((0, 0), (0, -array.shape[1] % BUCKET_TOKENS)))
+        for role, array in roles.items()
+    }
 
 
 def identity(dim: int) -> Manifest:

@@ -1,6 +1,6 @@
 """One item on its way through a pipeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from featx.types import Sample, Vectors
@@ -21,6 +21,10 @@ class Job(Generic[T]):
         Why there is no vector.
     sample : Sample or None
         Set while the item waits to be encoded.
+    key : bytes
+        Jobs with one key have one vector; empty if that is not known.
+    followers : list of Job
+        Of the same key: they get the vector that this one gets.
     is_settled : bool
         Whether nothing is left to do: it has a vector, a problem, or needs neither.
     position : int
@@ -31,9 +35,14 @@ class Job(Generic[T]):
     vector: Vectors | None = None
     problem: str = ""
     sample: Sample | None = None
+    key: bytes = b""
+    followers: "list[Job[T]]" = field(default_factory=list)
     is_settled: bool = False
     position: int = -1
 
     def settle(self, *, vector: Vectors | None = None, problem: str = "") -> None:
-        """Record the outcome and let go of the sample."""
+        """Record the outcome, for its followers too, and let go of the sample."""
         self.vector, self.problem, self.sample, self.is_settled = vector, problem, None, True
+        for follower in self.followers:
+            follower.settle(vector=vector, problem=problem)
+        self.followers = []

@@ -13,8 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -32,13 +32,16 @@ T = TypeVar("T")
 Load = Callable[[Sequence[Job[T]]], None]
 """Give each job a sample, or settle it.  Called in a loader thread; must not raise."""
 
+LINGER_S = 0.02
+"""A chunk is not waited for longer than this: items may come from a live source."""
+
 NOT_FINITE = "the backbone gave a vector that is not finite"
 
 Tune = Callable[[Backbone, Sequence[Sample]], Limits | None]
 """Choose how large batches are, from the samples that wait when the first one is cut."""
 
-FIRST_FAILURES = 8
-"""A backbone that fails on this many items, one by one, before it ever worked, is broken."""
+FIRST_FAILURES, FAILURES = 8, 256
+"""A backbone is broken if it fails on so many items in a row: before it ever worked, or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class _Event(Generic[T]):
     jobs: Sequence[Job[T]]
     seconds: float
     rows: Vectors | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     encoder: int = -1
 
 
@@ -149,8 +152,9 @@ class Pipeline(Generic[T]):
         self._events: SimpleQueue[_Event[T]] = SimpleQueue()
         self._window = Window()
         self._again: deque[list[int]] = deque()
+        self._leaders: dict[bytes, Job[T]] = {}
         self._live = _Live[T]()
-        self._failures: list[Exception] = []
+        self._failures = 0
         encoders = sum(backbone.workers for backbone in backbones)
         devices = ", ".join(backbone.device for backbone in backbones)
         self.timings = Timings(loaders=loaders, encoders=encoders, device=devices)
@@ -168,7 +172,8 @@ class Pipeline(Generic[T]):
         source, started_s = iter(jobs), time.perf_counter()
         try:
             while True:
-                self._take(source)
+                with self._timed_source():
+                    self._take(source)
                 self._dispatch()
                 yield from self._give()
                 if not self._live.jobs and self._live.is_exhausted:
@@ -178,6 +183,12 @@ class Pipeline(Generic[T]):
         finally:
             self.timings.wall_s += time.perf_counter() - started_s
             self.close()
+
+    @contextmanager
+    def _timed_source(self) -> Iterator[None]:
+        begun_s = time.perf_counter()
+        yield
+        self.timings.wait_source_s += time.perf_counter() - begun_s
 
     def close(self) -> None:
         """End the threads; batches that are being encoded are waited for."""
@@ -194,10 +205,12 @@ class Pipeline(Generic[T]):
         """Take jobs from the source while there is room, and have them loaded."""
         live, room = self._live, self._room
         while not live.is_exhausted and live.size_bytes < room.size_bytes:
-            free = room.jobs - len(live.jobs)
-            if free < min(room.chunk, room.jobs):
+            # What is done goes first; more loads would not be begun sooner, but fill the memory.
+            if live.loading >= 2 * self.timings.loaders or not self._events.empty():
                 return
-            chunk = list(islice(source, room.chunk))
+            if room.jobs - len(live.jobs) < min(room.chunk, room.jobs):
+                return
+            chunk = _next_of(source, room.chunk)
             live.is_exhausted = not chunk
             for job in chunk:
                 job.position = live.taken
@@ -210,10 +223,10 @@ class Pipeline(Generic[T]):
 
     def _load_chunk(self, jobs: Sequence[Job[T]]) -> None:
         started_s = time.perf_counter()
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             self._load(jobs)
-        except Exception as cause:  # noqa: BLE001  (raised again by the scheduler)
+        except BaseException as cause:  # noqa: BLE001  (raised again by the scheduler)
             error = cause
         self._events.put(_Event(jobs, time.perf_counter() - started_s, error=error))
 
@@ -254,11 +267,11 @@ class Pipeline(Generic[T]):
     def _encode(self, number: int, jobs: Sequence[Job[T]]) -> None:
         started_s = time.perf_counter()
         rows: Vectors | None = None
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             samples = [job.sample for job in jobs if job.sample is not None]
             rows = self._encoders[number].backbone.encode_batch(samples)
-        except Exception as cause:  # noqa: BLE001  (a batch that fails is cut in two)
+        except BaseException as cause:  # noqa: BLE001  (a batch that fails is cut in two)
             error = cause
         seconds = time.perf_counter() - started_s
         self._events.put(_Event(jobs, seconds, rows, error, number))
@@ -302,9 +315,19 @@ class Pipeline(Generic[T]):
         if event.error is not None:
             raise event.error
         for job in event.jobs:
-            if job.sample is not None:
-                self._live.size_bytes += job.sample.size_bytes
-                self._window.add(job.position, job.sample)
+            self._let_wait(job)
+
+    def _let_wait(self, job: Job[T]) -> None:
+        """Put a job that was loaded into the window, or behind an equal one."""
+        if job.sample is None:
+            return
+        leader = self._leaders.setdefault(job.key, job) if job.key else job
+        if leader is not job:
+            job.sample = None
+            leader.followers.append(job)
+            return
+        self._live.size_bytes += job.sample.size_bytes
+        self._window.add(job.position, job.sample)
 
     def _encoded(self, event: _Event[T]) -> None:
         """Settle the jobs of a batch; one that failed is cut in two and tried again."""
@@ -316,32 +339,56 @@ class Pipeline(Generic[T]):
         self.timings.batches += 1
         self.timings.cost += sum(sample.cost * sample.parts for sample in samples)
         self.timings.padded_cost += padded_cost(samples)
-        self._failures = []
+        self._failures = 0
         for job, row in zip(event.jobs, event.rows, strict=True):
             is_finite = bool(np.isfinite(row).all())
             self._settle(job, row if is_finite else None, NOT_FINITE)
 
-    def _failed(self, event: _Event[T], error: Exception) -> None:
+    def _failed(self, event: _Event[T], error: BaseException) -> None:
         encoder = self._encoders[event.encoder]
-        if isinstance(error, DeviceMemoryError) and len(event.jobs) > 1:
-            encoder.limits = encoder.opened().halved()
+        if isinstance(error, DeviceMemoryError) and self._ran_out(encoder, event.jobs):
+            return
         if len(event.jobs) > 1:
             middle = len(event.jobs) // 2
             halves = (event.jobs[:middle], event.jobs[middle:])
             self._again.extend([job.position for job in half] for half in halves)
             return
-        if self.timings.batches == 0:
-            self._failures.append(error)
-        if len(self._failures) >= FIRST_FAILURES:
+        self._failures += 1
+        if self._failures >= (FAILURES if self.timings.batches else FIRST_FAILURES):
             message = f"the backbone fails on every item: {_first_line(error)}"
             raise InputError(message) from error
         self._settle(event.jobs[0], None, f"the backbone fails on it: {_first_line(error)}")
 
+    def _ran_out(self, encoder: _Encoder[T], jobs: Sequence[Job[T]]) -> bool:
+        """Make batches smaller after one that took too much memory.
+
+        A single item is tried again once no other batch takes memory; then this returns True.
+        """
+        if len(jobs) == 1 and encoder.queued:
+            self._again.append([jobs[0].position])
+            return True
+        samples = [job.sample for job in jobs if job.sample is not None]
+        # Several batches may fail at once: only those of the present size count.
+        if len(jobs) > 1 and 2 * padded_cost(samples) > encoder.opened().budget:
+            encoder.limits = encoder.opened().halved()
+        return False
+
     def _settle(self, job: Job[T], row: Vectors | None, problem: str) -> None:
         assert job.sample is not None
         self._live.size_bytes -= job.sample.size_bytes
+        self._leaders.pop(job.key, None)
         job.settle(vector=row, problem="" if row is not None else problem)
 
 
-def _first_line(error: Exception) -> str:
+def _next_of(source: Iterator[T], count: int) -> list[T]:
+    """Return the next items of a source; fewer than `count` if they come slowly."""
+    found, started_s = list[T](), time.perf_counter()
+    for item in source:
+        found.append(item)
+        if len(found) == count or time.perf_counter() - started_s > LINGER_S:
+            break
+    return found
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -173,8 +173,20 @@ def devices_of(device: Device) -> list[str]:
     return [f"cuda:{number}" for number in range(cuda_devices())]
 
 
+@cache
+def live_device(device: Device) -> str:
+    """Return where a choice ends: ``"auto"`` is proven first, since a driver alone runs nothing."""
+    chosen = choose_device(device)
+    return prove("auto") if device == "auto" and chosen != "cpu" else chosen
+
+
 def open_session(
-    path: Path, *, device: Device = "auto", threads: int | None = None, bound: bool | None = None
+    path: Path,
+    *,
+    device: Device = "auto",
+    threads: int | None = None,
+    bound: bool | None = None,
+    deterministic: bool = False,
 ) -> Session:
     """Load a graph, and prove that it runs where it was asked to.
 
@@ -188,6 +200,8 @@ def open_session(
         Threads of one run on the CPU; None leaves the choice to ONNX Runtime.
     bound : bool or None
         Whether inputs are copied into buffers on the device that are used again; None: on CUDA.
+    deterministic : bool
+        Use only kernels that give the same bits each time.
 
     Raises
     ------
@@ -203,6 +217,7 @@ def open_session(
     if chosen != "cpu":
         ort.preload_dlls()
     options = ort.SessionOptions()
+    options.use_deterministic_compute = deterministic
     if threads:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

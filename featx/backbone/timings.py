@@ -22,6 +22,8 @@ class Timings:
         An encoder had nothing to do, since no sample was ready.
     wait_device_s : float
         All encoders were busy, and the scheduler waited for them.
+    wait_source_s : float
+        Items were listed, and looked up in the set and the cache.
     wait_write_s : float
         The caller worked on what it was given: it committed vectors.
     load_s, encode_s : float
@@ -38,6 +40,7 @@ class Timings:
     wall_s: float = 0.0
     wait_decode_s: float = 0.0
     wait_device_s: float = 0.0
+    wait_source_s: float = 0.0
     wait_write_s: float = 0.0
     load_s: float = 0.0
     encode_s: float = 0.0
@@ -64,7 +67,8 @@ class Timings:
         encoding = self.encode_s / (wall_s * max(self.encoders, 1))
         loading = self.load_s / (wall_s * max(self.loaders, 1))
         return [
-            f"{self.wall_s:.1f} s: wait-decode {self.wait_decode_s / wall_s:.0%}, "
+            f"{self.wall_s:.1f} s: wait-source {self.wait_source_s / wall_s:.0%}, "
+            f"wait-decode {self.wait_decode_s / wall_s:.0%}, "
             f"wait-device {self.wait_device_s / wall_s:.0%}, "
             f"wait-write {self.wait_write_s / wall_s:.0%}",
             f"encoding: {self.encoders} threads on {self.device or 'cpu'} busy {encoding:.0%} of "
@@ -74,14 +78,24 @@ class Timings:
         ]
 
     def _advice(self, encoding: float, loading: float, writing: float) -> str:
-        if not self.batches:
-            return "nothing was encoded"
-        if writing > 1 - BUSY:
-            return "writing holds the rest up: put the set and the cache on a faster disk"
-        if self.padding_share > WASTE:
-            return "much of the work is padding: try a smaller --batch-size"
-        if encoding >= BUSY or self.wait_decode_s < self.wait_device_s:
-            return "the model is the limit: a GPU, --precision int8 or a smaller model helps"
-        if loading >= BUSY:
-            return "decoding is the limit: --preprocess fast for JPEGs, or more --loaders"
-        return "reading is the limit: a faster disk, or more --loaders"
+        wait = {
+            "source": self.wait_source_s,
+            "decode": self.wait_decode_s,
+            "device": self.wait_device_s,
+        }
+        limits = [
+            (not self.batches, "nothing was encoded"),
+            (writing > 1 - BUSY, "writing is the limit: a faster disk for the set and the cache"),
+            (
+                max(wait, key=lambda stage: wait[stage]) == "source",
+                "listing is the limit: tars and tables that are not compressed are faster",
+            ),
+            (self.padding_share > WASTE, "much is padding: try a smaller --batch-size"),
+            (
+                encoding >= BUSY or wait["decode"] < wait["device"],
+                "the model is the limit: a GPU, a smaller one, or for texts --precision int8",
+            ),
+            (loading >= BUSY, "decoding is the limit: --preprocess fast for JPEGs, or --loaders"),
+        ]
+        advice = (text for is_so, text in limits if is_so)
+        return next(advice, "reading is the limit: a faster disk, or more --loaders")

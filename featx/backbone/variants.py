@@ -20,6 +20,9 @@ __all__ = ["REVISION", "Variant", "depends_on_neighbours", "variant"]
 REVISION = 1
 """Raised by one whenever a graph is made in another way; part of the fingerprint."""
 
+LEAST_OPSET, MOST_BYTES = 13, 2**31 - 1
+"""What is added to a graph for CUDA needs operators of this version, and fits into one file."""
+
 PACKING = "FEATX_PACKING"
 """Environment variable: ``1`` packs texts of different lengths on CUDA."""
 
@@ -141,6 +144,17 @@ def _on_cuda(
     scales = pools and manifest.normalize and _has_one_part(manifest)
     if precision == "fp32" and not scales and (manifest.pooling == "none" or not pools):
         return own
+    opset = Graph.load(own.path).opset
+    size_bytes = sum(entry.size_bytes for entry in manifest.files.values())
+    if opset < LEAST_OPSET or size_bytes > MOST_BYTES:
+        if precision == "fp32":
+            return own
+        message = (
+            f"{manifest.name}: no {precision} on cuda for a graph of opset {opset} and "
+            f"{size_bytes} bytes; needs opset {LEAST_OPSET} and at most {MOST_BYTES} bytes; "
+            "allowed: fp32"
+        )
+        raise InputError(message)
     packs = precision == "fp16" and os.environ.get(PACKING, "") == "1"
 
     def make(target: Path) -> None:

@@ -65,7 +65,7 @@ def engine_options(command: F) -> F:
             "--loaders",
             type=click.IntRange(min=1),
             envvar="FEATX_LOADERS",
-            help="Threads that read and decode.  [default: 2]",
+            help="Threads that read and decode.  [default: half the cores, 2 to 8]",
         ),
         click.option(
             "--batch-size",
@@ -202,8 +202,8 @@ def open_backbone(
     plain = Backbone(manifest, chosen)
     if plain.precision == manifest.precision:
         verified.verify_once(plain, chosen.cache)
-    elif found := verified.fidelity(plain, chosen.cache):
-        say(str(found))
+    else:
+        say(str(verified.fidelity(plain, chosen.cache)))
     return backbone
 
 

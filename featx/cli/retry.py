@@ -45,13 +45,14 @@ def retry(
     from featx.data.sources.chosen import Chosen
     from featx.data.store import EmbeddingSet
     from featx.embedding import Policy, Run
+    from featx.embedding.policy import REFUSED
 
     emb = EmbeddingSet.open(path)
-    failed = {item_id for item_id, _ in read_ledger(path)}
-    if not failed:
+    problems = {item_id: problem for item_id, _, problem in read_ledger(path)}
+    if not problems:
         _report_nothing(path, as_json=as_json)
         return
-    source = Chosen(open_description(emb.manifest["source"]), failed)
+    source = Chosen(open_description(emb.manifest["source"]), problems.keys())
     cache = o.cache_place(cache_dir, no_cache)
     settings = o.settings(
         cache,
@@ -62,7 +63,9 @@ def retry(
     ).in_bulk()
     backbone = _backbone(model or emb.model, emb, settings)
     command = emb.manifest["command"]
-    run = Run(source, backbone, path, cache=cache, command=command, policy=Policy(partial=True))
+    refuses = any(REFUSED in problem for problem in problems.values())
+    policy = Policy(partial=True, on_truncate="error" if refuses else "warn")
+    run = Run(source, backbone, path, cache=cache, command=command, policy=policy)
     ctx.exit(run_and_report(run, as_json=as_json, quiet=quiet))
 
 

@@ -1,5 +1,6 @@
 """An embedding run, as the command line shows it: a bar while it goes on, then what came of it."""
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ def run(embedding: "Run", *, quiet: bool = False) -> "Progress":
     from tqdm import tqdm
 
     progress = None
+    gc.freeze()  # what was imported is never garbage, and is not searched for it again
     hidden = quiet or not sys.stderr.isatty()
     total = len(embedding.source)
     with tqdm(total=total, unit="item", disable=hidden, desc=embedding.out.name) as bar:

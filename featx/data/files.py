@@ -59,7 +59,8 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write `document` whole or not at all."""
     with writing(path) as temporary:
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        # Half of a surrogate pair, as in a file name that is not UTF-8, becomes a JSON escape.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, *, format_name: str, version: int) -> dict[str, Any]:

@@ -22,16 +22,24 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._unfinished = folder / f"{NAME}.part"
+        self._ids: set[str] = set()
         with explained(self._unfinished):
-            self._file = self._unfinished.open("w", encoding="utf-8")
+            self._file = self._unfinished.open("w", encoding="utf-8", errors="backslashreplace")
 
     def add(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        """Write (id, uri, problem) of items that failed."""
+        """Write (id, uri, problem) of items that failed; an id is listed once."""
         with explained(self._unfinished):
             for item_id, uri, problem in entries:
+                if item_id in self._ids:
+                    continue
+                self._ids.add(item_id)
                 entry = {"id": item_id, "uri": uri, "problem": problem}
                 self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._file.flush()
+
+    def keep_old(self) -> None:
+        """Take over what the last run listed: this one ended early, and did not reach it all."""
+        self.add(read_ledger(self._path.parent))
 
     def close(self) -> None:
         """Replace the list of the last run."""
@@ -40,8 +48,8 @@ class Ledger:
             self._unfinished.replace(self._path)
 
 
-def read_ledger(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield (id, problem) of what the last run could not embed.
+def read_ledger(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (id, uri, problem) of what the last run could not embed.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def read_ledger(folder: Path) -> Iterator[tuple[str, str]]:
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
-                yield str(entry["id"]), str(entry["problem"])
+                yield str(entry["id"]), str(entry["uri"]), str(entry["problem"])
             except (ValueError, KeyError, TypeError) as cause:
                 message = f"{path}: line {number}: damaged; run featx embed again"
                 raise StoreError(message) from cause

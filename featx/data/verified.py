@@ -72,7 +72,7 @@ def verify_once(backbone: Backbone, folder: Path | None) -> None:
     _remember(folder, _key(backbone), worst)
 
 
-def fidelity(backbone: Backbone, folder: Path | None) -> Fidelity | None:
+def fidelity(backbone: Backbone, folder: Path | None) -> Fidelity:
     """Return how near all golden vectors are to the original's, measured once on a machine.
 
     Parameters
@@ -84,16 +84,19 @@ def fidelity(backbone: Backbone, folder: Path | None) -> Fidelity | None:
 
     Returns
     -------
-    Fidelity or None
-        None without golden vectors of its width.
+    Fidelity
 
     Raises
     ------
     InputError
-        If the least cosine is below `LEAST_FIDELITY`.
+        If the least cosine is below `LEAST_FIDELITY`, or nothing is there to measure it with.
     """
     if not _has_golden(backbone):
-        return None
+        message = (
+            f"{backbone.manifest.name}: has no golden vectors to measure {backbone.precision} "
+            "with; leave out --precision"
+        )
+        raise InputError(message)
     found = _remembered(backbone, folder) or _measured(backbone)
     if not found.least >= LEAST_FIDELITY:
         message = (

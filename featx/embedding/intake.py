@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from featx.backbone.job import Job
 from featx.data.statindex import StatIndex
 from featx.data.vectorcache import VectorCache
 from featx.data.writer import SetWriter
-from featx.embedding.policy import Policy
+from featx.embedding.policy import REFUSED, Policy
 from featx.embedding.task import Task, Work
 from featx.types import Item
 
 CHUNK = 512
-"""Items that are looked up together."""
+CHUNK_BYTES = 32 << 20
+"""Items that are looked up together, fewer if they hold their content already."""
 
-TOO_LONG = "is longer than the model takes, and --on-truncate error was asked for"
+TOO_LONG = f"is longer than {REFUSED}; cut it, or use --on-truncate chunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,7 @@ class Intake:
 
     def works(self, items: Iterable[Item]) -> Iterator[Work]:
         """Yield the work of every item; runs in the one thread that the writer belongs to."""
-        source = iter(items)
-        while chunk := list(islice(source, CHUNK)):
+        for chunk in _chunks(items):
             yield from self._look(chunk)
 
     def release(self, works: Iterable[Work]) -> None:
@@ -97,6 +96,18 @@ class Intake:
                 task.stat = seen.stat  # of a file that is going to be read
             else:
                 task.digest = seen.digest
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    chunk, size_bytes = list[Item](), 0
+    for item in items:
+        chunk.append(item)
+        size_bytes += len(item.content) if isinstance(item.content, bytes | str) else 0
+        if len(chunk) == CHUNK or size_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 def keep_if_unchanged(work: Work, policy: Policy) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from featx.backbone.backbone import Backbone
 from featx.embedding.intake import Known, keep_if_unchanged
-from featx.embedding.policy import Policy
+from featx.embedding.policy import REFUSED, Policy
 from featx.embedding.task import Work
 from featx.errors import ItemError
 from featx.fingerprint import digest
@@ -20,8 +20,10 @@ class Loader:
         self._policy = policy
 
     def load(self, works: Sequence[Work]) -> None:
-        """Read and decode; each file is read once."""
+        """Read and decode; each file is read once, and no content is held on to."""
         raws = {id(work): self._read(work) for work in works}
+        for work in works:
+            work.what.let_go()
         unsettled = [work for work in works if not work.is_settled]
         missing = self._known.settle_cached(unsettled, self._policy)
         if not missing:
@@ -48,7 +50,7 @@ class Loader:
         if sample.truncated and self._policy.on_truncate == "error":
             longest = self._backbone.manifest.max_length
             work.settle(
-                problem=f"has {sample.n_tokens} tokens; the model takes {longest}; "
+                problem=f"has {sample.n_tokens} tokens; {REFUSED} {longest}; "
                 "cut it, or use --on-truncate chunk"
             )
             return
@@ -57,4 +59,4 @@ class Loader:
             "truncated": sample.truncated,
             "preview": self._backbone.modality.preview(raw),
         }
-        work.sample = sample
+        work.sample, work.key = sample, work.what.digest

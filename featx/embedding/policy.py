@@ -4,9 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from featx.backbone.settings import cores
 from featx.errors import InputError, ItemError
 
-LOADERS = 2
+LOADERS = max(2, min(cores() // 2, 8))
+"""Threads that read and decode, unless the user says otherwise."""
+
+REFUSED = "the model takes"
+"""Stands in the problem of every item that was refused for its length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ class Run:
                 pipeline.close()
                 with suppress(StoreError):
                     commit.rescue(pipeline.leftovers())
+                    ledger.keep_old()
                 raise
 
     def _writer(self) -> SetWriter:
@@ -148,7 +149,8 @@ class Run:
                 self.policy.check(*commit.errors)
         yield commit.now()
         self.policy.check(*commit.errors)
-        _require_any(commit.progress)
+        if not self.policy.partial:
+            _require_any(commit.progress)
         if commit.unlisted:
             self.notes.append(
                 f"{commit.unlisted[0]} cannot be listed: what the set holds of it was kept, and "

@@ -1,8 +1,10 @@
 """One item of a source, and what an embedding run learns of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from featx.backbone.job import Job
 from featx.data.rows import Row
@@ -44,6 +46,11 @@ class Task:
         """The file, or part of one, that holds the content; None if none does."""
         content = self.item.content
         return content if isinstance(content, Path | Span) else None
+
+    def let_go(self) -> None:
+        """Forget content that takes memory: it has been read."""
+        if isinstance(self.item.content, bytes | str | np.ndarray):
+            self.item = replace(self.item, content="")
 
     @property
     def facts(self) -> Facts:

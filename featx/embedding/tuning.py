@@ -10,7 +10,7 @@ from featx.backbone.backbone import Backbone
 from featx.backbone.runtime import runtime_version
 from featx.backbone.window import Limits, Window
 from featx.data.files import write_json
-from featx.errors import DeviceMemoryError, StoreError
+from featx.errors import StoreError
 from featx.types import Sample
 
 NAME = "tuned.json"
@@ -18,9 +18,9 @@ NAME = "tuned.json"
 LEAST_ITEMS = 5000
 """Fewer items are not worth the seconds that the measurement takes."""
 
-SAMPLES = 32
+LEAST_SAMPLES, MOST_SAMPLES = 32, 96
 ROUNDS = 2
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+FACTORS = (0.5, 1.0, 2.0, 4.0)
 
 LEAST_GAIN = 0.03
 """A budget must beat the default by this share of the time: less is noise."""
@@ -48,15 +48,17 @@ class Tuner:
         ----------
         backbone : Backbone
         samples : sequence of Sample
-            Typical ones; the first 32 are encoded in batches of several sizes.
+            Typical ones; at most 96 are encoded in batches of several sizes.
         """
         if not _is_free(backbone):
             return None
         factor = _read(self._place).get(_key(backbone))
         if factor is None:
-            if self._items < LEAST_ITEMS or len(samples) < SAMPLES:
+            if self._items < LEAST_ITEMS or len(samples) < LEAST_SAMPLES:
                 return None
-            factor = _measured(backbone, samples[:SAMPLES])
+            factor = _measured(backbone, samples[:MOST_SAMPLES])
+            if factor is None:
+                return None
             self._remember(backbone, factor)
         return _scaled(backbone.limits, factor)
 
@@ -70,14 +72,17 @@ class Tuner:
             return
 
 
-def _measured(backbone: Backbone, samples: Sequence[Sample]) -> float:
-    """Return by which factor of the default batches are encoded fastest."""
+def _measured(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
+    """Return by which factor of the default batches are encoded fastest; None if that fails."""
+    _ = backbone.session  # opened here, not in two threads
     times = dict.fromkeys(FACTORS, float("inf"))
     with ThreadPoolExecutor(backbone.workers) as pool:
         for _ in range(ROUNDS):
             for factor in FACTORS:
                 seconds = _timed(backbone, samples, _scaled(backbone.limits, factor), pool)
                 times[factor] = min(times[factor], seconds)
+    if times[1.0] == float("inf"):
+        return None
     best = min(times, key=lambda factor: times[factor])
     return best if times[best] < (1 - LEAST_GAIN) * times[1.0] else 1.0
 
@@ -95,17 +100,19 @@ def _scaled(limits: Limits, factor: float) -> Limits:
 def _timed(
     backbone: Backbone, samples: Sequence[Sample], limits: Limits, pool: ThreadPoolExecutor
 ) -> float:
-    """Return the seconds that encoding takes; infinite if a batch does not fit into memory."""
+    """Return the seconds that encoding takes; infinite if it fails or leaves a worker idle."""
     window = Window()
     for position, sample in enumerate(samples):
         window.add(position, sample)
     batches = []
     while window:
         batches.append([samples[position] for position in window.take(limits)])
+    if len(batches) < 2 * backbone.workers:
+        return float("inf")
     started_s = time.perf_counter()
     try:
         list(pool.map(backbone.encode_batch, batches))
-    except DeviceMemoryError:
+    except Exception:  # noqa: BLE001  (the pipeline will find the item at fault)
         return float("inf")
     return time.perf_counter() - started_s
 

@@ -274,6 +274,8 @@ class Manifest:
         facts["files"] = {role: entry.sha256 for role, entry in sorted(self.files.items())}
         facts["inputs"], facts["outputs"] = table["inputs"], table["outputs"]
         facts["options"] = table.get(self.modality)
+        if self.modality == "text":
+            facts["options"] = asdict(self.text or TextOptions())
         return facts
 
 
