@@ -223,6 +223,25 @@ def test_a_retry_that_is_interrupted_still_lists_what_it_did_not_reach(
     assert list(ledger(out)) == ["1.png", "2.png"]
 
 
+def test_a_label_outlives_a_run_in_which_its_item_could_not_be_read(
+    tmp_path: Path, colours: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "photos.emb"
+    paint(photos, ["a.png", "b.png"])
+    embed(photos, "-m", colours, "-o", out)
+    (tmp_path / "labels.csv").write_text("id,label\na.png,red\nb.png,blue\n")
+    assert featx("label", out, tmp_path / "labels.csv").exit_code == 0
+    shutil.move(photos / "b.png", tmp_path / "b.png")
+    (photos / "b.png").write_text("no picture")
+    for _ in range(2):
+        embed(photos, "-m", colours, "-o", out)
+    shutil.move(tmp_path / "b.png", photos / "b.png")
+
+    featx("retry", out, "-m", colours)
+
+    assert EmbeddingSet.open(out).y.tolist() == ["red", "blue"]
+
+
 def test_retry_refuses_the_texts_that_were_refused(tmp_path: Path, texts: Path) -> None:
     out = tmp_path / "x.emb"
     embed(texts, "-m", "minilm-l6", "--on-truncate", "error", "-o", out)

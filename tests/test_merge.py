@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from featx.cli import main
 from featx.data.labels import Labels, apply_labels
-from featx.data.ledger import Ledger
+from featx.data.ledger import Failure, Ledger
 from featx.data.merge import merge, merged_source
 from featx.data.origin import contents_of
 from featx.data.rows import Row
@@ -135,7 +135,7 @@ def test_what_no_set_could_embed_stays_listed(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a.emb", [1]), make(tmp_path / "b.emb", [2])
     for path, failed in [(a, ["i2", "i8"]), (b, ["i9"])]:
         ledger = Ledger(path)
-        ledger.add([(item_id, f"/{item_id}", "damaged") for item_id in failed])
+        ledger.add([Failure(item_id, f"/{item_id}", "damaged") for item_id in failed])
         ledger.close()
 
     merge([a, b], tmp_path / "c.emb")
@@ -171,6 +171,17 @@ def test_shards_of_one_source_become_a_set_of_that_source(tmp_path: Path) -> Non
         (
             [SOURCE | {"shard": "1/2"}, SOURCE | {"shard": "2/2"}],
             {"kind": "arrays", "paths": ["x.npy"]},
+        ),
+        (
+            [SOURCE | {"shard": "1/2", "limit": 3}, SOURCE | {"shard": "2/2", "limit": 3}],
+            {
+                "kind": "merge",
+                "sources": [SOURCE | {"shard": f"{i}/2", "limit": 3} for i in (1, 2)],
+            },
+        ),
+        (
+            [SOURCE | {"limit": 1}, SOURCE | {"limit": 2}],
+            {"kind": "merge", "sources": [SOURCE | {"limit": 1}, SOURCE | {"limit": 2}]},
         ),
         (
             [{"kind": "a"}, {"kind": "b"}],
@@ -265,3 +276,62 @@ def test_a_missing_set_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> 
     assert (missing.exit_code, no_set.exit_code) == (2, 1)
     assert "x.emb' does not exist" in missing.output
     assert no_set.output.startswith(f"error: {tmp_path}/no.emb: not an embedding set")
+
+
+def shards(tmp_path: Path, count: int) -> list[Path]:
+    """Write sets that are the shards of one source, two items each."""
+    return [
+        make(
+            tmp_path / f"{i}.emb",
+            [2 * i, 2 * i + 1],
+            source=SOURCE | {"shard": f"{i}/{count}"},
+        )
+        for i in range(1, count + 1)
+    ]
+
+
+def test_shards_are_put_in_the_order_of_their_source(tmp_path: Path) -> None:
+    first, second, third = shards(tmp_path, 3)
+
+    result = featx(third, first, second, "-o", tmp_path / "c.emb")
+
+    assert result.exit_code == 0, result.output
+    merged = EmbeddingSet.open(tmp_path / "c.emb")
+    assert merged.ids == [f"i{i}" for i in range(2, 8)]
+    np.testing.assert_array_equal(np.asarray(merged.X), matrix(range(2, 8)))
+    assert merged.manifest["source"] == {"kind": "arrays", "paths": ["x.npy"]}
+
+
+def test_shards_of_which_some_are_missing_are_refused_by_number(tmp_path: Path) -> None:
+    paths = shards(tmp_path, 9)
+
+    one = featx(*paths[:6], *paths[7:], "-o", tmp_path / "c.emb")
+    most = featx(paths[8], paths[1], "-o", tmp_path / "c.emb")
+
+    hint = "make each, with another --shard and -o, as this one: featx embed x\n"
+    assert (one.exit_code, one.output) == (
+        1,
+        f"error: {paths[0]}: is shard 1/9 of its source; missing: 7/9; {hint}",
+    )
+    assert (most.exit_code, most.output) == (
+        1,
+        f"error: {paths[1]}: is shard 2/9 of its source; missing: 1/9, 3/9, 4/9, 5/9, 6/9, ...; "
+        f"{hint}",
+    )
+    assert not (tmp_path / "c.emb").exists()
+
+
+def test_an_item_that_the_merged_set_is_to_drop_stays_listed_once(tmp_path: Path) -> None:
+    a, b = make(tmp_path / "a.emb", [1]), make(tmp_path / "b.emb", [2, 3])
+    merge([a, b], tmp_path / "c.emb")
+    make(b, [2])
+    for path in (a, b):
+        ledger = Ledger(path)
+        ledger.add([Failure("i3", "/3", "damaged")])
+        ledger.close()
+
+    merge([a, b], tmp_path / "c.emb")
+
+    listed = (tmp_path / "c.emb" / "errors.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in listed] == ["i3"]
+    assert ids_of(tmp_path / "c.emb") == ["i1", "i2"]

@@ -265,8 +265,10 @@ def test_ids_and_splits_are_read_and_checked(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="row 3: id 'u1' is also in row 1"):
         open_source(twice, modality="text")
-    with pytest.raises(InputError, match="row 2: unknown split 'holdout'"):
-        list(open_source(split, modality="text"))
+    assert [item.problem[:34] for item in open_source(split, modality="text")] == [
+        "",
+        "row 2: unknown split 'holdout'; al",
+    ]
     items = list(open_source(empty, modality="text"))
     assert [item.id for item in items] == ["empty.csv:1", "empty.csv:2"]
     assert all("each row needs an id" in item.problem for item in items)
@@ -445,7 +447,7 @@ def test_parquet_cells_of_a_wrong_type_are_problems(tmp_path: Path) -> None:
     assert found["dates"][1] == ""
 
 
-def test_a_damaged_row_group_is_a_problem_for_each_of_its_rows(tmp_path: Path) -> None:
+def test_a_damaged_row_group_is_one_problem_that_says_which_rows_are_lost(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     table = pa.table({"text": [f"text {i}" for i in range(9)]})
     pq.write_table(
@@ -464,14 +466,55 @@ def test_a_damaged_row_group_is_a_problem_for_each_of_its_rows(tmp_path: Path) -
     source = open_source(path, modality="text")
     items = list(source)
 
-    whole = [0, 1, 2, 6, 7, 8]
-    assert [items[i].content for i in whole] == [f"text {i}" for i in whole]
-    assert [items[i].problem[:33] for i in whole] == [""] * 6
-    assert [item.problem[:31] for item in items[3:6]] == [
-        f"row {row}: row group 2 is damaged: " for row in (4, 5, 6)
+    damage = items.pop(3)
+    assert [(item.id, item.content, item.problem) for item in items] == [
+        (f"t.parquet:{i + 1}", f"text {i}", "") for i in (0, 1, 2, 6, 7, 8)
     ]
-    assert [item.id for item in items] == [f"t.parquet:{row}" for row in range(1, 10)]
-    assert len(source) == 9
+    assert damage.problem.startswith("rows 4 to 6: row group 2 is damaged: ")
+    assert (damage.id, len(source)) == ("t.parquet:4", 9)
+
+
+FLIPS = """
+import sys
+from collections import Counter
+from pathlib import Path
+from featx.data.sources import open_source
+from featx.errors import InputError
+
+path, start = Path(sys.argv[1]), int(sys.argv[2])
+raw, outcomes = path.read_bytes(), Counter()
+for bit in range(8 * start, 8 * len(raw), 5):
+    flipped = bytearray(raw)
+    flipped[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(flipped)
+    try:
+        items = list(open_source(path, modality="text"))
+    except InputError:
+        outcomes["refused"] += 1
+        continue
+    is_whole = sum(not item.problem for item in items) == 60
+    outcomes["whole" if is_whole else "listed" if any(i.problem for i in items) else "lost"] += 1
+print(*sorted(outcomes))
+"""
+
+
+def test_a_footer_with_a_flipped_bit_neither_ends_the_process_nor_loses_rows(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.table({"text": [f"t{i}" for i in range(60)], "label": [i % 3 for i in range(60)]})
+    pq.write_table(table, path, row_group_size=20)
+    raw = path.read_bytes()
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+
+    done = subprocess.run(
+        [sys.executable, "-c", FLIPS, str(path), str(footer)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "listed refused whole\n", "")
 
 
 def test_large_cells_of_one_row_group_are_read_a_few_at_a_time(tmp_path: Path) -> None:
@@ -581,3 +624,47 @@ def test_the_modality_is_guessed_from_suffixes(tmp_path: Path) -> None:
     assert guess_modality("t.csv", columns=Columns(image_col="p")) == "image"
     with pytest.raises(InputError, match="no files of a known kind"):
         guess_modality(tmp_path / "p" / "readme")
+
+
+def test_cells_of_an_npz_that_are_no_label_or_split_are_problems(tmp_path: Path) -> None:
+    labels, splits = ["a", "b", "\ud800"], ["train", "holdout", "test"]
+    np.savez(tmp_path / "x.npz", X=np.eye(3), y=labels, split=splits)
+
+    items = list(open_source(tmp_path / "x.npz", modality="array"))
+
+    assert facts(items) == [
+        ("x.npz:1", "a", "train"),
+        ("x.npz:2", None, None),
+        ("x.npz:3",) + (None,) * 2,
+    ]
+    assert [item.problem[:30] for item in items] == [
+        "",
+        "row 2: unknown split 'holdout'",
+        "row 3: label is not UTF-8",
+    ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "@t.txt"])
+def test_a_source_that_has_gone_is_an_input_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.removeprefix("@")
+    path.write_text('{"image": "1.jpg"}\n' if path.suffix == ".jsonl" else "image\n1.jpg\n")
+    source = open_source(f"@{path}" if name[0] == "@" else path, modality="image")
+    path.unlink()
+
+    with pytest.raises(InputError) as caught:
+        list(source)
+
+    assert str(caught.value) == f"{path}: No such file or directory; a readable file is needed"
+
+
+def test_where_a_file_lies_is_text_though_its_folder_is_not_utf8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    write(folder / "t.csv", "image\n1.jpg\n")
+    write(folder / "t.lst", "1.jpg\n")
+
+    items = [*open_source(folder / "t.csv", modality="image")]
+    items += open_source(folder / "t.lst", modality="image")
+
+    assert [item.uri for item in items] == [f"{tmp_path}/caf\\xe9/1.jpg"] * 2
+    assert [item.content for item in items] == [folder / "1.jpg"] * 2

@@ -1,6 +1,8 @@
 """Embedding sets on disk."""
 
+import errno
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from featx.data.rows import Row
 from featx.data.segment import RowView
 from featx.data.store import EmbeddingSet
 from featx.data.writer import Facts, Held, SetWriter
-from featx.errors import SpaceError, StoreError
+from featx.errors import InputError, SpaceError, StoreError
 from featx.types import Vectors
 
 DIM = 3
@@ -626,3 +628,75 @@ def test_a_million_rows_take_the_memory_of_ten_thousand(tmp_path: Path) -> None:
         peaks.append(int(run.stdout))
 
     assert peaks[1] <= 1.05 * peaks[0], peaks
+
+
+def source_of(shard: str | None = None, limit: int | None = None) -> dict[str, Any]:
+    return {"kind": "folder", "shard": shard, "limit": limit}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (source_of("1/2"), source_of("2/2"), "holds shard 1/2 of its source; shard 2/2 would"),
+        (source_of(), source_of(limit=2), "holds all of its source; the first 2 items would"),
+        (
+            source_of("1/2", 9),
+            source_of("1/2", 8),
+            "holds the first 9 items of shard 1/2 of its source; the first 8 items of shard 1/2 ",
+        ),
+        (source_of(limit=2), source_of("1/2"), "holds the first 2 items of its source; shard 1/2"),
+    ],
+)
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_part_of_a_source_does_not_replace_another_part(
+    tmp_path: Path, *, old: dict[str, Any], new: dict[str, Any], message: str, is_finished: bool
+) -> None:
+    path = tmp_path / "x.emb"
+    with SetWriter(path, model=model(), source=old) as writer:
+        writer.append(rows([0, 1]), vectors(2))
+        if is_finished:
+            finish(writer, facts([0, 1]))
+
+    with pytest.raises(InputError) as caught:
+        SetWriter(path, model=model(), source=new)
+
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert str(caught.value).endswith(" would drop the other rows; choose another -o")
+    with SetWriter(path, model=model(), source=old) as writer:
+        assert writer.committed == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (source_of("1/2"), source_of()),
+        (source_of("1/2", 3), source_of("1/2")),
+        (source_of(limit=2), source_of(limit=3)),
+        ({}, source_of("1/2")),
+    ],
+)
+def test_a_set_of_a_part_grows(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    path = tmp_path / "x.emb"
+    with SetWriter(path, model=model(), source=old) as writer:
+        writer.append(rows([0]), vectors(1))
+
+    with SetWriter(path, model=model(), source=new) as writer:
+        writer.append(rows([1]), vectors(1))
+
+    assert EmbeddingSet.open(path).manifest["source"] == new
+
+
+def test_a_folder_that_cannot_be_locked_is_an_error_that_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        opened.append(descriptor)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    opened: list[int] = []
+    monkeypatch.setattr("fcntl.flock", refuse)  # as some network file systems do
+
+    with pytest.raises(StoreError, match=r"x\.emb: cannot be locked: .*; use a local disk$"):
+        SetWriter(tmp_path / "x.emb", model=model())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])

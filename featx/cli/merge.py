@@ -19,8 +19,11 @@ def merge(*, sets: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Join embedding sets, such as the shards of a run, into one.
 
     The sets have to be finished and made with the same backbone and settings.  Rows come in the
-    order of the arguments; an item that stands in two sets is taken from the first.  The shards of
-    one source come from `featx embed SOURCE --shard 1/2 -o a.emb` and the like.
+    order of the arguments; an item that stands in two sets is taken from the first.
+
+    The shards of one source come from `featx embed SOURCE --shard 1/2 -o a.emb` and the like.  They
+    are put in the order of the source, whatever the order of the arguments, and all have to be
+    there.
     """
     from featx.data.merge import merge as merge_sets
 

@@ -48,7 +48,7 @@ def retry(
     from featx.embedding.policy import REFUSED
 
     emb = EmbeddingSet.open(path)
-    problems = {item_id: problem for item_id, _, problem in read_ledger(path)}
+    problems = {failure.id: failure.problem for failure in read_ledger(path)}
     if not problems:
         _report_nothing(path, as_json=as_json)
         return

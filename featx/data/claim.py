@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from featx.data.files import explained, write_json
 from featx.data.store import FORMAT, VERSION, EmbeddingSet
-from featx.errors import SpaceError, StoreError
+from featx.errors import InputError, SpaceError, StoreError
 
 
 def versions() -> dict[str, str]:
@@ -47,9 +47,11 @@ def lock(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as cause:
+    except OSError as cause:
         os.close(descriptor)
-        message = f"{path.parent}: another process is writing to it; wait for it to end"
+        message = f"{path.parent}: cannot be locked: {cause.strerror}; use a local disk"
+        if isinstance(cause, BlockingIOError):
+            message = f"{path.parent}: another process is writing to it; wait for it to end"
         raise StoreError(message) from cause
     return descriptor
 
@@ -81,6 +83,42 @@ def read_or_make(path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     }
     write_json(path / "manifest.json", manifest)
     return manifest
+
+
+def refuse_other_part(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse to fill a set from a part of a source that lacks some of the rows it holds.
+
+    Parameters
+    ----------
+    path : Path
+        The set, for the message.
+    old, new : mapping
+        Descriptions of the sources; `old` is empty where none was recorded.
+
+    Raises
+    ------
+    InputError
+        If `new` is a shard, or has a limit, that does not hold the whole of `old`.
+    """
+    (old_shard, old_limit), (new_shard, new_limit) = (
+        (source.get("shard"), source.get("limit")) for source in (old, new)
+    )
+    has_shard = new_shard in (None, old_shard)
+    has_limit = new_limit is None or (old_limit is not None and old_limit <= new_limit)
+    if old and not (has_shard and has_limit):
+        raise InputError(
+            f"{path}: holds {_part(old)} of its source; {_part(new)} would drop the other rows; "
+            "choose another -o"
+        )
+
+
+def _part(source: Mapping[str, Any]) -> str:
+    """Return what of a source is taken, in words."""
+    shard, limit = source.get("shard"), source.get("limit")
+    shard_words, limit_words = f"shard {shard}", f"the first {limit}"
+    if shard and limit:
+        return f"{limit_words} items of {shard_words}"
+    return shard_words if shard else f"{limit_words} items" if limit else "all"
 
 
 def now() -> str:

@@ -3,11 +3,22 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from featx.data.files import explained
 from featx.errors import StoreError
 
 NAME = "errors.jsonl"
+
+
+class Failure(NamedTuple):
+    """One item that could not be embedded; `label` and `split` are those of the row it had."""
+
+    id: str
+    uri: str
+    problem: str
+    label: str | None = None
+    split: str | None = None
 
 
 class Ledger:
@@ -17,23 +28,32 @@ class Ledger:
     ----------
     folder : Path
         Of the set.
+
+    Attributes
+    ----------
+    had : dict of str to Failure
+        Items of the last list that had a label or split, perhaps given by ``featx label``: they
+        get it back when they are embedded again.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._unfinished = folder / f"{NAME}.part"
         self._ids: set[str] = set()
+        self.had = {failure.id: failure for failure in read_ledger(folder) if any(failure[3:])}
         with explained(self._unfinished):
             self._file = self._unfinished.open("w", encoding="utf-8", errors="backslashreplace")
 
-    def add(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        """Write (id, uri, problem) of items that failed; an id is listed once."""
+    def add(self, failures: Iterable[Failure]) -> None:
+        """List items that failed; an id is listed once."""
         with explained(self._unfinished):
-            for item_id, uri, problem in entries:
-                if item_id in self._ids:
+            for failure in failures:
+                if failure.id in self._ids:
                     continue
-                self._ids.add(item_id)
-                entry = {"id": item_id, "uri": uri, "problem": problem}
+                self._ids.add(failure.id)
+                entry = {
+                    key: value for key, value in failure._asdict().items() if value is not None
+                }
                 self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._file.flush()
 
@@ -48,8 +68,8 @@ class Ledger:
             self._unfinished.replace(self._path)
 
 
-def read_ledger(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (id, uri, problem) of what the last run could not embed.
+def read_ledger(folder: Path) -> Iterator[Failure]:
+    """Yield what the last run could not embed.
 
     Raises
     ------
@@ -62,8 +82,7 @@ def read_ledger(folder: Path) -> Iterator[tuple[str, str, str]]:
     with explained(path), path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                entry = json.loads(line)
-                yield str(entry["id"]), str(entry["uri"]), str(entry["problem"])
-            except (ValueError, KeyError, TypeError) as cause:
-                message = f"{path}: line {number}: damaged; run featx embed again"
+                yield Failure(**json.loads(line))
+            except (ValueError, TypeError) as cause:
+                message = f"{path}: line {number}: damaged; delete it, or run featx embed again"
                 raise StoreError(message) from cause

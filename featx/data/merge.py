@@ -1,21 +1,23 @@
 """Finished sets of one backbone, such as the shards of a run, joined into one."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from featx.data.files import explained
-from featx.data.ledger import NAME, Ledger
+from featx.data.ledger import Ledger, read_ledger
 from featx.data.mirror import COPIED_BYTES, facts_of
 from featx.data.rows import Row
+from featx.data.sources.part import Shard, parse_shard
 from featx.data.store import EmbeddingSet
 from featx.data.writer import Facts, SetWriter
 from featx.errors import InputError, SpaceError, StoreError
+
+SHOWN_SHARDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,9 @@ class Merged:
 def merge(paths: Sequence[Path], out: Path, *, command: str = "") -> Merged:
     """Write the rows of several sets, in the order that they are given in, as one set.
 
-    An item that stands in two sets with the same content is taken from the first.  What `out`
-    holds already is kept, so that a merge that was ended early goes on; the sets are only read.
+    Shards of one source come in the order of the source instead, and all have to be there.  An
+    item that stands in two sets with the same content is taken from the first.  What `out` holds
+    already is kept, so that a merge that was ended early goes on; the sets are only read.
 
     Parameters
     ----------
@@ -45,17 +48,18 @@ def merge(paths: Sequence[Path], out: Path, *, command: str = "") -> Merged:
     Raises
     ------
     InputError
-        If there is one set only, a set is named twice or is `out`, or an id stands in two sets
-        with different contents.
+        If there is one set only, a set is named twice or is `out`, an id stands in two sets
+        with different contents, or they are shards of one source and not all of them.
     SpaceError
         If the sets, or `out`, are of different backbones or preprocessing.
     StoreError
         If a set is missing, damaged or unfinished, or `out` cannot be written.
     """
     _require_paths(paths, out)
-    sets = [EmbeddingSet.open(path) for path in paths]
+    sets: Sequence[EmbeddingSet] = [EmbeddingSet.open(path) for path in paths]
     for embedding_set in sets:
         _require_fit(embedding_set, sets[0])
+    sets = _in_order(sets)
     model, source = sets[0].manifest["model"], merged_source([s.manifest["source"] for s in sets])
     with SetWriter(out, model=model, command=command, source=source) as writer:
         repeated = sum(_copy(writer, sets, number) for number in range(len(sets)))
@@ -65,7 +69,12 @@ def merge(paths: Sequence[Path], out: Path, *, command: str = "") -> Merged:
 
 
 def merged_source(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what describes all sources: the one that they are parts of, else kind ``merge``.
+    """Return what describes all sources: the one that they are all shards of, else kind ``merge``.
+
+    Parameters
+    ----------
+    sources : sequence of mapping
+        If they are shards of one source, all of its shards.
 
     Examples
     --------
@@ -75,11 +84,45 @@ def merged_source(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if all(source == sources[0] for source in sources):
         return dict(sources[0])
-    parts = {"shard", "limit"}
-    wholes = [{k: v for k, v in source.items() if k not in parts} for source in sources]
-    if all(whole == wholes[0] for whole in wholes):
-        return wholes[0]
+    has_limits = any(source.get("limit") is not None for source in sources)
+    if _are_shards(sources) and not has_limits:
+        return _whole(sources[0])
     return {"kind": "merge", "sources": [dict(source) for source in sources]}
+
+
+def _are_shards(sources: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the sources are shards of one source, cut into the same number of them."""
+    if not all(source.get("shard") for source in sources):
+        return False
+    counts = {parse_shard(source["shard"])[1] for source in sources}
+    return len(counts) == 1 and all(_whole(source) == _whole(sources[0]) for source in sources)
+
+
+def _whole(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in source.items() if key not in {"shard", "limit"}}
+
+
+def _in_order(sets: Sequence[EmbeddingSet]) -> Sequence[EmbeddingSet]:
+    """Return the shards of one source in its order, and other sets as they are."""
+    if not _are_shards([each.manifest["source"] for each in sets]):
+        return sets
+    ordered = sorted(sets, key=_shard)
+    count, present = _shard(sets[0])[1], {_shard(each)[0] for each in sets}
+    lacking = (number for number in range(1, count + 1) if number not in present)
+    missing = [f"{number}/{count}" for number in islice(lacking, SHOWN_SHARDS)]
+    if missing:
+        more = ", ..." if count - len(present) > len(missing) else ""
+        first = ordered[0]
+        raise InputError(
+            f"{first.path}: is shard {first.manifest['source']['shard']} of its source; missing: "
+            f"{', '.join(missing)}{more}; make each, with another --shard and -o, as this one: "
+            f"{first.manifest.get('command') or 'featx embed'}"
+        )
+    return ordered
+
+
+def _shard(embedding_set: EmbeddingSet) -> Shard:
+    return parse_shard(embedding_set.manifest["source"]["shard"])
 
 
 def _require_paths(paths: Sequence[Path], out: Path) -> None:
@@ -155,23 +198,11 @@ def _ids(embedding_set: EmbeddingSet) -> Iterator[str]:
 
 
 def _copy_errors(writer: SetWriter, sets: Sequence[EmbeddingSet]) -> None:
-    """List what no set could embed."""
+    """List what no set could embed; a row that the merged set is about to drop does not count."""
     ledger = Ledger(writer.path)
     for embedding_set in sets:
-        for entry in _errors(embedding_set.path / NAME):
-            if not writer.held([entry[0]]):
-                ledger.add([entry])
+        for failure in read_ledger(embedding_set.path):
+            held = writer.held([failure.id]).get(failure.id)
+            if held is None or not held.is_told:
+                ledger.add([failure])
     ledger.close()
-
-
-def _errors(path: Path) -> Iterator[tuple[str, str, str]]:
-    if not path.is_file():
-        return
-    with explained(path), path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                entry = json.loads(line)
-                yield str(entry["id"]), str(entry["uri"]), str(entry["problem"])
-            except (ValueError, KeyError, TypeError) as cause:
-                message = f"{path}: line {number}: damaged; run featx embed again"
-                raise StoreError(message) from cause

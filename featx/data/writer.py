@@ -14,7 +14,14 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from featx.data.claim import lock, make_folder, now, read_or_make, versions
+from featx.data.claim import (
+    lock,
+    make_folder,
+    now,
+    read_or_make,
+    refuse_other_part,
+    versions,
+)
 from featx.data.files import write_json
 from featx.data.log import KNOWN_COLUMNS, CommitLog, DamagedLogError, Known
 from featx.data.mirror import facts_of, relabel, replace_table, rewrite
@@ -46,6 +53,8 @@ class SetWriter:
 
     Raises
     ------
+    InputError
+        If `source` is a shard, or has a limit, and the set holds rows of another part.
     SpaceError
         If the folder holds a set of another backbone or other preprocessing.
     StoreError
@@ -67,10 +76,15 @@ class SetWriter:
         self._lock = lock(path / "lock")
         try:
             self._manifest = read_or_make(path, model)
+            old, new = self._manifest.get("source"), dict(source or {})
+            if self._manifest["segments"] or any(path.glob("segment-*")):
+                refuse_other_part(path, old or {}, new)
             self._manifest |= {"command": command, "versions": versions()}
-            self._manifest["source"] = dict(source or {})
+            self._manifest["source"] = new
+            self._is_recorded = old == new
             self._was_finished = bool(self._manifest["finished"])
             self._told = Told(path)
+            self._found: dict[str, Known] = {}  # by `held`, for `tell`
             try:
                 self._open_log()
             except DamagedLogError:
@@ -166,9 +180,11 @@ class SetWriter:
 
     def held(self, ids: Sequence[str]) -> dict[str, Held]:
         """Return what the set holds of those of `ids` that it holds."""
+        found = self._log.find(ids)
+        self._found.update(found)
         return {
             item_id: Held(known.row, *known[2:], known.row in self._told)
-            for item_id, known in self._log.find(ids).items()
+            for item_id, known in found.items()
         }
 
     def append(self, rows: Sequence[Row], X: Vectors) -> None:
@@ -189,8 +205,10 @@ class SetWriter:
         """
         if not rows:
             return
-        if self._manifest["finished"]:
-            self._commit_manifest(finished=False)
+        if self._manifest["finished"] or not self._is_recorded:
+            self._commit_manifest(finished=False)  # before any row, so that it says whose they are
+        for row in rows:
+            self._found.pop(row.id, None)
         rows = self._inheriting(rows)
         self._segment.write(X, self._rows)
         self._log.commit(rows, at=self._rows, sealed=self._sealed_rows)
@@ -231,7 +249,8 @@ class SetWriter:
         StoreError
             If the set does not hold an item, or has been told of it.
         """
-        held = self._log.find([fact.id for fact in facts])
+        held = {fact.id: self._found.pop(fact.id, None) for fact in facts}
+        held |= self._log.find([item_id for item_id, known in held.items() if known is None])
         for fact in facts:
             known = held.get(fact.id)
             if known is None or known.row in self._told:
@@ -301,6 +320,7 @@ class SetWriter:
         manifest["items"] = sum(int(s["rows"]) for s in manifest["segments"])
         write_json(self.path / "manifest.json", manifest)
         self._manifest = manifest
+        self._is_recorded = True
 
     def close(self) -> None:
         """Close the files and let other writers in; what is committed stays."""

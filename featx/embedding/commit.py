@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from featx.data.ledger import Ledger
+from featx.data.ledger import Failure, Ledger
+from featx.data.rows import Row
 from featx.data.writer import SetWriter
 from featx.embedding.intake import Intake, Known
 from featx.embedding.progress import FIRST_ERRORS, Progress
-from featx.embedding.task import Work
+from featx.embedding.task import Task, Work
 
 COMMIT_S = 1.0
 COMMIT_ROWS = 1024
@@ -88,10 +89,23 @@ class Commit:
         fresh = [work for work in works if work.vector is not None]
         if fresh:
             X = np.stack([work.vector for work in fresh if work.vector is not None])
-            self.writer.append([work.what.row for work in fresh], X)
+            self.writer.append([self._row(work.what) for work in fresh], X)
         failed = [work for work in works if work.problem]
-        self.ledger.add((w.what.item.id, w.what.item.uri, w.problem) for w in failed)
+        self.ledger.add(self._failure(work) for work in failed)
         self.unlisted += [w.what.item.id for w in failed if w.what.item.id.endswith("/")]
+
+    def _row(self, task: Task) -> Row:
+        """Return the row of an item; one that failed the last time gets its label back."""
+        row, had = task.row, self.ledger.had.get(task.item.id)
+        if had is None:
+            return row
+        return replace(row, label=row.label or had.label, split=row.split or had.split)
+
+    def _failure(self, work: Work) -> Failure:
+        item, held = work.what.item, work.what.held
+        had = held or self.ledger.had.get(item.id)
+        label, split = (None, None) if had is None else (had.label, had.split)
+        return Failure(item.id, item.uri, work.problem, label, split)
 
     def remember(self, works: Sequence[Work]) -> None:
         """Tell the cache which vectors were computed, and of which files."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from featx.data.sources.columns import clean_label, clean_split
 from featx.data.sources.options import Options
-from featx.errors import InputError
+from featx.errors import InputError, ItemError
 from featx.types import Item
 
 
@@ -33,16 +33,20 @@ class Arrays:
         self.options = options
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield a row at a time, as a view."""
+        """Yield a row at a time, as a view; a label or split that is none is its problem."""
         X, labels, ids, splits = self.X, self._column("y"), self._ids, self._column("split")
         for row in range(len(X)):
-            where = f"{self.path}: row {row + 1}"
-            yield Item(
-                id=f"{self.path.name}:{row + 1}" if ids is None else ids[row],
-                content=np.asarray(X[row]),
-                label=None if labels is None else clean_label(labels[row]),
-                split=None if splits is None else clean_split(splits[row], where=where),
-            )
+            ident = f"{self.path.name}:{row + 1}" if ids is None else ids[row]
+            where, content = f"row {row + 1}", np.asarray(X[row])
+            try:
+                label = None if labels is None else clean_label(labels[row])
+                split = None if splits is None else clean_split(splits[row], where=where)
+            except ItemError as error:
+                yield Item(id=ident, content=content, problem=f"{where}: {error}")
+            except InputError as error:  # of the split, which says where
+                yield Item(id=ident, content=content, problem=str(error))
+            else:
+                yield Item(id=ident, content=content, label=label, split=split)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.sources.options import Options
+from featx.data.sources.record import readable
+from featx.data.sources.walk import printable
 from featx.types import Item
 
 STDIN = "-"
@@ -66,7 +68,7 @@ class Lines:
         if self.is_stdin:
             yield from _number(iter(self._stdin))
         else:
-            with self.path.open("rb") as file:
+            with readable(self.path), self.path.open("rb") as file:
                 yield from _number(file)
 
     def _item(self, number: int, raw: bytes) -> Item:
@@ -78,7 +80,7 @@ class Lines:
         if not self.holds_paths:
             return Item(id=default, content=line)
         path = (Path() if self.is_stdin else self.path.parent).absolute() / line
-        return Item(id=line, content=path, uri=str(path))
+        return Item(id=line, content=path, uri=printable(str(path)))
 
 
 class PathList(Lines):

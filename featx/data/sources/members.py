@@ -51,12 +51,15 @@ class Member:
         Why it cannot be read, else empty.
     ends_tar : bool
         Whether the tar ends early, or is damaged, here; `name` is empty between two members.
+    size_bytes : int
+        Of its data, in a compressed tar, whether that was read or not.
     """
 
     name: str
     content: Span | bytes | None = None
     problem: str = ""
     ends_tar: bool = False
+    size_bytes: int = 0
 
 
 def read_members(path: Path, is_fact: Predicate, is_content: Predicate) -> Iterator[Member]:
@@ -143,7 +146,7 @@ def _compressed_members(path: Path, file: BufferedIOBase, wants: Predicate) -> I
             cut = f"ends early, or is damaged, inside {name!r}: {cause}"
             yield Member(name, problem=cut, ends_tar=True)
             return
-        yield Member(name, content, problem)
+        yield Member(name, content, problem, size_bytes=0 if problem else header.size_bytes)
 
 
 def _skip(file: BufferedIOBase, header: Header) -> None:

@@ -1,6 +1,8 @@
 """Rows of a parquet file, read a few at a time."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,35 +34,56 @@ class ParquetRecords:
     @cached_property
     def names(self) -> list[str]:
         """Names of the columns, in the order of the file."""
-        with self._open() as file:
+        with self._open() as file, self._explained():
             return list(file.schema_arrow.names)
 
     def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
-        """Yield every row, with `columns` only; a damaged row group gives a problem for each."""
+        """Yield every row, with `columns` only; one problem for what a damaged row group lacks."""
         chosen = self.names if columns is None else list(columns)
         end = 0
         with self._open() as file:
-            for group in range(file.metadata.num_row_groups):
-                start, end = end, end + int(file.metadata.row_group(group).num_rows)
+            with self._explained():
+                counts = _group_rows(file)
+            for group, count in enumerate(counts):
+                start, end = end, end + count
                 yield from _group_records(file, group, chosen, (start, end))
+            promised = int(file.metadata.num_rows)
+            if end != promised:
+                found = f"promises {promised} rows, and {end} in its row groups"
+                yield Record(end + 1, problem=f"row {end + 1}: the footer is damaged: it {found}")
 
     def count(self) -> int:
-        """Return the number of rows."""
-        with self._open() as file:
-            return int(file.metadata.num_rows)
+        """Return the number of rows that the footer promises."""
+        with self._open() as file, self._explained():
+            return min(sys.maxsize, sum(_group_rows(file)))
 
     def _open(self) -> Any:  # noqa: ANN401  (pyarrow's stubs do not type its context manager)
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
 
-        try:
+        with self._explained():
             return parquet.ParquetFile(
                 self.path,
                 buffer_size=READ_BYTES,
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
-        except (ArrowException, OSError) as error:
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what a damaged footer raises into an InputError."""
+        from pyarrow import ArrowException
+
+        try:
+            yield
+        except (ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{self.path}: not a parquet file: {error}") from error
+
+
+def _group_rows(file: Any) -> list[int]:  # noqa: ANN401  (see above)
+    """Return how many rows each row group promises."""
+    metadata = file.metadata
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    return [max(0, int(group.num_rows)) for group in groups]
 
 
 def _group_records(
@@ -73,27 +96,29 @@ def _group_records(
     from pyarrow import ArrowException
 
     row, end = rows
-    size = _batch_rows(file.metadata.row_group(group), columns)
     try:
+        size = _batch_rows(file.metadata.row_group(group))
         batches = file.iter_batches(batch_size=size, row_groups=[group], columns=columns)
         for batch in batches:
             for values in _batch_values(batch):
                 row += 1
                 yield _record(row, values)
-    except (ArrowException, OSError) as error:
-        found = str(error).splitlines()[0]
-        for lost in range(row + 1, end + 1):
-            yield Record(lost, problem=f"row {lost}: row group {group + 1} is damaged: {found}")
+        if row < end:
+            message = f"ends after {row - rows[0]} of {end - rows[0]} rows"
+            raise OSError(message)
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        # One problem however many rows are lost: a damaged footer may promise 2**60 of them.
+        lost = f"rows {row + 1} to {end}" if row + 1 < end else f"row {row + 1}"
+        yield Record(row + 1, problem=f"{lost}: row group {group + 1} is damaged: {found}")
 
 
-def _batch_rows(group: Any, columns: Sequence[str]) -> int:  # noqa: ANN401  (see above)
-    """Return how many rows of a row group are decoded at once: fewer where they hold much."""
-    chunks = [group.column(at) for at in range(group.num_columns)]
-    wanted = set(columns)
-    size = sum(
-        c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in wanted
-    )
-    row_bytes = max(1, size // max(1, group.num_rows))
+def _batch_rows(group: Any) -> int:  # noqa: ANN401  (see above)
+    """Return how many rows of a row group are decoded at once: fewer where they hold much.
+
+    The sizes of its columns are not asked for: where they are damaged, Arrow ends the process.
+    """
+    row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
     return int(min(BATCH_ROWS, max(1, BATCH_BYTES // row_bytes)))
 
 

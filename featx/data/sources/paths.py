@@ -1,5 +1,6 @@
 """Several paths, globs, and single files."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -8,14 +9,14 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from featx.data.sources import kind_of, open_path
+from featx.data.sources import SUFFIX_KINDS, kind_of, open_path
 from featx.data.sources.columns import SPLITS
 from featx.data.sources.folder import Folder
 from featx.data.sources.options import DescribedSource, Options, SkipsFiles
 from featx.data.sources.patterns import expand_braces, has_braces, is_pattern
 from featx.data.sources.table import Table
 from featx.data.sources.tar import Tar
-from featx.data.sources.tars import Tars
+from featx.data.sources.tars import OneOfTars, Tars
 from featx.data.sources.walk import natural_key, printable, suffix_of
 from featx.errors import InputError
 from featx.types import Item, Split
@@ -45,10 +46,11 @@ class Paths:
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the items in the order of the arguments, a glob in natural order."""
-        for path, source in self._parts:
+        for name, source in self._parts.items():
+            path = Path(name)
             if source is None:
-                name = printable(self._relative(path))
-                yield Item(id=name, content=path, uri=printable(str(path)))
+                ident = printable(self._relative(path))
+                yield Item(id=ident, content=path, uri=printable(name))
                 continue
             prefix, split = self._prefix(path, source), _split_of(path, source)
             for item in source:
@@ -56,20 +58,20 @@ class Paths:
 
     def __len__(self) -> int:
         """Return the number of items."""
-        return sum(1 if source is None else len(source) for _, source in self._parts)
+        return sum(1 if source is None else len(source) for source in self._parts.values())
 
     @property
     def skipped(self) -> int:
         """Files that a glob or a folder matched, passed over because of their suffix."""
-        inner = sum(source.skipped for _, source in self._parts if source is not None)
+        inner = sum(source.skipped for source in self._parts.values() if source is not None)
         return inner + self._expanded[1].total()
 
     @property
     def skipped_suffixes(self) -> Counter[str]:
         """Suffix → files passed over because of it."""
         total = self._expanded[1].copy()
-        for source in filter(None, dict(self._parts).values()):
-            if isinstance(source, SkipsFiles):
+        for source in self._parts.values():
+            if source is not None and isinstance(source, SkipsFiles):
                 total += source.skipped_suffixes
         return total
 
@@ -104,14 +106,14 @@ class Paths:
     def _glob(self, pattern: str, skipped: Counter[str]) -> list[str]:
         """Return what a glob matches and can be read, in natural order."""
         matches = glob(pattern, root_dir=self.base, recursive=True)  # noqa: PTH207  (keeps hidden files out)
-        wanted = [match for match in matches if self._is_wanted(match)]
+        suffixes = self.options.suffixes
+        wanted = [match for match in matches if self._is_wanted(match, suffixes)]
         if not wanted:
-            suffixes = " ".join(sorted(self.options.suffixes))
             raise InputError(
-                f"{pattern}: no {self.options.modality} files ({suffixes}); "
+                f"{pattern}: no {self.options.modality} files ({' '.join(sorted(suffixes))}); "
                 f"{len(matches)} other matches"
             )
-        skipped.update(suffix_of(Path(match).name) for match in set(matches).difference(wanted))
+        skipped.update(suffix_of(match) for match in set(matches).difference(wanted))
         return sorted(wanted, key=natural_key)
 
     def _require(self, path: str, argument: str) -> None:
@@ -119,18 +121,25 @@ class Paths:
             hint = "every path that braces stand for must be there"
             raise InputError(f"{argument}: {path!r} is missing; {hint}")
 
-    def _is_wanted(self, match: str) -> bool:
-        path = self.base / match
-        return path.suffix.lower() in self.options.suffixes or kind_of(path) != "file"
+    def _is_wanted(self, match: str, suffixes: frozenset[str]) -> bool:
+        return suffix_of(match) in suffixes or kind_of(self.base / match) != "file"
 
     @cached_property
-    def _parts(self) -> list[tuple[Path, DescribedSource | None]]:
-        """What to list: a file where there is no source."""
-        parts: dict[Path, DescribedSource | None] = {}
-        for argument in drop_nested(self._expanded[0], self.base):
+    def _parts(self) -> dict[str, DescribedSource | None]:
+        """Absolute path → what to list; nothing where it is a file."""
+        arguments = drop_nested(self._expanded[0], self.base)
+        suffixes = self.options.suffixes.difference(SUFFIX_KINDS)
+        parts: dict[str, DescribedSource | None] = {}
+        for argument in arguments:
+            path = os.path.join(self.base, argument)  # noqa: PTH118  (Paths take ten times as long)
+            if suffix_of(path) in suffixes and os.path.isfile(path):  # noqa: PTH113  (as above)
+                parts.setdefault(str(Path(path)) if "/." in path or "//" in path else path)
+                continue
             source = open_path(argument, self.options, base=self.base)
-            parts.setdefault(self.base / argument.removeprefix("@"), source)
-        return list(parts.items())
+            if isinstance(source, Tar) and len(arguments) > 1:
+                source = OneOfTars(source.path, self.options)
+            parts.setdefault(str(self.base / argument.removeprefix("@")), source)
+        return parts
 
     def _relative(self, path: Path) -> str:
         is_below = path.is_relative_to(self.base)
@@ -154,6 +163,8 @@ def _split_of(path: Path, source: DescribedSource) -> Split | None:
 
 def drop_nested(arguments: Iterable[str], base: Path) -> list[str]:
     """Return the arguments that do not lie in a folder that is also listed."""
-    paths = {argument: base / argument for argument in arguments}
-    folders = {path for path in paths.values() if path.is_dir()}
-    return [a for a, path in paths.items() if folders.isdisjoint(path.parents)]
+    paths = {argument: os.path.join(base, argument) for argument in arguments}  # noqa: PTH118
+    folders = {Path(path) for path in paths.values() if os.path.isdir(path)}  # noqa: PTH112
+    if not folders:
+        return list(paths)
+    return [a for a, path in paths.items() if folders.isdisjoint(Path(path).parents)]

@@ -1,8 +1,12 @@
 """A row of a table file, whatever its format."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from featx.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,13 @@ class Record:
     row: int
     values: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a file that cannot be read into an InputError."""
+    try:
+        yield
+    except OSError as cause:
+        found = cause.strerror or str(cause)
+        raise InputError(f"{path}: {found}; a readable file is needed") from cause

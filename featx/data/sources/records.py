@@ -10,7 +10,7 @@ from typing import Protocol, TextIO
 
 from featx.data.sources.columns import is_unicode
 from featx.data.sources.parquet import ParquetRecords
-from featx.data.sources.record import Record
+from featx.data.sources.record import Record, readable
 from featx.errors import InputError
 
 __all__ = ["READERS", "SNIFFED_ROWS", "Record", "Records", "open_records"]
@@ -58,7 +58,7 @@ class CsvRecords:
         """What parts the fields: a comma, semicolon or tab."""
         if self.path.suffix.lower() == ".tsv":
             return "\t"
-        with self._open() as file:
+        with readable(self.path), self._open() as file:
             header = file.readline(SNIFFED_HEADER)
         return "," if "," in header else max(",;\t", key=header.count)
 
@@ -96,7 +96,7 @@ class CsvRecords:
 
     def _rows(self) -> Iterator[list[str] | csv.Error]:
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_LIMIT_BYTES))
-        with self._open() as file:
+        with readable(self.path), self._open() as file:
             # A strict reader reports a quote that is never closed instead of swallowing rows.
             reader = csv.reader(file, delimiter=self.delimiter, strict=True)
             while True:
@@ -146,7 +146,7 @@ class JsonRecords:
         return sum(1 for _ in self._lines())
 
     def _lines(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
+        with readable(self.path), self.path.open("rb") as file:
             for number, line in enumerate(file):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 if text.strip():

@@ -21,6 +21,7 @@ from featx.data.sources.columns import (
 )
 from featx.data.sources.options import Options
 from featx.data.sources.records import SNIFFED_ROWS, Record, Records, open_records
+from featx.data.sources.walk import printable
 from featx.errors import InputError, ItemError
 from featx.types import Content, Item
 
@@ -206,13 +207,7 @@ def _number(value: object) -> float | None:
 
 
 def read_items(records: Records, picked: Picked) -> Iterator[Item]:
-    """Yield an item for each row; one that cannot be used has a problem.
-
-    Raises
-    ------
-    InputError
-        If a split is no known word.
-    """
+    """Yield an item for each row; one that cannot be used has a problem."""
     for record in records.read(picked.all):
         yield _item(records.path, record, picked)
 
@@ -221,18 +216,17 @@ def _item(path: Path, record: Record, picked: Picked) -> Item:
     default, where = f"{path.name}:{record.row}", f"row {record.row}"
     if record.problem:
         return Item(id=default, content="", problem=record.problem)
-    values = record.values
-    split = (
-        clean_split(values.get(picked.split), where=f"{path}: {where}") if picked.split else None
-    )
-    ident = default
+    values, ident, split = record.values, default, None
     try:
         ident = _ident(values, picked.id) or default
+        split = clean_split(values.get(picked.split), where=where) if picked.split else None
         label = clean_label(values.get(picked.label)) if picked.label else None
         content = _content(path, values, picked)
     except ItemError as error:
         return Item(id=ident, content="", split=split, problem=f"{where}: {error}")
-    uri = str(content) if isinstance(content, Path) else ""
+    except InputError as error:  # of the split, which says where
+        return Item(id=ident, content="", problem=str(error))
+    uri = printable(str(content)) if isinstance(content, Path) else ""
     return Item(id=ident, content=content, uri=uri, label=label, split=split)
 
 

@@ -115,9 +115,19 @@ class Tar:
                 group, held_bytes = [], 0
             group.append(member)
             last = key
-            held_bytes += len(member.content) if isinstance(member.content, bytes) else 0
+            held_bytes += self._held_bytes(member)
         if group:
             yield group
+
+    def _held_bytes(self, member: Member) -> int:
+        """Return what a member takes in memory if it is read, also where it is only counted."""
+        suffix, content = suffix_of(member.name), member.content
+        if isinstance(content, bytes):
+            return len(content)
+        if isinstance(content, Span):
+            is_read = suffix in FACTS and content.size_bytes <= FACT_LIMIT_BYTES
+            return content.size_bytes if is_read else 0
+        return member.size_bytes if suffix in FACTS or suffix in self._suffixes else 0
 
     def _is_full(self, group: Sequence[Member], held_bytes: int, member: Member) -> bool:
         """Return whether a sample is to end before a member of its own key."""

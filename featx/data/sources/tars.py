@@ -11,7 +11,28 @@ from featx.data.sources.columns import SPLITS
 from featx.data.sources.options import Options
 from featx.data.sources.tar import Tar, is_tar
 from featx.data.sources.walk import Walk, printable, suffix_of
+from featx.errors import InputError
 from featx.types import Item
+
+
+class OneOfTars(Tar):
+    """A tar among others; one that cannot be read is an item with a problem."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items, or the one with the problem."""
+        try:
+            yield from super().__iter__()
+        except InputError as error:
+            self._counted = 1, Counter()
+            problem = str(error).removeprefix(f"{self.path}: ")
+            yield Item(id=self._id(), content=b"", uri=self._uri(), problem=problem)
+
+    @cached_property
+    def _counted(self) -> tuple[int, Counter[str]]:
+        try:
+            return super()._counted
+        except InputError:
+            return 1, Counter()
 
 
 class Tars:
@@ -67,7 +88,7 @@ class Tars:
     def _found(self) -> dict[str, Tar | str]:
         """Path below the folder → tar, or why it, or a folder, cannot be read."""
         return {
-            name: problem or Tar(self.path / name, self.options)
+            name: problem or OneOfTars(self.path / name, self.options)
             for name, problem in Walk(self.path, None)
             if is_tar(name) or name.endswith("/")
         }
