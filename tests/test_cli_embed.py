@@ -317,6 +317,33 @@ def test_shards_together_are_the_whole(tmp_path: Path, colours: Path) -> None:
     assert list(rows(tmp_path / "merged.emb").items()) == list(rows(tmp_path / "whole.emb").items())
 
 
+def test_rows_that_are_gone_from_the_source_are_counted(tmp_path: Path, colours: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "x.emb"
+    paint(photos, ["a.png", "b.png", "c.png"])
+    embed(photos, "-m", colours, "-o", out)
+    (photos / "a.png").unlink()
+    paint(photos, ["b.png", "d.png"], seed=3)
+
+    result = embed(photos, "-m", colours, "-o", out)
+
+    assert (result["items"], result["embedded"], result["removed"]) == (3, 2, 1)
+    (photos / "d.png").unlink()
+    assert ", 1 removed, " in featx("embed", photos, "-m", colours, "-o", out).stdout
+
+
+def test_retry_of_a_run_that_embedded_nothing_says_what_to_do(
+    tmp_path: Path, colours: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_text("no picture")
+    featx("embed", tmp_path / "photos", "-m", colours, "-o", tmp_path / "x.emb")
+
+    result = featx("retry", tmp_path / "x.emb", "-m", colours)
+
+    assert result.exit_code == 1
+    assert "run its embed command again" in result.stderr
+
+
 def test_a_limit_is_a_limit(tmp_path: Path, colours: Path) -> None:
     paint(tmp_path / "photos", [f"{i}.png" for i in range(5)])
 

@@ -29,7 +29,7 @@ MONEY = [
         ["raised interest rates", "lost two percent", "sold its bonds", "fears inflation"],
     )
 ]
-EMBED_KEYS = {"items", "embedded", "cached", "errors", "truncated", "seconds", "out"}
+EMBED_KEYS = {"items", "embedded", "cached", "errors", "truncated", "removed", "seconds", "out"}
 TRAIN_KEYS = {"accuracy", "interval", "n", "baselines", "classes", "chosen"}
 
 
@@ -89,7 +89,7 @@ def test_embed_reports_and_a_second_run_encodes_nothing(texts: Path, tmp_path: P
     (first,) = objects(ok(*command, "--no-cache"))
     assert first.keys() == EMBED_KEYS
     assert first["seconds"] > 0.0
-    counts = {"items": 40, "embedded": 40, "cached": 0, "errors": 0, "truncated": 0}
+    counts = {"items": 40, "embedded": 40, "cached": 0, "errors": 0, "truncated": 0, "removed": 0}
     assert first == {**counts, "seconds": first["seconds"], "out": str(out)}
     (second,) = objects(ok(*command))
     assert (second["embedded"], second["cached"]) == (0, 40)

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-WHOS = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def cpu_s() -> float:
     """Return the CPU seconds of this process and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in WHOS]
+    usages = [resource.getrusage(who) for who in PROCESSES]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 

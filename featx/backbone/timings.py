@@ -98,4 +98,6 @@ class Timings:
             (loading >= BUSY, "decoding is the limit: --preprocess fast for JPEGs, or --loaders"),
         ]
         advice = (text for is_so, text in limits if is_so)
-        return next(advice, "reading is the limit: a faster disk, or more --loaders")
+        idle = "too few items, or too large a --batch-size, to keep all threads busy"
+        busy = "reading is the limit: a faster disk, or more --loaders"
+        return next(advice, idle if loading < 1 - BUSY else busy)

@@ -27,6 +27,7 @@ def merge(*, sets: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """
     from featx.data.merge import merge as merge_sets
 
+    _require_place(out, sets)
     merged = merge_sets(sets, out, command=o.command_line())
     if as_json:
         counts = {"items": merged.items, "sets": merged.sets, "repeated": merged.repeated}
@@ -34,3 +35,24 @@ def merge(*, sets: tuple[Path, ...], out: Path, as_json: bool) -> None:
         return
     repeated = f", {merged.repeated:,} items in two of them" if merged.repeated else ""
     click.echo(f"{out}: {merged.items:,} items of {merged.sets} sets{repeated}")
+
+
+def _require_place(out: Path, sets: tuple[Path, ...]) -> None:
+    """Refuse to write over a set that was embedded: its rows would be dropped."""
+    from featx.data.store import EmbeddingSet
+    from featx.errors import InputError
+
+    if not (out / "manifest.json").is_file() or out in sets:
+        return
+    there = EmbeddingSet.open(out)
+    was_merged = there.manifest["command"].startswith("featx merge")
+    if (
+        len(there)
+        and not was_merged
+        and there.fingerprint == EmbeddingSet.open(sets[0]).fingerprint
+    ):
+        message = (
+            f"{out}: holds {len(there):,} rows that were embedded, not merged; choose another -o, "
+            "or delete it first"
+        )
+        raise InputError(message)

@@ -92,7 +92,10 @@ def engine_options(command: F) -> F:
 def cache_options(command: F) -> F:
     """Add ``--cache-dir`` and ``--no-cache``."""
     command = click.option(
-        "--no-cache", is_flag=True, envvar="FEATX_NO_CACHE", help="Compute every vector anew."
+        "--no-cache",
+        is_flag=True,
+        envvar="FEATX_NO_CACHE",
+        help="Leave the user-wide cache alone.",
     )(command)
     return click.option(
         "--cache-dir",

@@ -46,8 +46,12 @@ def retry(
     from featx.data.store import EmbeddingSet
     from featx.embedding import Policy, Run
     from featx.embedding.policy import REFUSED
+    from featx.errors import InputError
 
     emb = EmbeddingSet.open(path)
+    if "source" not in emb.manifest or not emb.finished:
+        message = f"{path}: its last run did not come to its end; run its embed command again"
+        raise InputError(message)
     problems = {failure.id: failure.problem for failure in read_ledger(path)}
     if not problems:
         _report_nothing(path, as_json=as_json)
@@ -81,7 +85,7 @@ def _backbone(model: str, emb: "EmbeddingSet", settings: "Settings") -> "Backbon
 
 def _report_nothing(path: Path, *, as_json: bool) -> None:
     if as_json:
-        facts = {"items": 0, "embedded": 0, "cached": 0, "errors": 0, "truncated": 0}
+        facts = {"items": 0, "embedded": 0, "cached": 0, "errors": 0, "truncated": 0, "removed": 0}
         o.print_json(facts | {"seconds": 0.0, "out": str(path)})
     else:
         click.echo(f"{path}: the last run skipped nothing")

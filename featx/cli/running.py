@@ -68,14 +68,16 @@ def _facts(embedding: "Run", progress: "Progress") -> dict[str, Any]:
         "cached": progress.cached + progress.kept,
         "errors": progress.errors,
         "truncated": progress.truncated,
+        "removed": embedding.removed,
     }
 
 
 def _print(embedding: "Run", progress: "Progress", seconds: float) -> None:
     done, reused = progress.done - progress.errors, progress.cached + progress.kept
+    gone = f", {embedding.removed:,} removed" if embedding.removed else ""
     click.echo(
         f"{embedding.out}: {done:,} items, {progress.embedded:,} embedded, {reused:,} already "
-        f"known, {progress.errors:,} skipped, {seconds:.1f} s"
+        f"known, {progress.errors:,} skipped{gone}, {seconds:.1f} s"
     )
 
 

@@ -27,6 +27,8 @@ class Commit:
         Counts what is committed.
     unlisted : list of str
         Folders of the source that could not be read: what lies in them is not gone.
+    new : int
+        Rows of items that the set did not hold before.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Commit:
         self.intake = intake
         self.progress = progress
         self.unlisted: list[str] = []
+        self.new = 0
         self._works: list[Work] = []
         self._last_s = time.monotonic()
 
@@ -90,6 +93,7 @@ class Commit:
         if fresh:
             X = np.stack([work.vector for work in fresh if work.vector is not None])
             self.writer.append([self._row(work.what) for work in fresh], X)
+            self.new += sum(work.what.held is None for work in fresh)
         failed = [work for work in works if work.problem]
         self.ledger.add(self._failure(work) for work in failed)
         self.unlisted += [w.what.item.id for w in failed if w.what.item.id.endswith("/")]

@@ -90,8 +90,8 @@ class Intake:
         if self._known.stats is None:
             return
         files = [(task, task.key) for task in tasks if task.key is not None]
-        seens = self._known.stats.look([key for _, key in files])
-        for (task, _), seen in zip(files, seens, strict=True):
+        looks = self._known.stats.look([key for _, key in files])
+        for (task, _), seen in zip(files, looks, strict=True):
             if seen.digest is None or self._policy.verify:
                 task.stat = seen.stat  # of a file that is going to be read
             else:

@@ -86,6 +86,6 @@ class Policy:
             return
         message = (
             f"{errors} of {total} items could not be embedded; at most {self.max_errors} are "
-            f"allowed; first problem: {first}"
+            f"allowed; what is done is kept; first problem: {first}"
         )
         raise ItemError(message)

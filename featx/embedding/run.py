@@ -44,6 +44,14 @@ class Run:
     command : str
         Recorded in the set.
     policy : Policy
+
+    Attributes
+    ----------
+    timings : Timings
+    notes : list of str
+        What a user should know at the end.
+    removed : int
+        Rows that the set no longer holds, since the source does not list their items.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Run:
         self.cache = cache if "graph" in backbone.manifest.files else None
         self.timings = Timings()
         self.notes: list[str] = []
+        self.removed = 0
 
     def steps(self) -> Iterator[Progress]:
         """Do the work, and yield how far it is after each commit.
@@ -93,8 +102,10 @@ class Run:
             commit = Commit(writer, known, ledger, Intake(writer, known, self.policy), progress)
             pipeline = self._pipeline(known)
             try:
+                before = writer.committed
                 yield from self._encode(pipeline, commit)
-                writer.finish(partial=self.policy.partial or bool(commit.unlisted))
+                made = writer.finish(partial=self.policy.partial or bool(commit.unlisted))
+                self.removed = max(0, before + commit.new - len(made))
             except BaseException:
                 pipeline.close()
                 with suppress(StoreError):

@@ -45,7 +45,7 @@ def read_bytes(content: Content) -> bytes:
         case np.ndarray():
             return npy_bytes(content)
         case _:
-            message = f"is a {type(content).__name__}; expected a Path, Span, bytes or an array"
+            message = f"is a {type(content).__name__}; expected a path, bytes or an array"
             raise ItemError(message)
     if not raw:
         message = "is empty (0 bytes)"
