@@ -1,7 +1,9 @@
 """Classical heads on embeddings.  Adding a head is one file and one line here."""
 
 HEADS = {
+    "centroid": "featx.heads.centroid:CentroidProbe",
     "knn": "featx.heads.knn:KNNClassifier",
+    "lda": "featx.heads.lda:LDAProbe",
     "logreg": "featx.heads.linear:LinearProbe",
     "ridge": "featx.heads.ridge:RidgeProbe",
 }

@@ -1,7 +1,12 @@
 """Folds for cross-validation, for any number of items a class."""
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from featx.errors import InputError
 
 
 def deal_folds(codes: NDArray[np.int64], n_folds: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -18,6 +23,78 @@ def deal_folds(codes: NDArray[np.int64], n_folds: int, *, seed: int = 0) -> NDAr
     """
     folds = np.empty(len(codes), dtype=np.int64)
     folds[_by_class(codes, seed)] = np.arange(len(codes)) % max(1, min(n_folds, len(codes)))
+    return folds
+
+
+def group_folds(
+    codes: NDArray[np.int64], groups: ArrayLike, n_folds: int, *, seed: int = 0
+) -> NDArray[np.int64]:
+    """Return the fold of each row, the rows of a group in one fold, classes spread evenly.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (N,)
+    groups : array-like, shape (N,)
+    n_folds : int
+        At most one a group.
+    seed : int, default 0
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two groups, or not one group a row.
+
+    Examples
+    --------
+    >>> folds = group_folds(np.array([0, 0, 1, 1]), ["a", "a", "b", "b"], 2)
+    >>> bool(folds[0] == folds[1] != folds[2] == folds[3])
+    True
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    if len(of_row) != len(codes) or len(names) < 2:
+        message = (
+            f"groups: {len(names)} in {len(of_row)} values for {len(codes)} rows;"
+            " expected one value a row and two groups or more"
+        )
+        raise InputError(message)
+    splitter = StratifiedGroupKFold(min(n_folds, len(names)), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with fewer groups than folds is missing from some of them, and that is all right.
+        warnings.simplefilter("ignore", UserWarning)
+        return read_splits(list(splitter.split(codes, codes, of_row)), len(codes))
+
+
+def read_splits(splits: Sequence[tuple[ArrayLike, ArrayLike]], n_rows: int) -> NDArray[np.int64]:
+    """Return the fold of each row from pairs of row numbers (train, test).
+
+    Raises
+    ------
+    InputError
+        If the test parts do not hold each row once, or a train part is not the rest.
+    """
+    folds = np.full(n_rows, -1, dtype=np.int64)
+    counts = np.zeros(n_rows, dtype=np.int64)
+    for number, (train, test) in enumerate(splits):
+        held_out = np.zeros(n_rows, dtype=bool)
+        held_out[np.asarray(test)] = True
+        kept = np.zeros(n_rows, dtype=bool)
+        kept[np.asarray(train)] = True
+        if (kept == held_out).any():
+            message = (
+                f"cv: fold {number} does not train on all rows but its test rows;"
+                " expected the rest of the rows"
+            )
+            raise InputError(message)
+        folds[held_out] = number
+        counts += held_out
+    if len(splits) < 2 or (counts != 1).any():
+        message = (
+            f"cv: {len(splits)} folds hold {int((counts == 1).sum())} of {n_rows} rows once;"
+            " expected two folds or more that hold each row once"
+        )
+        raise InputError(message)
     return folds
 
 

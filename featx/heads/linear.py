@@ -1,41 +1,53 @@
 """Multinomial logistic regression with its penalty chosen by cross-validation."""
 
-import warnings
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
 from featx.errors import InputError
-from featx.heads.base import LinearHead, read_training
-from featx.heads.calibration import fit_temperature, log_softmax
-from featx.heads.folds import deal_folds
+from featx.heads.base import LinearHead, Weights, read_labels, read_rows, read_weights
+from featx.heads.folds import deal_folds, group_folds, read_splits
+from featx.heads.labels import Labels
+from featx.heads.logistic import Rows, Solver, prepare
+from featx.heads.logisticpath import Step, choose, polish, walk
+from featx.heads.rowspace import RowSpace, narrow
 
-# Multiples of 1 / (mean squared norm of the centred rows), weakest fit first.
-_RELATIVE_CS = np.logspace(-2, 3, 6)
+RELATIVE_CS = np.logspace(-2, 3, 11)
+"""Multiples of 1 / (mean squared norm of the centred rows), weakest fit first."""
 
 SHARED_PRODUCTS = 20_000_000
 """Multiplications of one pass from which more than one BLAS thread is used."""
+
+Split = tuple[ArrayLike, ArrayLike]
 
 
 class LinearProbe(LinearHead):
     """Logistic regression; `C` is the smallest within one standard error of the best log loss.
 
-    Rows are centred and divided by one number before the solver runs, with `C` changed to match:
-    the minimum is that of `sklearn.linear_model.LogisticRegression` on the rows as they are.
+    The minimum is that of `sklearn.linear_model.LogisticRegression` with L2 penalty: the sum of
+    log losses times `C`, plus half the squared norm of the coefficients.  All folds are solved
+    side by side by L-BFGS in coordinates that make the Hessian nearly the identity, warm-started
+    from one penalty to the next.  Tags (an indicator matrix) get one logistic regression each.
 
     Parameters
     ----------
-    C : float, optional
-        Inverse penalty as in scikit-learn.  By default chosen by cross-validation from six
-        values, 0.01 to 1000 over the mean squared norm of the centred rows.
-    cv : int, default 5
-        Number of stratified folds, at most one an item.
-    max_iter : int, default 1000
-        Most iterations of L-BFGS.
+    C : float, sequence of float, optional
+        Inverse penalty, or those to choose from.  By default chosen from eleven values, 0.01 to
+        1000 over the mean squared norm of the centred rows.
+    cv : int, sequence of (train, test) or None, default 5
+        Number of stratified folds, at most one an item; or the folds themselves, as pairs of row
+        numbers whose test parts hold each row once; or none, for one `C` alone.
+    class_weight : mapping, "balanced" or None
+        Multiplies the weights of the rows of a class, as in scikit-learn.
+    patience : int or None, default 2
+        The path ends after so many penalties in a row that did worse than the best by more than
+        a standard error; None walks all of it.
+    max_iter : int, default 300
+        Most iterations of one fit.
     random_state : int, default 0
         Seeds the folds.
 
@@ -47,78 +59,167 @@ class LinearProbe(LinearHead):
     intercept_ : ndarray, shape (C,)
     C_ : float
         The value used.
+    path_ : list of dict
+        For each `C` tried: ``C``, ``log_loss``, ``standard_error`` and ``accuracy``, all on rows
+        left out; means over the folds.
     held_out_logits_ : ndarray, shape (N, C)
         Of each training row by the model fitted without its fold, at `C_`.  A class that those
         rows lack (it has one item) gets the logit of probability 1 / (n + 2), n being their
-        number: Laplace's rule for what has never been seen.
+        number: Laplace's rule for what has never been seen.  Absent without folds.
     temperature_ : float
         Divides the logits in `predict_proba`; fitted to `held_out_logits_`.
     n_iter_ : int
-        Iterations of the last fit.
+        Iterations that the model took at `C_`.
+    n_products_ : int
+        Multiplications of all passes over the rows.
+    tuned_ : dict
+        ``C``.
     """
 
     C_: float
+    path_: list[dict[str, float]]
     n_iter_: int
+    n_products_: int
 
     def __init__(
         self,
-        C: float | None = None,
+        C: float | Sequence[float] | None = None,
         *,
-        cv: int = 5,
-        max_iter: int = 1000,
+        cv: int | Sequence[Split] | None = 5,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        patience: int | None = 2,
+        max_iter: int = 300,
         random_state: int = 0,
     ) -> None:
         self.C = C
         self.cv = cv
+        self.class_weight = class_weight
+        self.patience = patience
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Self:
-        """Fit to rows `X` (N, D) and labels `y` (N,).
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to rows `X` (N, D) and labels `y` (N,) or tags (N, C).
+
+        Parameters
+        ----------
+        X : array-like of float32 or float64, shape (N, D)
+            A memory map is read in blocks.
+        y : array-like, shape (N,) or (N, C)
+        sample_weight : array-like, shape (N,), optional
+        groups : array-like, shape (N,), optional
+            Rows of one group are held out together.
 
         Raises
         ------
         InputError
             If `y` holds one class, or `C` or `cv` is out of range.
         """
-        self._check_parameters()
-        X, codes = read_training(self, X, y)
-        mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        centred = X - mean
-        scale = float(np.sqrt(np.mean(np.square(centred).sum(axis=1), dtype=np.float64))) or 1.0
-        centred /= X.dtype.type(scale)
-        centred, basis = _row_space(centred)
-        with _enough_threads(centred.size * (codes.max() + 1)):
-            return self._fit_centred(centred, codes, mean, scale, basis)
-
-    def _fit_centred(
-        self,
-        centred: NDArray[Any],
-        codes: NDArray[np.int64],
-        mean: NDArray[Any],
-        scale: float,
-        basis: NDArray[Any] | None,
-    ) -> Self:
-        folds = deal_folds(codes, self.cv, seed=self.random_state)
-        candidates = _RELATIVE_CS if self.C is None else np.array([self.C * scale**2])
-        relative, self.held_out_logits_ = _search(centred, codes, folds, candidates, self.max_iter)
-        self.C_ = relative / scale**2
-        solver = _solver(relative, self.max_iter)
-        coef, intercept = _solve(solver, centred, codes)
-        self.n_iter_ = int(solver.n_iter_.max())
-        coef = coef if basis is None else coef @ basis
-        self.coef_ = (coef / scale).astype(mean.dtype)
-        self.intercept_ = (intercept - self.coef_ @ mean).astype(mean.dtype)
-        self.temperature_ = fit_temperature(self.held_out_logits_, codes)
+        candidates = self._candidates()
+        rows, y = read_rows(self, X, y)
+        weights = self._weights(sample_weight, rows, y)
+        labels = read_labels(self, y, weights)
+        self.classes_ = labels.classes
+        folds = self._folds(rows, labels, groups)
+        space = narrow(rows)
+        with _enough_threads(rows.size * len(labels.classes)):
+            self._fit_rows(space, labels, weights, folds, candidates)
+        if self.cv is None:
+            self.temperature_, self.scale_, self.shift_ = 1.0, None, None
+        else:
+            self._calibrate(labels, weights)
         return self
 
-    def _check_parameters(self) -> None:
-        if self.C is not None and not 0 < self.C < float("inf"):
-            message = f"LinearProbe: C = {self.C!r}; expected a finite value above 0"
-            raise InputError(message)
-        if self.cv < 2:
+    def _fit_rows(
+        self,
+        space: RowSpace,
+        labels: Labels,
+        weights: Weights | None,
+        folds: NDArray[np.int64],
+        candidates: NDArray[np.float64] | None,
+    ) -> None:
+        prepared = prepare(space.rows, labels, weights, folds)
+        rows, mean, scale = prepared.rows, prepared.mean, prepared.scale
+        solver = Solver(rows, max_iter=self.max_iter)
+        tried = RELATIVE_CS / scale**2 if candidates is None else np.sort(candidates)
+        n_folds = 0 if self.cv is None else int(folds.max()) + 1
+        steps = walk(solver, list(tried * scale**2), n_folds, patience=self.patience)
+        chosen = choose(steps)
+        best = polish(solver, steps[chosen])
+        self.C_ = float(tried[chosen])
+        self.tuned_ = {"C": self.C_}
+        self.path_ = [_described(step, C) for step, C in zip(steps, tried, strict=False)]
+        self.n_iter_, self.n_products_ = best.model.steps, solver.n_products
+        if self.cv is not None:
+            self.held_out_logits_ = _both_columns(solver.held_out(best.folds), labels)
+            _mark_unseen(self.held_out_logits_, rows, labels)
+        coef = _both_columns(best.model.weights.T, labels).T
+        inner = coef[:, :-1] / coef.dtype.type(scale)
+        # One number added to all logits changes nothing; their mean at the centre shall be 0.
+        shift = 0 if rows.indicators is not None else coef[:, -1].mean()
+        outer, intercept = space.widen(inner, coef[:, -1] - shift - inner @ mean)
+        self.coef_, self.intercept_ = np.ascontiguousarray(outer), np.asarray(intercept)
+
+    def _candidates(self) -> NDArray[np.float64] | None:
+        """Return the values of `C` that the user gave."""
+        if isinstance(self.cv, int) and self.cv < 2:
             message = f"LinearProbe: cv = {self.cv!r}; expected 2 folds or more"
             raise InputError(message)
+        if self.C is None and self.cv is not None:
+            return None
+        candidates = np.asarray([] if self.C is None else self.C, dtype=np.float64).reshape(-1)
+        is_fit = np.isfinite(candidates) & (candidates > 0)
+        if not len(candidates) or not is_fit.all():
+            message = f"LinearProbe: C = {self.C!r}; expected a finite value above 0"
+            raise InputError(message)
+        if self.cv is None and len(candidates) > 1:
+            message = f"LinearProbe: {len(candidates)} values of C and cv = None; expected folds"
+            raise InputError(message)
+        return candidates
+
+    def _weights(
+        self, sample_weight: ArrayLike | None, rows: NDArray[Any], y: NDArray[Any]
+    ) -> Weights | None:
+        weights = read_weights(sample_weight, rows)
+        if self.class_weight is None:
+            return weights
+        of_class: Weights = compute_sample_weight(self.class_weight, y)
+        return of_class if weights is None else weights * of_class
+
+    def _folds(
+        self, rows: NDArray[Any], labels: Labels, groups: ArrayLike | None
+    ) -> NDArray[np.int64]:
+        if self.cv is None:
+            return np.zeros(len(rows), dtype=np.int64)
+        # Tags cannot be spread evenly as classes can: rows are dealt at random.
+        codes = labels.codes if labels.indicators is None else np.zeros(len(rows), dtype=np.int64)
+        if not isinstance(self.cv, int):
+            return read_splits(list(self.cv), len(rows))
+        if groups is not None:
+            return group_folds(codes, groups, self.cv, seed=self.random_state)
+        return deal_folds(codes, self.cv, seed=self.random_state)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _described(step: Step, C: float) -> dict[str, float]:
+    if not step.folds:
+        return {"C": float(C)}
+    return {
+        "C": float(C),
+        "log_loss": step.log_loss,
+        "standard_error": step.standard_error,
+        "accuracy": step.accuracy,
+    }
 
 
 def _enough_threads(products: int) -> Any:  # noqa: ANN401 - threadpoolctl has no types
@@ -129,82 +230,23 @@ def _enough_threads(products: int) -> Any:  # noqa: ANN401 - threadpoolctl has n
     return threadpool_limits(1 if products < SHARED_PRODUCTS else None, user_api="blas")
 
 
-def _row_space(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return `X` in coordinates of its row space and that basis (r, D), if it has fewer rows.
-
-    The penalised minimum lies in the row space, so nothing changes but the solver's work.
-    """
-    if len(X) >= X.shape[1]:
-        return X, None
-    left, lengths, basis = np.linalg.svd(X, full_matrices=False)
-    return np.ascontiguousarray(left * lengths), basis
+def _both_columns(logits: NDArray[Any], labels: Labels) -> NDArray[Any]:
+    """Return a column for each class where two classes were solved as one (N, 1)."""
+    if labels.indicators is not None or len(labels.classes) > 2:
+        return logits
+    return np.hstack([-logits, logits]) / 2
 
 
-def _search(
-    X: NDArray[Any],
-    codes: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    candidates: NDArray[np.float64],
-    max_iter: int,
-) -> tuple[float, NDArray[Any]]:
-    """Return the chosen `C` and its out-of-fold logits.
-
-    The path is climbed from the strongest penalty, each fold warm-started, and left once the loss
-    has risen above the best by a standard error: what follows overfits more, and costs the most.
-    """
-    solvers = [_solver(candidates[0], max_iter, warm_start=True) for _ in range(folds.max() + 1)]
-    path: list[tuple[float, NDArray[Any], float, float]] = []
-    for C in candidates:
-        logits = np.empty((len(X), codes.max() + 1), dtype=X.dtype)
-        for fold, solver in enumerate(solvers):
-            solver.set_params(C=C)
-            held_out = folds == fold
-            logits[held_out] = _held_out(solver, X, codes, held_out)
-        losses = -log_softmax(logits)[np.arange(len(codes)), codes]
-        means = [losses[folds == fold].mean() for fold in range(len(solvers))]
-        error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
-        path.append((float(C), logits, float(np.mean(means)), error))
-        best = min(path, key=lambda step: step[2])
-        if path[-1][2] > best[2] + best[3]:
-            break
-    chosen = next(step for step in path if step[2] <= best[2] + best[3])
-    return chosen[0], chosen[1]
-
-
-def _held_out(
-    solver: LogisticRegression,
-    X: NDArray[Any],
-    codes: NDArray[np.int64],
-    held_out: NDArray[np.bool_],
-) -> NDArray[Any]:
-    """Return the logits of the held-out rows by a fit to the others."""
-    seen = np.unique(codes[~held_out])
-    rows = X[held_out]
-    known = np.zeros((len(rows), len(seen)), dtype=X.dtype)
-    if len(seen) > 1:
-        with warnings.catch_warnings():
-            # A fold that has not quite converged still ranks the penalties.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            coef, intercept = _solve(solver, X[~held_out], codes[~held_out])
-        known = rows @ coef.T + intercept
-    largest = known.max(axis=1)
-    total = largest + np.log(np.exp(known - largest[:, None]).sum(axis=1))
-    logits = np.empty((len(rows), codes.max() + 1), dtype=X.dtype)
-    logits[:] = (total - np.log((~held_out).sum() + 1))[:, None]
-    logits[:, seen] = known
-    return logits
-
-
-def _solver(C: float, max_iter: int, *, warm_start: bool = False) -> LogisticRegression:
-    return LogisticRegression(C=C, max_iter=max_iter, warm_start=warm_start)
-
-
-def _solve(
-    solver: LogisticRegression, X: NDArray[Any], codes: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return coefficients (C, D) and intercepts (C,), for two classes as well."""
-    solver.fit(X, codes)
-    coef, intercept = solver.coef_.astype(X.dtype), solver.intercept_.astype(X.dtype)
-    if len(coef) == 1:
-        return np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-    return coef, intercept
+def _mark_unseen(logits: NDArray[Any], rows: Rows, labels: Labels) -> None:
+    """Give classes that a fold's training rows lack Laplace's probability, in place."""
+    if labels.indicators is not None:
+        return
+    for fold in np.unique(rows.folds):
+        kept = (rows.folds != fold) & (rows.weights > 0)
+        seen = np.bincount(labels.codes[kept], minlength=len(labels.classes)) > 0
+        if seen.all() or not seen.any():
+            continue
+        held_out = np.flatnonzero(rows.folds == fold)
+        known = logits[np.ix_(held_out, np.flatnonzero(seen))].astype(np.float64)
+        total = np.logaddexp.reduce(known, axis=1) - np.log(kept.sum() + 1)
+        logits[np.ix_(held_out, np.flatnonzero(~seen))] = total[:, None]

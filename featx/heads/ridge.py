@@ -1,27 +1,33 @@
-"""Ridge regression on ±1 targets: closed form, tuned by exact leave-one-out."""
+"""Ridge regression: closed form, tuned by exact leave-one-out, growing and shrinking row by row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx.errors import InputError
-from featx.heads.base import LinearHead, read_training
-from featx.heads.calibration import fit_temperature
-
-# Multiples of the mean eigenvalue of the centred Gram matrix.
-_RELATIVE_ALPHAS = np.logspace(-3, 3, 13)
+from featx.heads.base import (
+    DTYPES,
+    LinearHead,
+    read_labels,
+    read_rows,
+    read_weights,
+)
+from featx.heads.moments import Moments, measure, measure_classes
+from featx.heads.ridgepath import RidgePath
+from featx.heads.rowspace import narrow
 
 
 class RidgeProbe(LinearHead):
     """One-vs-rest ridge classifier whose penalty is chosen by exact leave-one-out.
 
-    One eigendecomposition of the centred Gram matrix, (D, D) or (N, N), whichever is smaller,
-    gives the solution and the leave-one-out predictions for every penalty, without refitting
-    (Rifkin and Lippert 2007, "Notes on regularized least squares").  The intercept is not
-    penalised.  Constant and repeated columns do no harm.
+    Regression on targets of 1 for a row's class and -1 for the others, with an intercept that is
+    not penalised.  One eigendecomposition, of a matrix of width min(N, D), gives the solution and
+    the leave-one-out predictions of every penalty (Rifkin and Lippert 2007, "Notes on regularized
+    least squares").  Constant and repeated columns do no harm.
 
     Parameters
     ----------
@@ -32,14 +38,21 @@ class RidgeProbe(LinearHead):
     Attributes
     ----------
     classes_ : ndarray, shape (C,)
+        With tags, the numbers of the columns.
     coef_ : ndarray, shape (C, D)
     intercept_ : ndarray, shape (C,)
     alpha_ : float
-        The penalty with the best leave-one-out accuracy, then the least squared error.
+        The penalty with the best leave-one-out accuracy, then the least squared error; after
+        `partial_fit`, `remove` or `merge`, that of the least generalised cross-validation error.
     held_out_logits_ : ndarray, shape (N, C)
-        Decision values of each training row by the model fitted to all other rows.
+        Decision values of each training row by the model fitted to all other rows; of a row of
+        weight w, by the model from which a weight of min(1, w) is taken.  Only after `fit`.
     temperature_ : float
         Divides the logits in `predict_proba`; fitted to `held_out_logits_`.
+    moments_ : Moments
+        All that is kept of the rows; of width D, made when first asked for.
+    tuned_ : dict
+        ``alpha``.
 
     Examples
     --------
@@ -53,81 +66,222 @@ class RidgeProbe(LinearHead):
     def __init__(self, alphas: Sequence[float] | None = None) -> None:
         self.alphas = alphas
 
-    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Self:
-        """Fit to rows `X` (N, D) and labels `y` (N,); cost O(N D min(N, D)).
+    @property
+    def moments_(self) -> Moments:
+        """Return the sums over all rows that were fitted."""
+        check_is_fitted(self)
+        moments, basis, mean = self._fitted_in
+        return moments.widened(basis, mean)
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to rows `X` (N, D) and labels `y` (N,) or tags (N, C); cost O(N D min(N, D)).
 
         Raises
         ------
         InputError
             If `y` holds one class, or a penalty is not above 0.
         """
-        X, codes = read_training(self, X, y)
-        targets = np.full((len(X), len(self.classes_)), -1, dtype=X.dtype)
-        targets[np.arange(len(X)), codes] = 1
-        spectrum = _decompose(X, targets)
-        best: tuple[float, float] | None = None
-        for alpha in self._penalties(spectrum):
-            held_out = spectrum.leave_one_out(targets, alpha)
-            hits = float(np.mean(held_out.argmax(axis=1) == codes))
-            error = float(np.mean(np.square(held_out - targets), dtype=np.float64))
-            if best is None or (-hits, error) < best:
-                best = (-hits, error)
-                self.alpha_, self.held_out_logits_ = float(alpha), held_out
-        self.coef_, self.intercept_ = spectrum.solve(self.alpha_)
-        self.temperature_ = fit_temperature(self.held_out_logits_, codes)
+        rows, y = read_rows(self, X, y)
+        weights = read_weights(sample_weight, rows)
+        labels = read_labels(self, y, weights)
+        self.classes_ = labels.classes
+        space = narrow(rows)
+        targets = labels.targets(rows.dtype)
+        if labels.indicators is None:
+            moments = measure_classes(space.rows, labels.codes, len(labels.classes), weights)
+        else:
+            moments = measure(space.rows, labels.indicators, weights)
+        path = RidgePath(moments, checked_alphas(self))
+        found = path.leave_one_out(
+            space.rows,
+            None if labels.indicators is None else targets,
+            codes=labels.codes,
+            weights=weights,
+            sign=2,
+        )
+        best = found.best_classifier()
+        self.alpha_ = float(path.alphas[best])
+        coef, intercept = path.solution(best, rows.dtype, sign=2)
+        fitted = space.rows @ coef.T + intercept
+        self.held_out_logits_ = found.without_itself(best, fitted, targets)
+        self.coef_, self.intercept_ = space.widen(coef, intercept)
+        self._fitted_in = (moments, space.basis, space.mean)
+        self.tuned_ = {"alpha": self.alpha_}
+        self._calibrate(labels, weights)
         return self
 
-    def _penalties(self, spectrum: "_Spectrum") -> NDArray[np.float64]:
-        if self.alphas is None:
-            scale = float(spectrum.eigenvalues.mean()) if len(spectrum.eigenvalues) else 1.0
-            return _RELATIVE_ALPHAS * scale
-        alphas = np.asarray(self.alphas, dtype=np.float64).reshape(-1)
-        if not len(alphas) or not (np.isfinite(alphas) & (alphas > 0)).all():
-            message = f"RidgeProbe: alphas = {self.alphas!r}; expected finite values above 0"
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Add rows; the result is that of one `fit` to all rows, at its penalty.
+
+        Parameters
+        ----------
+        X : array-like, shape (N, D)
+        y : array-like, shape (N,)
+        classes : array-like, optional
+            All classes that will ever come; needed by the first call.
+        sample_weight : array-like, shape (N,), optional
+
+        Raises
+        ------
+        InputError
+            If `classes` is missing in the first call, or `y` holds others.
+        """
+        added = self._measured(X, y, classes, sample_weight)
+        return self._solve(self.moments_.plus(added) if hasattr(self, "coef_") else added)
+
+    def remove(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take away rows that were fitted; the result is that of a `fit` to the others.
+
+        Raises
+        ------
+        InputError
+            If no row would be left.
+        """
+        check_is_fitted(self)
+        taken = self._measured(X, y, None, sample_weight)
+        return self._solve(self.moments_.minus(taken))
+
+    def merge(self, other: "RidgeProbe") -> Self:
+        """Add the rows of another probe of the same classes, which stays as it is.
+
+        Raises
+        ------
+        InputError
+            If the classes or the width differ.
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        same = np.array_equal(self.classes_, other.classes_)
+        if not same or self.coef_.shape != other.coef_.shape:
+            message = (
+                f"RidgeProbe: classes {list(self.classes_)!r:.80} and {list(other.classes_)!r:.80},"
+                f" widths {self.coef_.shape[1]} and {other.coef_.shape[1]}; expected equal ones"
+            )
             raise InputError(message)
-        return alphas
+        return self._solve(self.moments_.plus(other.moments_))
+
+    def _measured(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Moments:
+        is_first = not hasattr(self, "classes_")
+        rows, y = validate_data(self, X, y, dtype=DTYPES, reset=is_first)
+        if is_first:
+            if classes is None:
+                message = "RidgeProbe: classes is None; the first partial_fit needs all classes"
+                raise InputError(message)
+            self.classes_, self._dtype = np.unique(np.asarray(classes)), rows.dtype
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if not np.array_equal(self.classes_[codes], y):
+            strange = np.setdiff1d(y, self.classes_)[0]
+            message = f"RidgeProbe: y holds {strange!r}; classes are {list(self.classes_)!r:.200}"
+            raise InputError(message)
+        weights = read_weights(sample_weight, rows)
+        return measure_classes(rows, codes.astype(np.int64), len(self.classes_), weights)
+
+    def _solve(self, moments: Moments) -> Self:
+        path = RidgePath(moments, checked_alphas(self))
+        best = int(path.generalised_errors().sum(axis=1).argmin())
+        dtype = self.coef_.dtype if hasattr(self, "coef_") else self._dtype
+        self.coef_, self.intercept_ = path.solution(best, dtype, sign=2)
+        self.alpha_ = float(path.alphas[best])
+        self._fitted_in, self.tuned_ = (moments, None, None), {"alpha": self.alpha_}
+        self.temperature_ = getattr(self, "temperature_", 1.0)
+        self.scale_, self.shift_ = None, None
+        # They speak of rows that are not at hand any more.
+        self.__dict__.pop("held_out_logits_", None)
+        return self
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
-@dataclass(frozen=True, slots=True)
-class _Spectrum:
-    """Centred data in the eigenbasis of their Gram matrix: ``X - mean = scores @ basis.T``."""
+class RidgeProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Ridge regression of one or more outputs; its penalty is chosen by exact leave-one-out.
 
-    eigenvalues: NDArray[Any]  # (R,)
-    scores: NDArray[Any]  # (N, R)
-    basis: NDArray[Any]  # (D, R)
-    mean: NDArray[Any]  # (D,)
-    target_mean: NDArray[Any]  # (C,)
-    products: NDArray[Any]  # (R, C): scores.T @ (targets - target_mean)
+    Parameters
+    ----------
+    alphas : sequence of float, optional
+        As for `RidgeProbe`.
 
-    def leave_one_out(self, targets: NDArray[Any], alpha: float) -> NDArray[Any]:
-        """Return each row's decision values by the fit to all other rows, shape (N, C)."""
-        shrunk = 1 / (self.eigenvalues + self.eigenvalues.dtype.type(alpha))
-        fitted = self.scores @ (self.products * shrunk[:, None]) + self.target_mean
-        leverage = 1 / len(self.scores) + np.square(self.scores) @ shrunk
-        rest = np.maximum(1 - leverage, np.finfo(fitted.dtype).eps).astype(fitted.dtype)
-        return np.asarray(targets - (targets - fitted) / rest[:, None])
+    Attributes
+    ----------
+    coef_ : ndarray, shape (D,) or (T, D)
+    intercept_ : float or ndarray, shape (T,)
+    alpha_ : float
+        The penalty with the least leave-one-out squared error, each output divided by its
+        variance.
+    held_out_logits_ : ndarray, shape (N, T)
+        Prediction for each training row by the model fitted to all other rows.
+    tuned_ : dict
+        ``alpha``.
+    """
 
-    def solve(self, alpha: float) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return coefficients (C, D) and intercepts (C,)."""
-        shrunk = 1 / (self.eigenvalues + self.eigenvalues.dtype.type(alpha))
-        coef = (self.basis @ (self.products * shrunk[:, None])).T
-        return np.ascontiguousarray(coef), self.target_mean - coef @ self.mean
+    alpha_: float
+    coef_: NDArray[Any]
+    intercept_: Any
+    held_out_logits_: NDArray[Any]
+    tuned_: dict[str, Any]
+
+    def __init__(self, alphas: Sequence[float] | None = None) -> None:
+        self.alphas = alphas
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to rows `X` (N, D) and values `y` (N,) or (N, T).
+
+        Raises
+        ------
+        InputError
+            If a penalty is not above 0.
+        """
+        rows, y = validate_data(self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True)
+        weights = read_weights(sample_weight, rows)
+        values = np.asarray(y, dtype=np.float64).reshape(len(rows), -1)
+        space = narrow(rows)
+        moments = measure(space.rows, values, weights)
+        path = RidgePath(moments, checked_alphas(self))
+        found = path.leave_one_out(space.rows, values, weights=weights)
+        best = found.best_regressor(moments.target_square)
+        self.alpha_ = float(path.alphas[best])
+        coef, intercept = path.solution(best, rows.dtype)
+        fitted = space.rows @ coef.T + intercept
+        self.held_out_logits_ = found.without_itself(best, fitted, values.astype(rows.dtype))
+        coef, intercept = space.widen(coef, intercept)
+        self.coef_ = coef if y.ndim == 2 else coef[0]
+        self.intercept_ = intercept if y.ndim == 2 else intercept[0]
+        self.tuned_ = {"alpha": self.alpha_}
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the values, shape (N,) or (N, T)."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=DTYPES, reset=False)
+        return np.asarray(rows @ self.coef_.T + self.intercept_)
+
+    def head_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `featx.heads.predict.Head` needs to give the same values."""
+        return {"coef": np.atleast_2d(self.coef_), "intercept": np.atleast_1d(self.intercept_)}
 
 
-def _decompose(X: NDArray[Any], targets: NDArray[Any]) -> _Spectrum:
-    mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-    target_mean = targets.mean(axis=0, dtype=np.float64).astype(X.dtype)
-    centred = X - mean
-    is_wide = X.shape[0] < X.shape[1]
-    eigenvalues, vectors = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
-    # Below this the eigenvalues are rounding error of the largest one.
-    floor = max(eigenvalues[-1], 0) * np.finfo(X.dtype).eps * len(eigenvalues)
-    kept = eigenvalues > floor
-    eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
-    if is_wide:
-        scores = vectors * np.sqrt(eigenvalues)
-        basis = (centred.T @ vectors) / np.sqrt(eigenvalues)
-    else:
-        scores, basis = centred @ vectors, vectors
-    products = scores.T @ (targets - target_mean)
-    return _Spectrum(eigenvalues, scores, basis, mean, target_mean, products)
+def checked_alphas(head: RidgeProbe | RidgeProbeRegressor) -> NDArray[np.float64] | None:
+    """Return the penalties that a user gave.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is not a finite value above 0.
+    """
+    if head.alphas is None:
+        return None
+    alphas = np.asarray(head.alphas, dtype=np.float64).reshape(-1)
+    if not len(alphas) or not (np.isfinite(alphas) & (alphas > 0)).all():
+        message = f"{type(head).__name__}: alphas = {head.alphas!r}; expected finite values above 0"
+        raise InputError(message)
+    return alphas

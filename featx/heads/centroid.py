@@ -1,0 +1,93 @@
+"""The nearest class mean, on centred rows of length one."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featx.heads.base import LinearHead, read_labels, read_rows, read_weights
+from featx.heads.labels import forget_classes
+from featx.index.neighbours import unit_rows
+
+
+class CentroidProbe(LinearHead):
+    """Nearest class mean of centred rows scaled to length one.
+
+    CL2N of Wang, Chao, Weinberger and van der Maaten 2019 ("SimpleShot", arXiv:1911.04623), the
+    head to take with one item a class.  A logit is ``z . m - |m|^2 / 2``, z being the row and m
+    the mean: minus half the squared distance, up to a number that is the same for all classes.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+    centre_ : ndarray, shape (D,)
+        Mean of all training rows.
+    coef_ : ndarray, shape (C, D)
+        Means of the classes.
+    intercept_ : ndarray, shape (C,)
+    held_out_logits_ : ndarray, shape (N, C)
+        Of each training row with the mean of its class taken over the others; the centre, which
+        knows no labels, stays.  A row that is alone in its class gets Laplace's probability for
+        it, 1 / (n + 2).
+    temperature_ : float
+        Divides the logits in `predict_proba`; fitted to `held_out_logits_`.
+    tuned_ : dict
+        Empty.
+
+    Examples
+    --------
+    >>> head = CentroidProbe().fit([[1.0, 1.0], [3.0, 0.0]], ["a", "b"])
+    >>> head.predict([[0.0, 5.0]]).tolist()
+    ['a']
+    """
+
+    centre_: NDArray[Any]
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to rows `X` (N, D) and labels `y` (N,).
+
+        Raises
+        ------
+        InputError
+            If `y` holds one class.
+        """
+        rows, y = read_rows(self, X, y)
+        weights = read_weights(sample_weight, rows)
+        labels = read_labels(self, y, weights, tags=False)
+        self.classes_, codes = labels.classes, labels.codes
+        w = np.ones(len(rows)) if weights is None else weights
+        self.centre_ = np.average(rows, axis=0, weights=w).astype(rows.dtype)
+        unit = self._oriented(rows)
+        sums = np.zeros((len(self.classes_), rows.shape[1]))
+        np.add.at(sums, codes, unit * w[:, None])
+        totals = np.bincount(codes, w)
+        self.coef_ = (sums / totals[:, None]).astype(rows.dtype)
+        self.intercept_ = -np.einsum("cd,cd->c", self.coef_, self.coef_) / 2
+        self.held_out_logits_ = self._without_each(unit, codes, w, totals)
+        self.tuned_ = {}
+        self._calibrate(labels, weights)
+        return self
+
+    def head_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `featx.heads.predict.Head` needs to give the same logits."""
+        return {"centre": self.centre_, "centroids": self.coef_}
+
+    def _oriented(self, X: NDArray[Any]) -> NDArray[Any]:
+        return unit_rows(X - self.centre_)
+
+    def _without_each(
+        self,
+        unit: NDArray[Any],
+        codes: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        totals: NDArray[np.float64],
+    ) -> NDArray[Any]:
+        logits = (unit @ self.coef_.T + self.intercept_).astype(np.float64)
+        rows, removed = np.arange(len(unit)), np.minimum(weights, 1)
+        left = totals[codes] - removed
+        is_last = left <= 1e-9 * totals[codes]
+        share = (removed / np.where(is_last, 1, left))[:, None]
+        own = (1 + share) * self.coef_[codes] - share * unit
+        logits[rows, codes] = np.einsum("nd,nd->n", unit, own) - np.einsum("nd,nd->n", own, own) / 2
+        forget_classes(logits, codes, is_last, float(totals.sum()))
+        return logits.astype(unit.dtype)
