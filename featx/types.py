@@ -31,6 +31,9 @@ Content = Path | Span | str | bytes | NDArray[Any]
 
 Split = Literal["train", "val", "test"]
 
+Task = Literal["classify", "multilabel", "regress"]
+"""What the labels of a head are: a class, any number of tags, or numbers."""
+
 Device = str
 """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``."""
 

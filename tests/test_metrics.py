@@ -1,4 +1,4 @@
-"""Metrics agree with scikit-learn's, and calibration with plain searches."""
+"""Metrics agree with scikit-learn's, and the calibration band with plain draws."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
 from featx.evaluate import metrics
+from featx.evaluate.calibrated import calibration_band
 from featx.evaluate.interval import wilson_interval
-from featx.heads.calibration import conformal_quantile, fit_temperature, log_softmax, softmax
+from featx.heads.calibration import softmax
 from featx.heads.folds import deal_folds, stratified_sample
 
 EXACT = 1e-12  # the same sums in another order
-GRID_STEP = 0.02  # spacing of the oracle's temperatures, relative
+DRAWN = 0.004  # standard errors of a quantile of 1000 draws, at 300 rows
 
 
 def predictions(
@@ -51,6 +52,17 @@ def test_classes_that_never_occur_are_left_out_of_the_means() -> None:
     assert metrics.macro_f1(confusion) == pytest.approx(expected)
 
 
+def test_the_table_of_classes_equals_scikit_learns() -> None:
+    logits, truth = predictions()
+    predicted = np.where(logits.argmax(axis=1) == 2, 4, logits.argmax(axis=1))
+
+    table = metrics.per_class(metrics.confusion_matrix(truth, predicted, 5))
+
+    expected = oracle.precision_recall_fscore_support(truth, predicted, zero_division=0)
+    for name, values in zip(["precision", "recall", "f1", "support"], expected, strict=True):
+        assert [row[name] for row in table] == pytest.approx(list(values), abs=EXACT)
+
+
 def test_calibration_error_is_the_gap_of_equal_bins() -> None:
     probabilities = np.array([[0.6, 0.4], [0.7, 0.3], [0.9, 0.1], [0.2, 0.8]])
     truth = np.array([0, 1, 0, 1])
@@ -72,6 +84,45 @@ def test_calibration_error_of_honest_probabilities_is_small() -> None:
     assert boastful > 0.15
 
 
+def draw_labels(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    drawn = rng.random(len(probabilities))[:, None] > probabilities.cumsum(axis=1)
+    return np.asarray(np.minimum(drawn.sum(axis=1), probabilities.shape[1] - 1))
+
+
+def test_the_band_is_that_of_labels_drawn_from_the_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = softmax(2 * rng.normal(size=(300, 5)))
+
+    band = calibration_band(probabilities)
+
+    errors = [
+        metrics.calibration_error(probabilities, draw_labels(probabilities, rng))
+        for _ in range(1000)
+    ]
+    expected = [np.mean(errors), *np.quantile(errors, [0.05, 0.95])]
+    np.testing.assert_allclose(band, expected, atol=DRAWN)
+
+
+def test_the_band_holds_honest_probabilities_and_not_boastful_ones() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = softmax(2 * rng.normal(size=(2000, 5)))
+    boastful = softmax(2 * np.log(probabilities))
+    truth = draw_labels(probabilities, rng)
+
+    band, band_of_boasts = calibration_band(probabilities), calibration_band(boastful)
+
+    assert band.low < metrics.calibration_error(probabilities, truth) < band.high
+    assert metrics.calibration_error(boastful, truth) > 2 * band_of_boasts.high
+
+
+def test_the_band_is_repeatable_at_any_size() -> None:
+    few, many = np.full((3, 2), 0.5), np.full((20_000, 2), 0.5)
+
+    assert calibration_band(few).high == 0.5
+    assert calibration_band(many) == calibration_band(many)
+    assert calibration_band(many).high < 0.02
+
+
 @pytest.mark.parametrize(
     ("hits", "n", "low", "high"), [(0, 0, 0, 1), (0, 10, 0, 0.2775), (50, 100, 0.4038, 0.5962)]
 )
@@ -79,37 +130,6 @@ def test_wilson_interval_equals_published_values(
     hits: int, n: int, low: float, high: float
 ) -> None:
     assert wilson_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_temperature_is_the_best_of_a_grid() -> None:
-    logits, truth = predictions()
-
-    found = fit_temperature(5 * logits, truth)
-
-    grid = np.exp(np.arange(np.log(0.1), np.log(50), GRID_STEP))
-    losses = [-log_softmax(5 * logits / t)[np.arange(len(truth)), truth].mean() for t in grid]
-    assert found == pytest.approx(grid[np.argmin(losses)], rel=GRID_STEP)
-
-
-def test_temperature_stays_bounded_when_logits_separate_or_say_nothing() -> None:
-    truth = np.arange(30) % 3
-
-    assert fit_temperature(np.eye(3)[truth], truth) == pytest.approx(0.01, rel=1e-3)
-    assert fit_temperature(-np.eye(3)[truth], truth) == pytest.approx(100, rel=1e-3)
-
-
-def test_conformal_sets_cover_as_promised() -> None:
-    logits, truth = predictions(4000)
-    probabilities = softmax(logits)
-
-    quantile = conformal_quantile(probabilities[:2000], truth[:2000])
-
-    covered = 1 - probabilities[np.arange(2000, 4000), truth[2000:]] <= quantile
-    assert 0.88 < covered.mean() < 0.92
-
-
-def test_too_few_items_promise_nothing() -> None:
-    assert conformal_quantile(np.full((8, 2), 0.5), np.zeros(8, dtype=np.int64)) == 1.0
 
 
 def test_folds_are_balanced_by_size_and_class() -> None:

@@ -15,6 +15,7 @@ from featx.errors import InputError, SpaceError, UnknownNameError
 from featx.evaluate.evaluate import evaluate_head
 from featx.fingerprint import digest
 from featx.heads.headfile import load_head, save_head
+from featx.train.recipe import Recipe
 from featx.train.train import train
 
 
@@ -64,7 +65,7 @@ def test_reported_accuracy_is_what_new_items_get(kind: str) -> None:
     known = MemorySet(everything.X[:300], everything.y[:300])
     new = MemorySet(everything.X[300:], everything.y[300:])
 
-    head = train(known, head=kind)
+    head = train(known, Recipe(head=kind))
 
     promised = head.header["metrics"]
     measured = evaluate_head(head, new)
@@ -83,12 +84,12 @@ def test_auto_takes_the_most_accurate_kind_and_says_how_each_did() -> None:
     ranks = {
         kind: (-held["accuracy"], held["log_loss"]) for kind, held in chosen["compared"].items()
     }
-    assert set(ranks) == {"ridge", "logreg", "knn"}
+    assert set(ranks) == {"ridge", "lda", "logreg", "knn", "centroid"}
     assert chosen["head"] == head.kind == min(ranks, key=lambda kind: ranks[kind])
 
 
 def test_noise_is_not_called_signal() -> None:
-    metrics = train(noise(), head="ridge").header["metrics"]
+    metrics = train(noise(), Recipe(head="ridge")).header["metrics"]
 
     assert metrics["interval"][0] < 0.5 < metrics["interval"][1] + 0.1
     assert metrics["baselines"]["majority"] == 0.5
@@ -97,7 +98,7 @@ def test_noise_is_not_called_signal() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "logreg", "knn"])
 def test_a_trained_head_survives_its_file(kind: str, tmp_path: Path) -> None:
     data = digits(150)
-    head = train(data, head=kind, command="featx train x.emb")
+    head = train(data, Recipe(head=kind, command="featx train x.emb"))
 
     save_head(tmp_path / "x.head", head)
     back = load_head(tmp_path / "x.head")
@@ -109,8 +110,8 @@ def test_a_trained_head_survives_its_file(kind: str, tmp_path: Path) -> None:
 
 
 def test_training_twice_gives_equal_files(tmp_path: Path) -> None:
-    save_head(tmp_path / "a.head", train(noise(), head="logreg", seed=3))
-    save_head(tmp_path / "b.head", train(noise(), head="logreg", seed=3))
+    save_head(tmp_path / "a.head", train(noise(), Recipe(head="logreg", seed=3)))
+    save_head(tmp_path / "b.head", train(noise(), Recipe(head="logreg", seed=3)))
 
     assert (tmp_path / "a.head").read_bytes() == (tmp_path / "b.head").read_bytes()
 
@@ -123,7 +124,7 @@ def test_unlabelled_rows_other_splits_and_repeats_are_left_out() -> None:
     X = np.concatenate([data.X[:39], data.X[38:39], data.X[40:]])
     labels[39] = labels[38]
 
-    head = train(MemorySet(X, labels, splits), head="ridge")
+    head = train(MemorySet(X, labels, splits), Recipe(head="ridge"))
 
     assert head.header["labels"]["used"] == 34
     assert head.header["labels"]["unlabelled"] == 5
@@ -136,7 +137,7 @@ def test_a_class_with_one_item_is_named_and_kept() -> None:
     labels[0] = "rare"
 
     for kind in ("ridge", "logreg", "knn"):
-        head = train(replace(data, y=labels), head=kind)
+        head = train(replace(data, y=labels), Recipe(head=kind))
         assert head.classes == ("a", "b", "rare")
         assert "one item only: rare" in head.header["warnings"][0]
 
@@ -157,7 +158,7 @@ def test_labels_are_needed_of_two_classes() -> None:
     with pytest.raises(InputError, match="one class, 'a'; expected two classes or more"):
         train(replace(data, y=np.full(10, "a", dtype=object)))
     with pytest.raises(UnknownNameError, match="unknown head 'rigde'; did you mean 'ridge'"):
-        train(data, head="rigde")
+        train(data, Recipe(head="rigde"))
 
 
 def test_the_raw_baseline_gets_the_contents_of_the_rows_used() -> None:
@@ -170,7 +171,7 @@ def test_the_raw_baseline_gets_the_contents_of_the_rows_used() -> None:
         asked.extend(rows)
         return [f"word {data.y[row]}a" for row in rows]
 
-    head = train(replace(data, y=labels), head="ridge", contents=fetch)
+    head = train(replace(data, y=labels), Recipe(head="ridge"), contents=fetch)
 
     assert asked == list(range(4, 40))
     assert head.header["baselines"]["raw"] == 1.0
@@ -179,7 +180,7 @@ def test_the_raw_baseline_gets_the_contents_of_the_rows_used() -> None:
 def test_scoring_prefers_the_test_split_and_skips_what_was_trained_on() -> None:
     data = digits(300)
     splits = ["train"] * 200 + ["val"] * 50 + ["test"] * 50
-    head = train(replace(data, splits=splits), head="ridge")
+    head = train(replace(data, splits=splits), Recipe(head="ridge"))
 
     assert evaluate_head(head, replace(data, splits=splits))["n"] == 50
     assert evaluate_head(head, replace(data, splits=splits), "val")["n"] == 50
@@ -193,7 +194,7 @@ def test_scoring_prefers_the_test_split_and_skips_what_was_trained_on() -> None:
 
 def test_scoring_keeps_the_rule_of_spaces() -> None:
     data = digits(200)
-    head = train(MemorySet(data.X[:100], data.y[:100]), head="ridge")
+    head = train(MemorySet(data.X[:100], data.y[:100]), Recipe(head="ridge"))
     new = MemorySet(data.X[100:], data.y[100:])
 
     assert evaluate_head(head, new)["notes"] == []
@@ -204,7 +205,7 @@ def test_scoring_keeps_the_rule_of_spaces() -> None:
 
 def test_labels_that_the_head_does_not_know_count_as_wrong() -> None:
     data = digits(200)
-    head = train(MemorySet(data.X[:150], data.y[:150]), head="ridge")
+    head = train(MemorySet(data.X[:150], data.y[:150]), Recipe(head="ridge"))
     labels = data.y[150:].copy()
     before = evaluate_head(head, MemorySet(data.X[150:], labels))
     hits = [p.label == t for p, t in zip(head.predict(data.X[150:]), labels, strict=True)]
@@ -219,7 +220,7 @@ def test_labels_that_the_head_does_not_know_count_as_wrong() -> None:
 
 def test_a_set_of_unknown_labels_is_all_wrong_and_has_no_log_loss() -> None:
     data = digits(120)
-    head = train(MemorySet(data.X[:100], data.y[:100]), head="ridge")
+    head = train(MemorySet(data.X[:100], data.y[:100]), Recipe(head="ridge"))
 
     result = evaluate_head(head, MemorySet(data.X[100:], np.full(20, "new", dtype=object)))
 

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from featx.backbone.graphs.external import holds_half, read_safely
+from featx.backbone.graphs.whole import read_whole
 from featx.errors import DeviceError, DeviceMemoryError, InputError
 from featx.types import Device
 
@@ -181,7 +182,7 @@ def live_device(device: Device) -> str:
 
 
 def open_session(
-    path: Path,
+    path: Path | bytes,
     *,
     device: Device = "auto",
     threads: int | None = None,
@@ -192,8 +193,9 @@ def open_session(
 
     Parameters
     ----------
-    path : Path
-        An ONNX file; external data must lie below its folder.
+    path : Path or bytes
+        An ONNX file, whose external data must lie below its folder; or what one holds, in which
+        case there may be none.
     device : str
         ``"auto"`` falls back to the CPU; ``"cuda"`` does not.
     threads : int or None
@@ -206,13 +208,12 @@ def open_session(
     Raises
     ------
     InputError
-        If the file is not a graph that this ONNX Runtime can load, or refers to files outside
-        its folder.
+        If it is not a graph that this ONNX Runtime can load, or refers to files that it may not.
     DeviceError
         If CUDA was asked for and the session did not start there.
     """
     chosen = choose_device(device)
-    is_half = holds_half(read_safely(path))
+    graph = read_whole(path).graph if isinstance(path, bytes) else read_safely(path)
     ort.set_default_logger_severity(4)
     if chosen != "cpu":
         ort.preload_dlls()
@@ -221,13 +222,17 @@ def open_session(
     if threads:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What has been read as ONNX is not to be taken for ONNX Runtime's own format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    providers = _providers(chosen, is_half=holds_half(graph))
     try:
         session = ort.InferenceSession(
-            str(path), options, providers=_providers(chosen, is_half=is_half)
+            path if isinstance(path, bytes) else str(path), options, providers=providers
         )
     except Exception as cause:
         reason = str(cause).splitlines()[0]
-        message = f"{path}: ONNX Runtime {ort.__version__} cannot load it: {reason}"
+        name = "graph" if isinstance(path, bytes) else path
+        message = f"{name}: ONNX Runtime {ort.__version__} cannot load it: {reason}"
         raise InputError(message) from cause
     live = session.get_providers()[0]
     if device.startswith("cuda") and live != PROVIDERS["cuda"]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "label": "Attach or change labels and splits; nothing is encoded again.",
     "train": "Train a head on an embedding set.",
     "predict": "Predict labels of files or of an embedding set.",
+    "export": "Write a head as a plain scikit-learn estimator.",
     "evaluate": "Score a head on an embedding set.",
     "index": "Build a nearest-neighbour gallery from an embedding set.",
     "search": "Find the nearest examples in a gallery.",

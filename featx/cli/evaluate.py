@@ -1,42 +1,98 @@
 """``featx evaluate``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from featx.cli import options as o
+
+SHOWN_CLASSES = 20
+"""Classes up to which the confusion matrix and the table of classes are shown."""
 
 
 @click.command()
 @click.argument("head", type=click.Path(path_type=Path))
 @click.argument("target", metavar="SET", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Score this split.")
+@click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
 @o.json_option
 def evaluate(
     head: Path,
     target: Path,
     split: str | None,
+    no_raw_baseline: bool,
     as_json: bool,
 ) -> None:
     """Score a head on an embedding set.
 
     Scores the `test` rows, else `val`, else all; never rows that the head was trained on.
     """
+    from featx.data.origin import contents_of
     from featx.evaluate.evaluate import evaluate_head
+    from featx.evaluate.measures import HEADLINES
     from featx.heads.headfile import load_head
 
-    result = evaluate_head(load_head(head), o.open_set(target), split=split)
+    loaded, opened = load_head(head), o.open_set(target)
+    contents = None if no_raw_baseline else contents_of(opened)
+    result = evaluate_head(loaded, opened, split=split, contents=contents)
     if as_json:
         o.print_json(result)
         return
     for note in result["notes"]:
         o.say(f"note: {note}")
-    if result["unknown_labels"]:
-        o.say(f"note: the head knows no {', '.join(result['unknown_labels'][:10])}")
-    low, high = result["interval"]
-    click.echo(f"accuracy   {result['accuracy']:.3f}  [{low:.3f}, {high:.3f}]  n={result['n']}")
-    for name, accuracy in result["baselines"].items():
-        click.echo(f"{name:<10} {accuracy:.3f}")
-    for name in ("balanced_accuracy", "macro_f1", "log_loss", "calibration_error"):
-        if name in result:
-            click.echo(f"{name.replace('_', ' '):<18} {result[name]:.3f}")
+    o.print_measures(result, HEADLINES[loaded.task])
+    if "novel" in result:
+        click.echo(f"{'unlike anything':<18} {result['novel']:.3f} of the items")
+    _show_classes(result["per_class"])
+    if "confusion" in result:
+        _show_confusion(result["confusion"])
+
+
+def _show_classes(table: dict[str, dict[str, Any]]) -> None:
+    """Print the measures of each class, tag or output; of many, those that do worst."""
+    columns = list(next(iter(table.values())))
+    by = "f1" if "f1" in columns else "r2"
+    worst = sorted(table, key=lambda name: float(table[name][by]))
+    shown = set(worst[:SHOWN_CLASSES])
+    click.echo()
+    o.print_table(
+        ["", *(column.replace("_", " ") for column in columns)],
+        [
+            [name[:40], *(_cell(table[name][column]) for column in columns)]
+            for name in table
+            if name in shown
+        ],
+    )
+    if len(table) > SHOWN_CLASSES:
+        click.echo(f"... the {SHOWN_CLASSES} that do worst of {len(table):,}")
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _show_confusion(confusion: dict[str, Any]) -> None:
+    """Print how often each class was taken for each; of many, the pairs that are confused most."""
+    labels, counts = confusion["labels"], confusion["counts"]
+    click.echo()
+    if len(labels) <= SHOWN_CLASSES:
+        numbers = [str(number) for number in range(1, len(labels) + 1)]
+        o.print_table(
+            ["true", "", *numbers],
+            [
+                [label[:30], number, *(count or "." for count in row)]
+                for label, number, row in zip(labels, numbers, counts, strict=True)
+            ],
+        )
+        return
+    pairs = [
+        (count, labels[i], labels[j])
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    o.print_table(["times", "true", "predicted"], pairs[:SHOWN_CLASSES])

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from featx.data.sources.columns import Columns
     from featx.data.store import EmbeddingSet
     from featx.zoo.manifest import Adjustments, Precision
+
+MEASURES = (
+    "balanced_accuracy", "macro_f1", "mean_average_precision", "hamming_loss", "log_loss",
+    "calibration_error", "set_coverage", "set_size", "mae", "rmse", "spearman",
+    "interval_coverage", "interval_width",
+)  # fmt: skip
+"""What is shown of a head besides its headline, in this order."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -240,6 +247,34 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None
             for cell, width in zip(row, widths, strict=True)
         ]
         click.echo("  ".join(texts).rstrip())
+
+
+def print_measures(found: Mapping[str, Any], headline: str) -> None:
+    """Print how good a head is: its headline with the baselines, then what else was measured."""
+    low, high = found["interval"]
+    own = "accuracy" if headline == "micro_f1" else headline
+    click.echo(f"{_words(own):<18} {found[own]:.3f}  [{low:.3f}, {high:.3f}]  n={found['n']}")
+    if own != headline:
+        click.echo(f"{_words(headline):<18} {found[headline]:.3f}")
+    for name, value in found["baselines"].items():
+        click.echo(f"  {name:<16} {value:.3f}")
+    for name in MEASURES:
+        if name in found and name != headline:
+            click.echo(f"{_words(name):<18} {_measure(found, name)}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _measure(found: Mapping[str, Any], name: str) -> str:
+    value = "-" if found[name] is None else f"{found[name]:.3f}"
+    if name == "calibration_error":
+        mean, high = found["calibration_band"]
+        return f"{value}  (perfectly calibrated: {mean:.3f}, 95 % below {high:.3f})"
+    if name == "set_size":
+        return f"{value}  ({found['empty_sets']:.1%} none fits)"
+    return value
 
 
 def _is_number(cell: str) -> bool:

@@ -98,6 +98,7 @@ def _walk(
     from featx.embedding import Run
     from featx.heads.headfile import save_head
     from featx.index.gallery import build_gallery
+    from featx.train.recipe import Recipe
     from featx.train.train import train
 
     started_s = time.perf_counter()
@@ -109,7 +110,8 @@ def _walk(
     embedded_s = time.perf_counter()
     opened = EmbeddingSet.open(place)
     command = o.command_line()
-    head = train(opened, seed=seed, contents=contents_of(opened), command=command)
+    recipe = Recipe(seed=seed, command=command)
+    head = train(opened, recipe, contents=contents_of(opened))
     save_head(out / f"{demo.name}.head", head)
     trained_s = time.perf_counter()
     gallery_path = out / f"{demo.name}.knn"

@@ -1,12 +1,18 @@
 """``featx train``."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from featx.cli import options as o
+
+if TYPE_CHECKING:
+    from featx.data.store import EmbeddingSet
+    from featx.heads.conformal import Method
+    from featx.heads.predict import Head
+    from featx.train.choose import Tried
+    from featx.types import Task
 
 
 @click.command()
@@ -14,7 +20,38 @@ from featx.cli import options as o
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
 )
-@click.option("--head", default="auto", show_default=True, help="auto, ridge, logreg or knn.")
+@click.option(
+    "--head",
+    default="auto",
+    show_default=True,
+    help="auto, ridge, logreg, lda, centroid, knn, or sklearn:NAME such as sklearn:svm.SVC.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "multilabel", "regress"]),
+    default="classify",
+    show_default=True,
+    help="Labels are classes, tags joined by |, or numbers.",
+)
+@click.option(
+    "--conformal",
+    type=click.Choice(["lac", "aps", "class"]),
+    default="lac",
+    show_default=True,
+    help="Sets that are small, that adapt to hard items, or that cover each class.",
+)
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share of items whose set or interval holds the truth.",
+)
+@click.option("--strict", is_flag=True, help="Keep a quarter of the rows for sets or intervals.")
+@click.option("--curve", is_flag=True, help="Measure what more labels would bring.")
+@click.option(
+    "--suspects", type=click.Path(path_type=Path), help="csv to write labels to that look wrong."
+)
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
 @o.seed_option
 @o.json_option
@@ -23,6 +60,12 @@ def train(
     target: Path,
     out: Path,
     head: str,
+    task: str,
+    conformal: str,
+    coverage: float,
+    strict: bool,
+    curve: bool,
+    suspects: Path | None,
     no_raw_baseline: bool,
     seed: int,
     as_json: bool,
@@ -30,35 +73,51 @@ def train(
 ) -> None:
     """Train a head on an embedding set.
 
-    Rows without a label are left out.  With splits, only `train` rows are used.  The accuracy is
-    cross-validated, and stands beside those of the majority class and of raw features (pixels,
-    TF-IDF, log-spectrum) on the same folds.
+    Rows without a label are left out.  With splits, only `train` rows are used.  The accuracy
+    comes from rows left out of the fit, and stands beside those of the majority class and of raw
+    features (pixels, TF-IDF, log-spectrum).  How heads are chosen, tuned and calibrated:
+    docs/heads.md.
     """
     from featx.data.origin import contents_of
     from featx.heads.headfile import refuse_strangers, save_head
+    from featx.train.recipe import Recipe
     from featx.train.train import train as fit
 
-    _require_place(out)
+    for place in (out, suspects):
+        _require_place(place)
     refuse_strangers(out)
     opened = o.open_set(target)
     contents = None if no_raw_baseline else contents_of(opened)
-    trained = fit(opened, head=head, seed=seed, contents=contents, command=o.command_line())
+    recipe = Recipe(
+        head=head,
+        task=cast("Task", task),
+        conformal=cast("Method", conformal),
+        coverage=coverage,
+        strict=strict,
+        curve=curve,
+        seed=seed,
+        command=o.command_line(),
+    )
+    tried: list[Tried] = []
+    trained = fit(opened, recipe, contents=contents, on_tried=tried.append)
     save_head(out, trained)
+    if suspects is not None:
+        _write_suspects(suspects, trained)
     if not quiet:
-        for warning in trained.header.get("warnings", []):
-            o.say(f"note: {warning}")
-        if contents is None and not no_raw_baseline and opened.modality != "array":
-            o.say("note: no raw-feature baseline, since the source cannot be read again")
+        _say_notes(trained, opened, has_raw=contents is not None or no_raw_baseline)
     if as_json:
-        o.print_json(trained.header["metrics"])
+        o.print_json(_facts(trained, tried))
         return
-    show(trained.header, out)
+    _show_tried(tried, trained.kind)
+    show(trained, out)
 
 
-def _require_place(out: Path) -> None:
-    """Raise before the training, not after it, if the head cannot be written."""
+def _require_place(out: Path | None) -> None:
+    """Raise before the training, not after it, if a file cannot be written."""
     from featx.errors import StoreError
 
+    if out is None:
+        return
     if out.is_dir():
         message = f"{out}: a folder is in the way; choose another name"
         raise StoreError(message)
@@ -67,20 +126,97 @@ def _require_place(out: Path) -> None:
         raise StoreError(message)
 
 
-def show(header: Mapping[str, Any], out: Path) -> None:
+def _write_suspects(path: Path, trained: "Head") -> None:
+    import csv
+
+    from featx.errors import StoreError
+
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            names = ["id", "label", "suggested", "confidence"]
+            rows = csv.DictWriter(file, names, lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(trained.header["suspects"]["first"])
+    except OSError as cause:
+        message = f"{path}: cannot be written: {cause.strerror or cause}"
+        raise StoreError(message) from cause
+
+
+def _say_notes(trained: "Head", opened: "EmbeddingSet", *, has_raw: bool) -> None:
+    header = trained.header
+    for warning in header["warnings"]:
+        o.say(f"note: {warning}")
+    for note in header["chosen"].get("notes", []):
+        o.say(f"note: scikit-learn: {note}")
+    if header["suspects"]["n"]:
+        first = header["suspects"]["first"][0]
+        o.say(
+            f"note: {header['suspects']['n']:,} labels look wrong, first {first['id']}:"
+            f" {first['label']!r}, rather {first['suggested']!r}; list them with --suspects"
+        )
+    if not has_raw and opened.modality != "array":
+        o.say("note: no raw-feature baseline, since the source cannot be read again")
+
+
+def _facts(trained: "Head", tried: "list[Tried]") -> dict[str, Any]:
+    """Return the metrics, with the seconds that each kind took."""
+    metrics = dict(trained.header["metrics"])
+    seconds = {each.kind: {"seconds": round(each.seconds, 3)} for each in tried}
+    compared = {
+        kind: facts | seconds.get(kind, {}) for kind, facts in metrics["chosen"]["compared"].items()
+    }
+    metrics["chosen"] = metrics["chosen"] | {"compared": compared}
+    extra = ("task", "strict", "suspects", "duplicates", "curve", "warnings")
+    own = {"task": trained.task}
+    return metrics | own | {name: trained.header[name] for name in extra if name in trained.header}
+
+
+def _show_tried(tried: "list[Tried]", chosen: str) -> None:
+    """Print how each kind did on rows held out."""
+    if len(tried) < 2:
+        return
+    rows = []
+    for each in tried:
+        facts = each.facts()
+        tuned = ", ".join(f"{name} {value:.3g}" for name, value in each.fitted.tuned.items())
+        mark = "*" if each.kind == chosen else ""
+        cells = [f"{facts['accuracy']:.3f}", f"{facts['log_loss']:.3f}", f"{each.seconds:.2f}"]
+        rows.append([mark, each.kind, *cells, tuned])
+    o.print_table(["", "head", "accuracy", "log loss", "seconds", "tuned"], rows)
+
+
+def show(trained: "Head", out: Path) -> None:
     """Print what was trained and how good it is."""
-    metrics, labels = header["metrics"], header["labels"]
-    chosen = metrics["chosen"]
-    low, high = metrics["interval"]
+    from featx.evaluate.measures import HEADLINES
+
+    header = trained.header
+    metrics, labels, chosen = header["metrics"], header["labels"], header["metrics"]["chosen"]
     details = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in chosen.items()
-        if name not in {"head", "compared"}
+        if name not in {"head", "compared", "notes"}
     )
+    things = {"classify": "classes", "multilabel": "tags", "regress": "outputs"}[trained.task]
     click.echo(
-        f"{out}: {chosen['head']} ({details}), {metrics['classes']} classes, "
-        f"{labels['used']:,} of {labels['rows']:,} rows used"
+        f"{out}: {chosen['head']}{f' ({details})' if details else ''}, "
+        f"{metrics['classes']} {things}, {labels['used']:,} of {labels['rows']:,} rows used"
     )
-    click.echo(f"accuracy   {metrics['accuracy']:.3f}  [{low:.3f}, {high:.3f}]  n={metrics['n']}")
-    for name, accuracy in metrics["baselines"].items():
-        click.echo(f"{name:<10} {accuracy:.3f}")
+    o.print_measures(metrics, HEADLINES[trained.task])
+    if curve := header["curve"]:
+        _show_curve(curve)
+
+
+def _show_curve(curve: dict[str, Any]) -> None:
+    o.print_table(
+        ["labels", "accuracy", "of draws"],
+        [
+            (f"{p['n']:,}", f"{p['accuracy']:.3f}", f"{p['low']:.3f}-{p['high']:.3f}")
+            for p in curve["points"]
+        ],
+    )
+    now, then = curve["now"], curve["doubled"]
+    low, high = then["interval"]
+    click.echo(
+        f"with {then['n']:,} labels instead of {now['n']:,} expect {then['accuracy']:.3f}"
+        f" [{low:.3f}, {high:.3f}] instead of {now['accuracy']:.3f}"
+    )

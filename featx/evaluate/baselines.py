@@ -1,23 +1,19 @@
-"""What a head must beat: the commonest class, and a classifier on the raw contents."""
+"""What a head must beat: a guess, and a ridge head on the raw contents."""
 
 import io
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from featx.errors import InputError, ItemError
-from featx.heads.folds import stratified_sample
-from featx.heads.ridge import RidgeProbe
+from featx.evaluate.multilabel import micro_f1
+from featx.heads.ridge import RidgeProbe, RidgeProbeRegressor
 from featx.modality.content import read_bytes
-from featx.types import Content
+from featx.types import Content, Task
 
 MAX_ROWS = 2_000
 """Rows that the raw baseline is measured on, at most."""
@@ -29,23 +25,39 @@ _BAND_HZ = (50.0, 8000.0)
 _POWER_FLOOR = 1e-10
 
 
-def majority_accuracy(codes: NDArray[np.int64]) -> float:
-    """Return the share of the commonest class.
+def guess(task: Task, y: NDArray[Any]) -> dict[str, float]:
+    """Return what is reached without looking at the items, by the name of the guess.
+
+    Of classes the share of the commonest; of tags the micro F1 of giving every item the same
+    ones, the commonest that do best; of values 0, the r2 of their mean.
+
+    Parameters
+    ----------
+    task : {"classify", "multilabel", "regress"}
+    y : ndarray
+        As `featx.evaluate.truth.label_numbers` gives it.
 
     Examples
     --------
-    >>> majority_accuracy(np.array([0, 1, 1, 1]))
-    0.75
+    >>> guess("classify", np.array([0, 1, 1, 1]))
+    {'majority': 0.75}
     """
-    return float(np.bincount(codes).max() / len(codes))
+    if task == "classify":
+        return {"majority": float(np.bincount(y).max() / len(y))}
+    if task == "regress":
+        return {"mean": 0.0}
+    commonest = np.argsort(-y.sum(axis=0), kind="stable")
+    same = [np.isin(np.arange(y.shape[1]), commonest[:n]) for n in range(1, y.shape[1] + 1)]
+    found = [micro_f1(y > 0, np.broadcast_to(tags, y.shape)) for tags in same]
+    return {"majority": max(found)}
 
 
 def raw_features(modality: str, contents: Sequence[Content]) -> NDArray[np.float32] | None:
     """Return what is plain to see in the contents, without any backbone.
 
     Images: 16 by 16 RGB pixels, 0 to 1.  Sounds: mean and standard deviation of the log power in
-    40 bands from 50 to 8000 Hz.  None for text, whose words are counted inside the folds, and for
-    arrays, which are raw already.
+    40 bands from 50 to 8000 Hz.  None for text, whose words are counted, and for arrays, which are
+    raw already.
 
     Parameters
     ----------
@@ -58,77 +70,101 @@ def raw_features(modality: str, contents: Sequence[Content]) -> NDArray[np.float
     InputError
         If a content cannot be decoded.
     """
-    readers = {"image": _pixels, "audio": _bands}
-    if modality not in readers:
+    if modality not in _READERS:
         return None
-    return np.stack([readers[modality](_bytes(content)) for content in contents])
+    return np.stack([_READERS[modality](_bytes(content)) for content in contents])
 
 
-def raw_baseline(
-    modality: str,
-    contents: Sequence[Content],
-    y: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    *,
-    seed: int = 0,
-) -> float | None:
-    """Return the out-of-fold accuracy of a linear classifier on raw contents.
+class RawBaseline:
+    """A ridge head on what is plain to see in the contents.
 
-    Text becomes TF-IDF of words and word pairs, counted on each fold's training rows alone, for
-    logistic regression; pixels and bands go to `RidgeProbe`, which tunes itself in each fold.
+    Pixels and bands are standardised; texts become TF-IDF of words and word pairs.  It tunes and
+    scores itself by leave-one-out, as the heads that it is compared with do.
 
     Parameters
     ----------
     modality : str
-    contents : sequence of Content
-        One for each row.
-    y : ndarray of int64, shape (N,)
-        Class codes.
-    folds : ndarray of int64, shape (N,)
-        The fold that each row is held out in; give those of the head it is compared with.
-    seed : int, default 0
-        Draws the 2,000 rows, where there are more.
+        One that `has_raw_baseline`.
+    task : {"classify", "multilabel", "regress"}
 
-    Returns
-    -------
-    float or None
-        None for arrays.
+    Attributes
+    ----------
+    held_out_logits_ : ndarray, shape (N, C)
+        Of each training item without itself; of two classes two columns.
     """
-    rows = stratified_sample(y, MAX_ROWS, seed=seed)
-    chosen = [contents[row] for row in rows]
-    if modality == "text":
-        features: Any = np.array([_text(content) for content in chosen], dtype=object)
+
+    held_out_logits_: NDArray[Any]
+
+    def __init__(self, modality: str, task: Task) -> None:
+        self._features: _Words | _Standardised
+        self._features = _Words() if modality == "text" else _Standardised(modality)
+        self._head: Any = RidgeProbeRegressor() if task == "regress" else RidgeProbe()
+
+    def fit(self, contents: Sequence[Content], y: NDArray[Any]) -> Self:
+        """Fit to contents and labels as numbers; a class that no item has is not known.
+
+        Raises
+        ------
+        InputError
+            If a content cannot be decoded.
+        """
+        self._head.fit(self._features.fit(contents), y)
+        self.held_out_logits_ = self._head.held_out_logits_
+        return self
+
+    def predict(self, contents: Sequence[Content]) -> NDArray[Any]:
+        """Return class codes (N,), tags (N, C) or values (N, T) as `fit` took them."""
+        found: NDArray[Any] = self._head.predict(self._features.transform(contents))
+        return found
+
+
+def has_raw_baseline(modality: str) -> bool:
+    """Return whether raw contents of this kind can be learned from; arrays are raw already."""
+    return modality == "text" or modality in _READERS
+
+
+class _Standardised:
+    """Features of `raw_features`, each of mean 0 and variance 1."""
+
+    def __init__(self, modality: str) -> None:
+        self._modality = modality
+        self._scaler = StandardScaler()
+
+    def fit(self, contents: Sequence[Content]) -> NDArray[Any]:
+        found: NDArray[Any] = self._scaler.fit_transform(raw_features(self._modality, contents))
+        return found
+
+    def transform(self, contents: Sequence[Content]) -> NDArray[Any]:
+        found: NDArray[Any] = self._scaler.transform(raw_features(self._modality, contents))
+        return found
+
+
+class _Words:
+    """TF-IDF of texts, in the coordinates that the training texts span.
+
+    A ridge head sees inner products only, so that nothing is lost; they number N^2, the words
+    and word pairs many more.
+    """
+
+    def __init__(self) -> None:
         # scikit-learn's own pattern drops words of one character, and with them whole texts.
         pattern = r"\S+"
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern)
-        # Documents have unit length and share few words: with C = 1 the majority class wins.
-        pipeline = make_pipeline(words, LogisticRegression(C=100, max_iter=200))
-    else:
-        features = raw_features(modality, chosen)
-        pipeline = make_pipeline(StandardScaler(), RidgeProbe())
-    if features is None:
-        return None
-    hits = [_hits(pipeline, features, y[rows], folds[rows] == fold) for fold in np.unique(folds)]
-    return float(sum(hits) / len(rows))
+        self._counter = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern
+        )
 
+    def fit(self, contents: Sequence[Content]) -> NDArray[Any]:
+        self._words = self._counter.fit_transform([_text(content) for content in contents])
+        products = (self._words @ self._words.T).toarray()
+        squares, vectors = np.linalg.eigh(products)
+        kept = squares > squares[-1] * np.finfo(np.float64).eps * len(squares)
+        self._vectors = vectors[:, kept] / np.sqrt(squares[kept])
+        return np.asarray(products @ self._vectors, dtype=np.float32)
 
-def _hits(
-    pipeline: Any,  # noqa: ANN401 - scikit-learn has no types
-    features: NDArray[Any],
-    y: NDArray[np.int64],
-    held_out: NDArray[np.bool_],
-) -> int:
-    """Return how many held-out rows a fit to the others gets right."""
-    if not held_out.any() or held_out.all():
-        return 0
-    known = y[~held_out]
-    if known.min() == known.max():
-        return int((y[held_out] == known[0]).sum())
-    with warnings.catch_warnings():
-        # A baseline need not reach the last digit.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        pipeline.fit(features[~held_out], known)
-    return int((pipeline.predict(features[held_out]) == y[held_out]).sum())
+    def transform(self, contents: Sequence[Content]) -> NDArray[Any]:
+        words = self._counter.transform([_text(content) for content in contents])
+        products = (words @ self._words.T).toarray()
+        return np.asarray(products @ self._vectors, dtype=np.float32)
 
 
 def _bytes(content: Content) -> bytes:
@@ -183,3 +219,6 @@ def _bands(raw: bytes) -> NDArray[np.float32]:
     sums = np.concatenate([np.zeros((len(power), 1)), power.cumsum(axis=1)], axis=1)
     log_power = np.log10(np.maximum(sums[:, last] - sums[:, first], _POWER_FLOOR))
     return np.concatenate([log_power.mean(axis=0), log_power.std(axis=0)]).astype(np.float32)
+
+
+_READERS: dict[str, Callable[[bytes], NDArray[np.float32]]] = {"audio": _bands, "image": _pixels}

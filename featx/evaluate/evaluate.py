@@ -1,26 +1,54 @@
 """A head on labelled embeddings that it was not trained on."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.evaluate import metrics
-from featx.evaluate.baselines import majority_accuracy
+from featx.evaluate import measures, metrics, multilabel, regression
+from featx.evaluate.baselines import MAX_ROWS as RAW_ROWS
+from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
+from featx.evaluate.duplicates import between
 from featx.evaluate.interval import wilson_interval
 from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labelled_rows
+from featx.evaluate.measures import HEADLINES
+from featx.evaluate.truth import label_numbers
+from featx.heads.conformal import row_jitter
+from featx.heads.folds import stratified_sample
 from featx.heads.predict import Head, check_space
+from featx.types import Content
+
+TINY = 10
+"""A class of fewer scored items says little about itself."""
+
+Fetch = Callable[[Sequence[int]], Sequence[Content]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """Rows to score, and rows of the same set that the head was trained on."""
+
+    rows: LabelledRows
+    trained: LabelledRows
+    names: tuple[str, ...]
+    y: NDArray[Any]
 
 
 def evaluate_head(
-    head: Head, embedding_set: LabelledSet, split: str | None = None
+    head: Head,
+    embedding_set: LabelledSet,
+    split: str | None = None,
+    *,
+    contents: Fetch | None = None,
 ) -> dict[str, Any]:
     """Return how well `head` does on a set, as JSON values.
 
     Scores split ``test``, else ``val``, else all rows, minus rows whose item the head was trained
-    on.  A row whose label the head does not know counts as wrong, but is left out of the log
-    loss and the calibration error.
+    on.  A row whose class the head does not know counts as wrong, but is left out of what is said
+    of probabilities and sets.
 
     Parameters
     ----------
@@ -28,52 +56,51 @@ def evaluate_head(
     embedding_set : EmbeddingSet
     split : str, optional
         Score this split and no other.
+    contents : callable, optional
+        Row numbers of the set → their raw contents; with it a ridge head on raw features is
+        fitted to the rows that the head was trained on, and scored on the same rows.
 
     Returns
     -------
     dict
-        ``accuracy``, ``interval`` (95 %, Wilson), ``n``, ``baselines``, ``classes`` (their
-        number), ``chosen``, ``balanced_accuracy``, ``macro_f1``, ``log_loss``,
-        ``calibration_error``, ``set_coverage``, ``set_size``, ``confusion`` (``labels`` and
-        ``counts``, rows true), ``unknown_labels``, ``excluded`` (rows trained on) and ``notes``.
-        The four measures of probabilities are absent if the head knows none of the labels.
+        What `featx.evaluate.measures` says of the task, ``baselines``, ``classes`` (their
+        number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (``labels`` and
+        ``counts``, rows true; of classes), ``unknown_labels``, ``novel`` (share that is flagged),
+        ``leaks`` (``n`` scored rows that are nearly rows trained on, and ``accuracy_without``
+        them), ``excluded`` (rows trained on) and ``notes``.
 
     Raises
     ------
     SpaceError
         If the set lies in another space than the head.
     InputError
-        If no labelled row is left to score.
+        If no labelled row is left to score, or the labels do not suit the head's task.
     """
     note = check_space(head, embedding_set.fingerprint, embedding_set.space)
-    rows, excluded = _unseen_rows(head, embedding_set, split)
-    probabilities = head.probabilities(rows.X)
-    labels = [*head.classes, *sorted(set(rows.labels) - set(head.classes))]
-    position = {label: code for code, label in enumerate(labels)}
-    truth = np.array([position[label] for label in rows.labels], dtype=np.int64)
-    confusion = metrics.confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
-    hits = int(np.trace(confusion))
-    return {
-        "accuracy": hits / len(rows),
-        "interval": list(wilson_interval(hits, len(rows))),
-        "n": len(rows),
-        "baselines": {"majority": majority_accuracy(truth)},
+    rows, trained = _unseen_rows(head, embedding_set, split)
+    names, y = label_numbers(rows.labels.tolist(), head.task, head.classes)
+    scored = _Scored(rows=rows, trained=trained, names=names, y=y)
+    answers = head.logits(rows.X) if head.task == "regress" else head.probabilities(rows.X)
+    found = _OF_TASK[head.task](head, scored, np.asarray(answers, dtype=np.float64))
+    found |= {
+        "baselines": _baselines(head, scored, embedding_set.modality, contents),
         "classes": len(head.classes),
         "chosen": head.header.get("chosen", {"head": head.kind}),
-        "balanced_accuracy": metrics.balanced_accuracy(confusion),
-        "macro_f1": metrics.macro_f1(confusion),
-        **_calibration(head, probabilities, truth),
-        "confusion": {"labels": labels, "counts": confusion.tolist()},
-        "unknown_labels": labels[len(head.classes) :],
-        "excluded": excluded,
-        "notes": [note] if note else [],
+        "unknown_labels": list(names[len(head.classes) :]),
+        "leaks": _leaks(head, scored, np.asarray(answers)),
+        "excluded": len(trained),
     }
+    if head.novelty is not None:
+        found["novel"] = float(head.novelty.flags(rows.X).mean())
+    return found | {"notes": [*([note] if note else []), *_warnings(head, found, scored)]}
 
 
 def _unseen_rows(
     head: Head, embedding_set: LabelledSet, split: str | None
-) -> tuple[LabelledRows, int]:
-    """Return the rows to score, and how many were left out."""
+) -> tuple[LabelledRows, LabelledRows]:
+    """Return the rows to score, and those of the set that the head was trained on."""
+    everything = labelled_rows(embedding_set)
+    is_seen = _is_seen(head, everything)
     if split is None:
         rows = labelled_rows(embedding_set, splits=("test", "val"))
     else:
@@ -83,31 +110,125 @@ def _unseen_rows(
         if not len(rows):
             message = f"embedding set: no labelled row in split {split!r}; choose another split"
             raise InputError(message)
-    trained = head.arrays.get("trained_digests", np.empty((0, 32), np.uint8))
-    is_known = rows.digests.any(axis=1)
-    is_seen = np.isin(digest_keys(rows.digests), digest_keys(trained)) & is_known
-    if is_seen.all():
+    kept = ~_is_seen(head, rows)
+    if not kept.any():
         message = (
             f"embedding set: the head was trained on all {len(rows)} labelled rows;"
             " score a set with other items, or train on a part with split 'train'"
         )
         raise InputError(message)
-    return rows.take(~is_seen), int(is_seen.sum())
+    return rows.take(kept), everything.take(is_seen)
 
 
-def _calibration(
-    head: Head, probabilities: NDArray[np.float64], truth: NDArray[np.int64]
-) -> dict[str, float]:
-    """Return the measures of probabilities, if any, over the rows whose label the head knows."""
-    known = truth < len(head.classes)
-    if not known.any():
-        return {}
-    probabilities, truth = probabilities[known], truth[known]
-    sets = [prediction.set for prediction in head.describe(probabilities)]
-    covered = [head.classes[code] in held for code, held in zip(truth, sets, strict=True)]
+def _is_seen(head: Head, rows: LabelledRows) -> NDArray[np.bool_]:
+    trained = head.arrays.get("trained_digests", np.empty((0, 32), np.uint8))
+    is_known = rows.digests.any(axis=1)
+    return np.asarray(np.isin(digest_keys(rows.digests), digest_keys(trained)) & is_known)
+
+
+def _classes(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[str, Any]:
+    confusion = metrics.confusion_matrix(scored.y, answers.argmax(axis=1), len(scored.names))
+    hits = int(np.trace(confusion))
+    known = scored.y < len(head.classes)
+    sets = head.sets(answers, row_jitter(scored.rows.X))
     return {
-        "log_loss": metrics.log_loss(probabilities, truth),
-        "calibration_error": metrics.calibration_error(probabilities, truth),
-        "set_coverage": float(np.mean(covered)),
-        "set_size": float(np.mean([len(held) for held in sets])),
+        "accuracy": hits / len(scored.y),
+        "interval": list(wilson_interval(hits, len(scored.y))),
+        "n": len(scored.y),
+        "balanced_accuracy": metrics.balanced_accuracy(confusion),
+        "macro_f1": metrics.macro_f1(confusion),
+        **(
+            measures.of_probabilities(answers[known], scored.y[known], sets[known])
+            if known.any()
+            else {}
+        ),
+        "per_class": dict(zip(scored.names, metrics.per_class(confusion), strict=True)),
+        "confusion": {"labels": list(scored.names), "counts": confusion.tolist()},
     }
+
+
+def _tags(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[str, Any]:
+    # Tags that the head does not know are never given.
+    unknown = np.zeros((len(answers), len(scored.names) - len(head.classes)))
+    answers = np.hstack([answers, unknown])
+    table = multilabel.per_tag(scored.y > 0, answers > 0.5, answers)
+    of_tags = measures.of_tags(answers, scored.y)
+    return of_tags | {"per_class": dict(zip(scored.names, table, strict=True))}
+
+
+def _values(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[str, Any]:
+    spreads = np.broadcast_to(head.arrays["spread"], answers.shape)
+    table = regression.per_output(scored.y, answers)
+    of_values = measures.of_values(answers, scored.y, spreads)
+    return of_values | {"per_class": dict(zip(scored.names, table, strict=True))}
+
+
+_OF_TASK = {"classify": _classes, "multilabel": _tags, "regress": _values}
+
+
+def _baselines(
+    head: Head, scored: _Scored, modality: str, contents: Fetch | None
+) -> dict[str, float]:
+    """Return what a guess reaches, and a ridge head on raw features of the trained rows."""
+    found = guess(head.task, scored.y)
+    if contents is None or not has_raw_baseline(modality) or len(scored.trained) < 2:
+        return found
+    names, known = label_numbers(scored.trained.labels.tolist(), head.task, scored.names)
+    if len(names) > len(scored.names):  # relabelled since
+        return found
+    fitting, scoring = _sample(known), _sample(scored.y)
+    if head.task == "classify" and len(np.unique(known[fitting])) < 2:
+        return found
+    raw = RawBaseline(modality, head.task)
+    raw.fit(contents(scored.trained.rows[fitting].tolist()), known[fitting])
+    predicted = raw.predict(contents(scored.rows.rows[scoring].tolist()))
+    return found | {"raw": _headline(head, predicted, scored.y[scoring])}
+
+
+def _sample(y: NDArray[Any]) -> NDArray[np.int64]:
+    return stratified_sample(y if y.ndim == 1 else np.zeros(len(y), dtype=np.int64), RAW_ROWS)
+
+
+def _headline(head: Head, predicted: NDArray[Any], y: NDArray[Any]) -> float:
+    if head.task == "classify":
+        return float((predicted == y).mean())
+    if head.task == "multilabel":
+        return multilabel.micro_f1(y > 0, predicted > 0)
+    return float(regression.r2(y, predicted.reshape(y.shape)).mean())
+
+
+def _leaks(head: Head, scored: _Scored, answers: NDArray[Any]) -> dict[str, Any]:
+    """Return how many scored rows are nearly rows that the head was trained on."""
+    if not len(scored.trained):
+        return {"n": 0}
+    found = between(scored.rows.X, scored.trained.X)
+    leaks: dict[str, Any] = {"n": len(found)}
+    kept = np.ones(len(scored.y), dtype=bool)
+    kept[found.queries] = False
+    if len(found) and kept.any() and head.task == "classify":
+        leaks["accuracy_without"] = float((answers.argmax(axis=1) == scored.y)[kept].mean())
+    return leaks
+
+
+def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
+    notes = []
+    if unknown := found["unknown_labels"]:
+        notes.append(f"the head knows no {', '.join(unknown[:10])}")
+    if n := found["leaks"]["n"]:
+        rest = found["leaks"].get("accuracy_without")
+        without = "" if rest is None else f"; without them the accuracy is {rest:.3f}"
+        notes.append(f"{n} scored items are nearly items trained on{without}")
+    if head.task == "classify":
+        counts = np.bincount(scored.y, minlength=len(scored.names))
+        tiny = [name for name, n in zip(scored.names, counts, strict=True) if 0 < n < TINY]
+        if tiny:
+            few = f"{len(tiny)} of {len(scored.names)} classes"
+            notes.append(f"{few} have fewer than {TINY} scored items: {', '.join(tiny[:10])}")
+        name, best = max(found["baselines"].items(), key=lambda each: each[1])
+        if found["interval"][0] <= best:
+            measure = HEADLINES[head.task]
+            notes.append(
+                f"{measure} {found[measure]:.3f} may be no better than the {name} baseline,"
+                f" {best:.3f}"
+            )
+    return notes

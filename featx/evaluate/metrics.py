@@ -42,6 +42,29 @@ def macro_f1(confusion: NDArray[np.int64]) -> float:
     return float((2 * np.diag(confusion)[present] / total[present]).mean())
 
 
+def per_class(confusion: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Return ``precision``, ``recall``, ``f1`` and ``support`` (true items) of each class.
+
+    A share of nothing is 0: the precision of a class that is never predicted, the recall of one
+    that does not occur.
+
+    Examples
+    --------
+    >>> per_class(np.array([[3, 1], [0, 0]]))[0]
+    {'precision': 1.0, 'recall': 0.75, 'f1': 0.8571428571428571, 'support': 4}
+    """
+    hits = np.diag(confusion)
+    predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
+    columns = {
+        "precision": hits / np.maximum(predicted, 1),
+        "recall": hits / np.maximum(support, 1),
+        "f1": 2 * hits / np.maximum(predicted + support, 1),
+        "support": support,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 def log_loss(probabilities: NDArray[Any], truth: Codes) -> float:
     """Return the mean negative logarithm (nats) of the true class's probability.
 

@@ -7,3 +7,9 @@ HEADS = {
     "logreg": "featx.heads.linear:LinearProbe",
     "ridge": "featx.heads.ridge:RidgeProbe",
 }
+"""Kind → classifier."""
+
+REGRESSORS = {
+    "ridge": "featx.heads.ridge:RidgeProbeRegressor",
+}
+"""Kind → regressor, of one output or several."""

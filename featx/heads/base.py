@@ -33,7 +33,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         """Return the logits (N, C); with two classes their difference (N,), second minus first."""
         logits = self._logits(X)
         if len(self.classes_) == 2 and self.scale_ is None:
-            return logits[:, 1] - logits[:, 0]
+            return np.asarray(logits[:, 1] - logits[:, 0])
         return logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

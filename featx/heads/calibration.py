@@ -52,7 +52,7 @@ def class_losses(logits: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[np.f
 
 
 def sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
-    """Return 1 / (1 + exp(-logit) of each value, in the dtype of `logits`, without overflow.
+    """Return 1 / (1 + exp(-logit)) of each value, in the dtype of `logits`, without overflow.
 
     Examples
     --------
@@ -223,26 +223,3 @@ def _share_of_step(
             break
         share[is_worse] /= 2
     return share
-
-
-def conformal_quantile(
-    probabilities: NDArray[Any], codes: NDArray[np.int64], *, coverage: float = 0.9
-) -> float:
-    """Return the threshold of 1 - probability that keeps the true class in a set.
-
-    A set of all classes with ``1 - probability <= quantile`` then holds the true class of a new
-    item with at least `coverage`, if it is drawn like these.  With fewer items than
-    ``coverage / (1 - coverage)`` no threshold can promise that, and the answer is 1: every class.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (N, C)
-        Of held-out items.
-    codes : ndarray of int64, shape (N,)
-        Their true columns.
-    coverage : float, between 0 and 1
-        Share of new items whose set is to hold their class.
-    """
-    misfit = np.sort(1.0 - probabilities[np.arange(len(codes)), codes].astype(np.float64))
-    rank = int(np.ceil((len(misfit) + 1) * coverage))
-    return float(np.clip(misfit[rank - 1], 0, 1)) if rank <= len(misfit) else 1.0

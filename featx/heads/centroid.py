@@ -60,7 +60,7 @@ class CentroidProbe(LinearHead):
         unit = self._oriented(rows)
         sums = np.zeros((len(self.classes_), rows.shape[1]))
         np.add.at(sums, codes, unit * w[:, None])
-        totals = np.bincount(codes, w)
+        totals = np.bincount(codes, w).astype(np.float64)
         self.coef_ = (sums / totals[:, None]).astype(rows.dtype)
         self.intercept_ = -np.einsum("cd,cd->c", self.coef_, self.coef_) / 2
         self.held_out_logits_ = self._without_each(unit, codes, w, totals)
@@ -73,7 +73,7 @@ class CentroidProbe(LinearHead):
         return {"centre": self.centre_, "centroids": self.coef_}
 
     def _oriented(self, X: NDArray[Any]) -> NDArray[Any]:
-        return unit_rows(X - self.centre_)
+        return np.asarray(unit_rows(X - self.centre_))
 
     def _without_each(
         self,
@@ -90,4 +90,4 @@ class CentroidProbe(LinearHead):
         own = (1 + share) * self.coef_[codes] - share * unit
         logits[rows, codes] = np.einsum("nd,nd->n", unit, own) - np.einsum("nd,nd->n", own, own) / 2
         forget_classes(logits, codes, is_last, float(totals.sum()))
-        return logits.astype(unit.dtype)
+        return np.asarray(logits, dtype=unit.dtype)

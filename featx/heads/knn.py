@@ -14,10 +14,10 @@ from featx.index import INDEXES
 from featx.index.neighbours import (
     CHOICES_OF_K,
     CHOICES_OF_TEMPERATURE,
-    SHARE_FLOOR,
     Index,
     choose_vote,
     leave_one_out,
+    smoothed_log_shares,
     unit_rows,
     vote,
 )
@@ -114,14 +114,28 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
     def held_out_logits_(self) -> NDArray[Any]:
         """Logarithm of the exact leave-one-out vote shares, shape (N, C), in the gallery's dtype.
 
-        Computed when first asked for, which costs a search of the whole gallery.  Shares are
-        kept above 1e-6.
+        Computed when first asked for, which costs a search of the whole gallery.  The shares are
+        smoothed by one more neighbour that votes for every class alike.
         """
         check_is_fitted(self)
         everyone = np.arange(len(self.gallery_))
         found = leave_one_out(self._searcher(), self.gallery_, everyone, self.k_)
         shares = vote(found, self.codes_, len(self.classes_), self.temperature_)
-        return np.log(np.maximum(shares, SHARE_FLOOR)).astype(self.gallery_.dtype)
+        return smoothed_log_shares(shares, found.rows.shape[1]).astype(self.gallery_.dtype)
+
+    @property
+    def tuned_(self) -> dict[str, Any]:
+        """Return what was chosen: ``k`` and ``vote_temperature``."""
+        return {"k": int(self.k_), "vote_temperature": float(self.temperature_)}
+
+    def head_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `featx.heads.predict.Head` needs to give the same logits."""
+        return {
+            "vectors": self.gallery_,
+            "codes": self.codes_,
+            "k": np.array(self.k_, dtype=np.int64),
+            "vote_temperature": np.array(self.temperature_, dtype=np.float64),
+        }
 
     def _check_parameters(self) -> None:
         if self.k != "auto" and not self.k >= 1:

@@ -83,7 +83,7 @@ class Rows:
         if self.indicators is not None:
             return np.zeros(self.n_columns, dtype=bool)
         kept = (self.folds != fold) & (self.weights > 0)
-        return np.bincount(self.codes[kept], minlength=self.n_columns) == 0
+        return np.asarray(np.bincount(self.codes[kept], minlength=self.n_columns) == 0)
 
 
 @dataclass(frozen=True, slots=True)

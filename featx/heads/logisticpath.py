@@ -60,8 +60,9 @@ def walk(
     A strong penalty makes for timid probabilities, a weak one for bold ones.  Either is mended by
     calibration, so the log loss that a penalty is judged by is taken after it.
 
-    Each model starts a little further along the way that it went last.  A fold never starts from the model of
-    all rows: what that knows of the rows left out would stay in it when it is stopped.
+    Each model starts a little further along the way that it went last.  A fold never starts from
+    the model of all rows: what that knows of the rows left out would stay in it when it is
+    stopped.
 
     Parameters
     ----------

@@ -86,9 +86,9 @@ class Moments:
             np.maximum(self.target_square - other.target_square - factor * target_step**2, 0),
         )
 
-    def widened(self, basis: NDArray[Any] | None, mean: NDArray[Any]) -> "Moments":
+    def widened(self, basis: NDArray[Any] | None, mean: NDArray[Any] | None) -> "Moments":
         """Return the moments of ``x @ basis + mean`` (basis (D, E)); of x if there is no basis."""
-        if basis is None:
+        if basis is None or mean is None:
             return self
         return replace(
             self,
@@ -181,7 +181,7 @@ def _mean(X: NDArray[Any], weights: NDArray[np.float64]) -> Sums:
     total = np.zeros(X.shape[1])
     for part in row_blocks(X):
         total += weights[part] @ X[part]
-    return total / weights.sum()
+    return np.asarray(total / weights.sum())
 
 
 def _scaled_blocks(

@@ -1,6 +1,6 @@
 """Fitted heads as plain arrays: logits, calibrated probabilities and sets, in NumPy alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,34 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError, SpaceError
-from featx.heads.calibration import softmax
+from featx.heads.answers import Estimate, Prediction, Tagging
+from featx.heads.calibration import sigmoid, softmax
+from featx.heads.conformal import Conformal, item_jitter, row_jitter
+from featx.heads.foreign_scorer import graph_widths, onnx_logits
+from featx.heads.novelty import Novelty
+from featx.index.neighbours import smoothed_log_shares
+from featx.types import Task
 
 # A block of similarities holds at most this many values, 64 MiB in float32.
 _BLOCK_VALUES = 2**24
-# The least share of a vote, so that its logarithm is finite.
-_SHARE_FLOOR = 1e-6
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a head says of one item.
-
-    Attributes
-    ----------
-    label : str
-        The most probable class.
-    probability : float
-        Its calibrated probability.
-    set : tuple of str
-        Conformal set, most probable first: holds the true class of about 90 % of items like
-        those trained on.  Never empty.
-    """
-
-    label: str
-    probability: float
-    set: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +31,21 @@ class Head:
     kind : str
         Key of `SCORERS`.
     classes : tuple of str
-        Names of the C columns.
+        Names of the C columns: classes, tags, or the outputs of a regression.
     arrays : mapping of str to ndarray
-        ``ridge`` and ``logreg``: ``coef`` (C, D), ``intercept`` (C,).  ``knn``: ``vectors``
-        (N, D) of length one, ``codes`` (N,) int64, ``k`` and ``vote_temperature``, both ().  Of
-        any kind ``trained_digests`` (N, 32) uint8: the items it was fitted to.
+        ``ridge``, ``logreg`` and ``lda``: ``coef`` (C, D), ``intercept`` (C,).  ``centroid``:
+        ``centre`` (D,), ``centroids`` (C, D).  ``knn``: ``vectors`` (N, D) of length one,
+        ``codes`` (N,) int64, ``k`` and ``vote_temperature``, both ().  ``sklearn``: ``graph``,
+        the bytes of an ONNX file.  Of any kind ``trained_digests`` (N, 32) uint8: the items it
+        was fitted to.  Of tags ``scale`` and ``shift`` (C,), which calibrate the logits; of
+        values ``spread`` (C,), half the width of the intervals.
+    task : {"classify", "multilabel", "regress"}
     temperature : float
-        Divides the logits before the softmax.
-    quantile : float
-        A class is in the conformal set if 1 - its probability is at most this.
+        Divides the logits of classes before the softmax.
+    conformal : Conformal or None
+        How sets of classes are made; without it a set is the label alone.
+    novelty : Novelty or None
+        How items unlike those trained on are told; without it nothing is said of that.
     header : mapping
         Everything else, as JSON values: dim, fingerprint, space, model, modality, metrics ...
     """
@@ -63,17 +53,19 @@ class Head:
     kind: str
     classes: tuple[str, ...]
     arrays: Arrays
+    task: Task = "classify"
     temperature: float = 1.0
-    quantile: float = 1.0
+    conformal: Conformal | None = None
+    novelty: Novelty | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dim(self) -> int:
         """Width of the embeddings it takes."""
-        return int(self.arrays["vectors" if self.kind == "knn" else "coef"].shape[1])
+        return WIDTHS[self.kind](self.arrays)
 
     def logits(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the logits (N, C) of embeddings (N, D).
+        """Return the logits (N, C) of embeddings (N, D), or the values of a regression.
 
         Raises
         ------
@@ -94,26 +86,104 @@ class Head:
         return SCORERS[self.kind](self.arrays, X, len(self.classes))
 
     def probabilities(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return calibrated probabilities (N, C); rows sum to 1."""
-        return softmax(self.logits(X).astype(np.float64) / self.temperature)
+        """Return calibrated probabilities (N, C); of classes they sum to 1.
 
-    def predict(self, X: NDArray[Any]) -> list[Prediction]:
-        """Return label, probability and conformal set of each row."""
-        return self.describe(self.probabilities(X))
+        Raises
+        ------
+        InputError
+            If the head estimates values, which have none.
+        """
+        if self.task == "regress":
+            message = "head: its task is regress, which has no probabilities; ask for estimates"
+            raise InputError(message)
+        logits = self.logits(X).astype(np.float64)
+        if self.task == "multilabel":
+            return sigmoid(logits * self.arrays["scale"] + self.arrays["shift"])
+        return softmax(logits / self.temperature)
 
-    def describe(self, probabilities: NDArray[np.float64]) -> list[Prediction]:
-        """Return the predictions that rows of `probabilities` (N, C) amount to."""
+    def predict(self, X: NDArray[Any], ids: Sequence[str] | None = None) -> list[Prediction]:
+        """Return class, probability, conformal set and novelty of each row.
+
+        Parameters
+        ----------
+        X : ndarray, shape (N, D)
+        ids : sequence of str, optional
+            Decide the chance in sets of kind ``aps``; without them the rows themselves do.
+
+        Raises
+        ------
+        InputError
+            If the head does not classify.
+        """
+        self._require("classify")
+        probabilities = self.probabilities(X)
+        jitter = row_jitter(X) if ids is None else item_jitter(ids)
+        sets = self.sets(probabilities, jitter)
         order = np.argsort(-probabilities, axis=1, kind="stable")
-        ranked = np.take_along_axis(probabilities, order, axis=1)
-        sizes = np.maximum(1, (1 - ranked <= self.quantile).sum(axis=1))
         return [
             Prediction(
                 label=self.classes[row[0]],
-                probability=float(values[0]),
-                set=tuple(self.classes[code] for code in row[:size]),
+                probability=float(values[row[0]]),
+                set=tuple(self.classes[code] for code in row if held[code]),
+                novel=novel,
             )
-            for row, values, size in zip(order, ranked, sizes, strict=True)
+            for row, values, held, novel in zip(
+                order, probabilities, sets, self._flags(X), strict=True
+            )
         ]
+
+    def sets(
+        self, probabilities: NDArray[np.float64], jitter: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return which classes (N, C) are in each row's conformal set."""
+        if self.conformal is not None:
+            return self.conformal.sets(probabilities, jitter)
+        return np.asarray(
+            np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
+        )
+
+    def tag(self, X: NDArray[Any]) -> list[Tagging]:
+        """Return the tags of each row.
+
+        Raises
+        ------
+        InputError
+            If the head does not tag.
+        """
+        self._require("multilabel")
+        return [
+            Tagging(
+                tags=tuple(self.classes[code] for code in np.argsort(-row) if row[code] > 0.5),
+                probabilities=dict(zip(self.classes, row.tolist(), strict=True)),
+                novel=novel,
+            )
+            for row, novel in zip(self.probabilities(X), self._flags(X), strict=True)
+        ]
+
+    def estimate(self, X: NDArray[Any]) -> list[Estimate]:
+        """Return the values of each row.
+
+        Raises
+        ------
+        InputError
+            If the head does not estimate values.
+        """
+        self._require("regress")
+        values = self.logits(X).astype(np.float64)
+        spread = self.arrays["spread"]
+        bounds = np.stack([values - spread, values + spread], axis=2)
+        return [
+            Estimate(tuple(row.tolist()), tuple((low, high) for low, high in pairs.tolist()), novel)
+            for row, pairs, novel in zip(values, bounds, self._flags(X), strict=True)
+        ]
+
+    def _flags(self, X: NDArray[Any]) -> list[bool] | list[None]:
+        return [None] * len(X) if self.novelty is None else self.novelty.flags(X).tolist()
+
+    def _require(self, task: Task) -> None:
+        if self.task != task:
+            message = f"head: its task is {self.task!r}; expected {task!r}"
+            raise InputError(message)
 
 
 def check_space(head: Head, fingerprint: str, space: str) -> str | None:
@@ -156,8 +226,16 @@ def _linear_logits(arrays: Arrays, X: NDArray[Any], _: int) -> NDArray[Any]:
     return np.asarray(X.astype(coef.dtype, copy=False) @ coef.T + arrays["intercept"])
 
 
+def _centroid_logits(arrays: Arrays, X: NDArray[Any], _: int) -> NDArray[Any]:
+    """Return minus half the squared distance to each mean, up to a number for each row."""
+    centroids = arrays["centroids"]
+    unit = _unit(X.astype(centroids.dtype, copy=False) - arrays["centre"])
+    lengths = np.einsum("cd,cd->c", centroids, centroids)
+    return np.asarray(unit @ centroids.T - lengths / 2)
+
+
 def _knn_logits(arrays: Arrays, X: NDArray[Any], n_classes: int) -> NDArray[Any]:
-    """Return the logarithm of each class's share among the k most similar vectors."""
+    """Return the logarithm of each class's smoothed share among the k most similar vectors."""
     vectors, codes = arrays["vectors"], arrays["codes"]
     k = min(int(arrays["k"]), len(vectors))
     logits = np.empty((len(X), n_classes), dtype=vectors.dtype)
@@ -170,7 +248,7 @@ def _knn_logits(arrays: Arrays, X: NDArray[Any], n_classes: int) -> NDArray[Any]
         weights = softmax(found / float(arrays["vote_temperature"]))
         shares = np.zeros((len(queries), n_classes))
         np.add.at(shares, (np.arange(len(queries))[:, None], codes[nearest]), weights)
-        logits[start : start + step] = np.log(np.maximum(shares, _SHARE_FLOOR))
+        logits[start : start + step] = smoothed_log_shares(shares, k)
     return logits
 
 
@@ -181,8 +259,26 @@ def _unit(X: NDArray[Any]) -> NDArray[Any]:
 
 
 SCORERS: dict[str, Callable[[Arrays, NDArray[Any], int], NDArray[Any]]] = {
+    "centroid": _centroid_logits,
     "knn": _knn_logits,
+    "lda": _linear_logits,
     "logreg": _linear_logits,
     "ridge": _linear_logits,
+    "sklearn": onnx_logits,
 }
 """Kind → function of (arrays, X, C) that returns logits."""
+
+
+def _width_of(name: str) -> Callable[[Arrays], int]:
+    return lambda arrays: int(arrays[name].shape[1])
+
+
+WIDTHS: dict[str, Callable[[Arrays], int]] = {
+    "centroid": _width_of("centroids"),
+    "knn": _width_of("vectors"),
+    "lda": _width_of("coef"),
+    "logreg": _width_of("coef"),
+    "ridge": _width_of("coef"),
+    "sklearn": lambda arrays: graph_widths(arrays["graph"]).dim,
+}
+"""Kind → function of arrays that returns the width of the embeddings."""

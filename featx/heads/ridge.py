@@ -62,6 +62,7 @@ class RidgeProbe(LinearHead):
     """
 
     alpha_: float
+    _fitted_in: tuple[Moments, NDArray[Any] | None, NDArray[Any] | None]
 
     def __init__(self, alphas: Sequence[float] | None = None) -> None:
         self.alphas = alphas
@@ -243,6 +244,7 @@ class RidgeProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         rows, y = validate_data(self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True)
         weights = read_weights(sample_weight, rows)
+        is_table = np.ndim(y) == 2
         values = np.asarray(y, dtype=np.float64).reshape(len(rows), -1)
         space = narrow(rows)
         moments = measure(space.rows, values, weights)
@@ -254,8 +256,8 @@ class RidgeProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fitted = space.rows @ coef.T + intercept
         self.held_out_logits_ = found.without_itself(best, fitted, values.astype(rows.dtype))
         coef, intercept = space.widen(coef, intercept)
-        self.coef_ = coef if y.ndim == 2 else coef[0]
-        self.intercept_ = intercept if y.ndim == 2 else intercept[0]
+        self.coef_ = coef if is_table else coef[0]
+        self.intercept_ = intercept if is_table else intercept[0]
         self.tuned_ = {"alpha": self.alpha_}
         return self
 

@@ -146,7 +146,7 @@ class RidgePath:
         leverages += rows.dtype.type(1 / self._moments.weight)
         if weights is not None:
             leverages *= np.minimum(weights, 1).astype(rows.dtype)
-        return fitted.reshape(len(self.alphas), -1, len(rows))
+        return np.asarray(fitted.reshape(len(self.alphas), -1, len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class _Block:
         """Return the sum of squares, (L, T)."""
         r = self._residuals
         if weights is None:
-            return np.einsum("ltn,ltn->lt", r, r).astype(np.float64)
+            return np.asarray(np.einsum("ltn,ltn->lt", r, r), dtype=np.float64)
         return np.asarray(np.square(r) @ weights, dtype=np.float64)
 
     def hits(self, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -223,6 +223,25 @@ def vote(
     return shares
 
 
+def smoothed_log_shares(shares: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return the logarithm of shares of a vote after one more neighbour voted for every class.
+
+    Without it one neighbour out of one would make a class certain, whatever it is worth.
+
+    Parameters
+    ----------
+    shares : ndarray of float64, shape (M, C)
+    k : int
+        Neighbours that voted.
+
+    Examples
+    --------
+    >>> np.exp(smoothed_log_shares(np.array([[1.0, 0.0]]), 1)).tolist()
+    [[0.75, 0.25]]
+    """
+    return np.asarray(np.log((k * shares + 1 / shares.shape[1]) / (k + 1)))
+
+
 def leave_one_out(index: Index, X: Vectors, rows: Rows, k: int) -> Neighbours:
     """Return the neighbours of gallery rows, each without itself.
 

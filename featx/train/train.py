@@ -1,256 +1,186 @@
 """Choose, tune and calibrate a head on a labelled set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.errors import InputError, UnknownNameError
-from featx.evaluate import metrics
 from featx.evaluate.baselines import MAX_ROWS as RAW_ROWS
-from featx.evaluate.baselines import majority_accuracy, raw_baseline
-from featx.evaluate.interval import wilson_interval
-from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labelled_rows
-from featx.heads import HEADS
-from featx.heads.calibration import conformal_quantile, fit_temperature, log_softmax, softmax
+from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
+from featx.evaluate.duplicates import Duplicates, near_duplicates
+from featx.evaluate.labelled import LabelledSet
+from featx.evaluate.measures import headline
+from featx.heads.conformal import row_jitter
 from featx.heads.folds import deal_folds, stratified_sample
-from featx.heads.predict import SCORERS, Head
-from featx.registry import resolve
+from featx.heads.novelty import Novelty, fit_novelty
+from featx.heads.predict import Head
+from featx.train import record
+from featx.train.calibrate import HeldOut, calibrate, measure
+from featx.train.candidates import FOREIGN, Fitted, fit, require_kind
+from featx.train.choose import Tried, choose, try_kinds
+from featx.train.curve import learning_curve
+from featx.train.material import Material, read_material
+from featx.train.recipe import Recipe
 from featx.types import Content
 
-FOLDS = 5
-CHOOSING_ROWS = 10_000
-"""Rows that kinds of head are compared on, at most."""
+STRICT_PARTS = 4
+"""One of so many parts of the rows makes the sets of a strict head."""
 
-_AUTO = ("ridge", "logreg", "knn")
-_OPTIONS: dict[str, dict[str, Any]] = {"knn": {"k": "auto", "temperature": 0.07}}
-
-Codes = NDArray[np.int64]
 Fetch = Callable[[Sequence[int]], Sequence[Content]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a head is fitted to: distinct items with their class codes."""
-
-    rows: LabelledRows
-    classes: tuple[str, ...]
-    codes: Codes
 
 
 def train(
     embedding_set: LabelledSet,
+    recipe: Recipe | None = None,
     *,
-    head: str = "auto",
-    seed: int = 0,
     contents: Fetch | None = None,
-    command: str = "",
+    on_tried: Callable[[Tried], None] | None = None,
 ) -> Head:
     """Fit a head to the labelled rows of a set: split ``train`` where there are splits.
 
-    Equal items count once.  With ``auto``, ridge, logistic regression and kNN are compared by
-    held-out accuracy, then log loss (exact leave-one-out for ridge and kNN, out-of-fold for
-    logistic regression), on at most 10,000 rows.
-
-    The accuracy in the header is that of out-of-fold predictions over five stratified folds, in
-    each of which the chosen kind was fitted and tuned again on the other four: choosing its
-    penalty or `k` is paid for.  Choosing between the three kinds is not; with few items that
-    flatters by less than the interval is wide.  The conformal quantile comes from
-    the same out-of-fold logits; the temperature from `held_out_logits_` of the final fit, which
-    have its own penalty or `k`.
+    All that the header says of the head's quality comes from held-out logits of its one final
+    fit: exact leave-one-out where there is a closed form (ridge, lda, centroid, knn), folds
+    otherwise.  They also make the temperature and the conformal sets, which are measured on parts
+    that they were not fitted to.  The choice of the penalty and of the kind is not held out.
 
     Parameters
     ----------
     embedding_set : EmbeddingSet
-    head : str, default "auto"
-        ``"auto"`` or a key of `featx.heads.HEADS`.
-    seed : int, default 0
-        Deals the folds.
+    recipe : Recipe, optional
     contents : callable, optional
         Row numbers of the set → their raw contents; with it the raw-feature baseline is measured.
-    command : str, default ""
-        Kept in the header, for people.
+    on_tried : callable, optional
+        Called with each kind of head that ``auto`` has tried.
 
     Returns
     -------
     Head
-        ``header["metrics"]`` holds ``accuracy``, ``interval``, ``n``, ``baselines``, ``classes``
-        (their number), ``chosen``, ``log_loss``, ``calibration_error``, ``balanced_accuracy`` and
-        ``macro_f1``; ``header["labels"]`` how many rows were used or unlabelled;
-        ``header["warnings"]`` what a person should know.
+        ``header["metrics"]`` holds what `featx.evaluate.measures` says, ``baselines``,
+        ``classes`` (their number) and ``chosen``; ``header["labels"]`` how many rows were used;
+        ``header["suspects"]`` labels that are probably wrong; ``header["duplicates"]`` rows that
+        are nearly equal; ``header["curve"]`` the learning curve or None; ``header["warnings"]``
+        what a person should know.
 
     Raises
     ------
     InputError
-        If the rows have no labels, or only one class.
+        If the labels do not suit the task, or the head cannot do it.
     UnknownNameError
         If there is no such head.
     """
-    if head != "auto" and head not in SCORERS:
-        raise UnknownNameError("head", head, ["auto", *SCORERS])
-    task = _read(embedding_set)
-    kind, compared = _choose(task, seed) if head == "auto" else (head, {})
-    folds = deal_folds(task.codes, FOLDS, seed=seed)
-    logits = _out_of_fold(kind, task, folds, seed)
-    fitted = _fit(kind, task.rows.X, task.codes, seed)
-    temperature = fit_temperature(fitted.held_out_logits_, task.codes)
-    probabilities = softmax(logits.astype(np.float64) / temperature)
-    chosen = {"head": kind, **_parameters(kind, fitted), "compared": compared}
-    measured = _measure(probabilities, task.codes)
-    measured["baselines"] = {"majority": majority_accuracy(task.codes)}
-    if contents is not None:
-        raw = _raw_accuracy(embedding_set.modality, task, contents, folds, seed)
-        measured["baselines"] |= {} if raw is None else {"raw": raw}
-    measured |= {"classes": len(task.classes), "chosen": chosen}
+    recipe = recipe or Recipe()
+    require_kind(recipe.head, recipe.task)
+    material = read_material(embedding_set, recipe.task)
+    _require_convertible(recipe, material)
+    twins = near_duplicates(material.rows.X)
+    is_setting = _setting_rows(material, recipe)
+    fitting = material.take(~is_setting)
+    fitted, compared = _fit_chosen(fitting, twins.groups[~is_setting], recipe, on_tried)
+    held_out = _held_out(fitting, fitted.logits)
+    setting = _scored(material.take(is_setting), fitted) if is_setting.any() else None
+    calibration = calibrate(held_out, recipe, setting)
+    chosen = {"head": fitted.kind, **fitted.tuned, "compared": compared}
+    metrics = {
+        **measure(held_out, recipe, setting),
+        "baselines": _baselines(embedding_set.modality, material, contents, recipe),
+        "classes": len(material.names),
+        "chosen": chosen,
+    }
+    kept = Duplicates(twins.groups[~is_setting], twins.searched)
+    doubles = record.duplicates(embedding_set, fitting, kept, fitted.logits)
+    kind = recipe.head if recipe.head.startswith(FOREIGN) else fitted.kind
     return Head(
-        kind=kind,
-        classes=task.classes,
-        arrays={**_arrays(kind, fitted), "trained_digests": task.rows.digests},
-        temperature=temperature,
-        quantile=conformal_quantile(probabilities, task.codes),
+        kind=fitted.kind,
+        task=recipe.task,
+        classes=material.names,
+        arrays={**fitted.arrays, **calibration.arrays, "trained_digests": material.rows.digests},
+        temperature=calibration.temperature,
+        conformal=calibration.conformal,
+        novelty=_novelty(fitting, recipe),
         header={
-            **_provenance(embedding_set, task),
-            "metrics": measured,
+            **record.provenance(embedding_set, material),
+            "metrics": metrics,
             "chosen": chosen,
-            "baselines": measured["baselines"],
-            "command": command,
-            "seed": seed,
+            "baselines": metrics["baselines"],
+            "suspects": record.suspects(embedding_set, fitting, held_out, calibration),
+            "duplicates": doubles,
+            "curve": learning_curve(material, kind, seed=recipe.seed) if recipe.curve else None,
+            "strict": recipe.strict,
+            "warnings": record.warnings(material, metrics, doubles),
+            "command": recipe.command,
+            "seed": recipe.seed,
         },
     )
 
 
-def _read(embedding_set: LabelledSet) -> _Task:
-    rows = labelled_rows(embedding_set, splits=("train",))
-    keys = digest_keys(rows.digests)
-    first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(keys, return_index=True)[1]] = True
-    rows = rows.take(first | ~rows.digests.any(axis=1))
-    names, codes = np.unique(rows.labels.astype(str), return_inverse=True)
-    if len(names) < 2:
-        found = f"one class, {str(names[0])!r}" if len(names) else "no finite vector"
-        message = (
-            f"embedding set: its {len(rows)} labelled rows hold {found};"
-            " expected two classes or more; run: featx label SET labels.csv"
-        )
-        raise InputError(message)
-    return _Task(rows, tuple(names.tolist()), codes.astype(np.int64))
+def _require_convertible(recipe: Recipe, material: Material) -> None:
+    """Raise before the training if a foreign head could not be saved after it."""
+    if not recipe.head.startswith(FOREIGN):
+        return
+    from featx.heads.foreign import require_convertible
+
+    name = recipe.head.removeprefix(FOREIGN)
+    require_convertible(name, material.rows.X.shape[1], len(material.names), recipe.task)
 
 
-def _fit(kind: str, X: NDArray[np.float32], codes: Codes, seed: int) -> Any:  # noqa: ANN401
-    """Return a fitted scikit-learn classifier."""
-    options = {"random_state": seed} if kind == "logreg" else _OPTIONS.get(kind, {})
-    return resolve("head", HEADS, kind)(**options).fit(X, codes)
+def _setting_rows(material: Material, recipe: Recipe) -> NDArray[np.bool_]:
+    """Return which rows make the sets of a strict head, and nothing else; (N,)."""
+    if not recipe.strict:
+        return np.zeros(len(material), dtype=bool)
+    is_setting = deal_folds(material.strata, STRICT_PARTS, seed=recipe.seed) == 0
+    if material.task == "classify":
+        # The head has to know every class.
+        lost = np.bincount(material.y[~is_setting], minlength=len(material.names)) == 0
+        is_setting &= ~lost[material.y]
+    return np.asarray(is_setting)
 
 
-def _choose(task: _Task, seed: int) -> tuple[str, dict[str, Any]]:
-    """Return the best kind, and how each did."""
-    sample = stratified_sample(task.codes, CHOOSING_ROWS, seed=seed)
-    codes = np.unique(task.codes[sample], return_inverse=True)[1].astype(np.int64)
-    compared: dict[str, Any] = {}
-    for kind in _AUTO:
-        logits = _fit(kind, task.rows.X[sample], codes, seed).held_out_logits_
-        scaled = log_softmax(logits / fit_temperature(logits, codes))
-        loss = -float(scaled[np.arange(len(codes)), codes].mean())
-        hits = float(np.mean(logits.argmax(axis=1) == codes))
-        compared[kind] = {"accuracy": hits, "log_loss": loss}
-    best = min(_AUTO, key=lambda k: (-compared[k]["accuracy"], compared[k]["log_loss"]))
-    return best, compared
+def _fit_chosen(
+    material: Material,
+    groups: NDArray[np.int64],
+    recipe: Recipe,
+    on_tried: Callable[[Tried], None] | None,
+) -> tuple[Fitted, dict[str, Any]]:
+    """Return a head of the kind asked for, or of the best kind, and how each kind did."""
+    if recipe.head != "auto":
+        return fit(recipe.head, material, seed=recipe.seed, groups=groups), {}
+    tried = try_kinds(material, groups, seed=recipe.seed, on_tried=on_tried)
+    best = choose(tried)
+    compared = {each.kind: each.facts() for each in tried}
+    if len(best.fitted.logits) == len(material):
+        return best.fitted, compared
+    return fit(best.kind, material, seed=recipe.seed, groups=groups), compared
 
 
-def _out_of_fold(kind: str, task: _Task, folds: Codes, seed: int) -> NDArray[np.float32]:
-    """Return the logits of each row by a fit to the other folds.
-
-    A class that those lack, having one item, gets the row's lowest logit less one.
-    """
-    n_classes = len(task.classes)
-    logits = np.zeros((len(folds), n_classes), dtype=np.float32)
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        seen, codes = np.unique(task.codes[~held_out], return_inverse=True)
-        if len(seen) < 2:
-            logits[held_out] = -1
-            logits[np.ix_(held_out, seen)] = 0
-            continue
-        fitted = _fit(kind, task.rows.X[~held_out], codes.astype(np.int64), seed)
-        part = Head(kind=kind, classes=tuple(map(str, seen)), arrays=_arrays(kind, fitted)).logits(
-            task.rows.X[held_out]
-        )
-        logits[held_out] = part.min(axis=1, keepdims=True) - 1
-        logits[np.ix_(held_out, seen)] = part
-    return logits
+def _held_out(material: Material, logits: NDArray[Any]) -> HeldOut:
+    jitter = row_jitter(material.rows.X)
+    return HeldOut(task=material.task, logits=logits, y=material.y, jitter=jitter)
 
 
-def _arrays(kind: str, fitted: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401
-    """Return the learned state of a classifier as a `Head` holds it."""
-    if kind != "knn":
-        return {"coef": fitted.coef_, "intercept": fitted.intercept_}
-    return {
-        "vectors": fitted.gallery_,
-        "codes": fitted.codes_,
-        "k": np.array(fitted.k_, dtype=np.int64),
-        "vote_temperature": np.array(fitted.temperature_, dtype=np.float64),
-    }
+def _scored(material: Material, fitted: Fitted) -> HeldOut:
+    """Return what a head says of rows that it was not fitted to."""
+    head = Head(kind=fitted.kind, classes=material.names, arrays=fitted.arrays)
+    return _held_out(material, head.logits(material.rows.X))
 
 
-def _parameters(kind: str, fitted: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return what the classifier tuned."""
-    if kind == "knn":
-        return {"k": int(fitted.k_), "vote_temperature": float(fitted.temperature_)}
-    return {"alpha": fitted.alpha_} if kind == "ridge" else {"C": fitted.C_}
+def _novelty(material: Material, recipe: Recipe) -> Novelty:
+    codes = material.strata
+    n_classes = int(codes.max()) + 1
+    return fit_novelty(material.rows.X, codes, n_classes=n_classes, quantile=recipe.novelty)
 
 
-def _measure(probabilities: NDArray[np.float64], codes: Codes) -> dict[str, Any]:
-    confusion = metrics.confusion_matrix(
-        codes, probabilities.argmax(axis=1), probabilities.shape[1]
-    )
-    hits = int(np.trace(confusion))
-    return {
-        "accuracy": hits / len(codes),
-        "interval": list(wilson_interval(hits, len(codes))),
-        "n": len(codes),
-        "balanced_accuracy": metrics.balanced_accuracy(confusion),
-        "macro_f1": metrics.macro_f1(confusion),
-        "log_loss": metrics.log_loss(probabilities, codes),
-        "calibration_error": metrics.calibration_error(probabilities, codes),
-    }
-
-
-def _raw_accuracy(
-    modality: str, task: _Task, contents: Fetch, folds: Codes, seed: int
-) -> float | None:
+def _baselines(
+    modality: str, material: Material, contents: Fetch | None, recipe: Recipe
+) -> dict[str, float]:
+    """Return what is reached by guessing, and by looking at the raw contents."""
+    found = guess(material.task, material.y)
+    if contents is None or not has_raw_baseline(modality):
+        return found
     # Only the rows that the baseline will look at are fetched.
-    sample = stratified_sample(task.codes, RAW_ROWS, seed=seed)
-    fetched = contents(task.rows.rows[sample].tolist())
-    return raw_baseline(modality, fetched, task.codes[sample], folds[sample], seed=seed)
-
-
-def _provenance(embedding_set: LabelledSet, task: _Task) -> dict[str, Any]:
-    """Return where the vectors and labels came from, and what is odd about them."""
-    labels = embedding_set.y
-    n_labelled = sum(label is not None for label in labels)
-    counts = np.bincount(task.codes, minlength=len(task.classes))
-    single = [name for name, n in zip(task.classes, counts, strict=True) if n == 1]
-    notes = []
-    if single:
-        notes.append(f"one item only: {', '.join(single[:20])}; label more of them")
-    if len(counts) and counts.min() < FOLDS:
-        notes.append(f"a class has {counts.min()} items; the accuracy is a rough estimate")
-    return {
-        "dim": embedding_set.dim,
-        "fingerprint": embedding_set.fingerprint,
-        "space": embedding_set.space,
-        "model": embedding_set.model,
-        "prompt": getattr(embedding_set, "prompt", ""),
-        "modality": embedding_set.modality,
-        "labels": {
-            "rows": len(labels),
-            "used": len(task.codes),
-            "unlabelled": len(labels) - n_labelled,
-            "counts": dict(zip(task.classes, counts.tolist(), strict=True)),
-        },
-        "warnings": notes,
-        "versions": {name: version(name) for name in ("numpy", "scikit-learn")},
-    }
+    sample = stratified_sample(material.strata, RAW_ROWS, seed=recipe.seed)
+    y = material.y[sample]
+    raw = RawBaseline(modality, material.task).fit(contents(material.rows.rows[sample].tolist()), y)
+    if material.task == "classify":
+        y = np.unique(y, return_inverse=True)[1]
+    return found | {"raw": headline(material.task, raw.held_out_logits_, y)}

@@ -1,0 +1,138 @@
+"""What is said of a head's answers to each task, as JSON values."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.evaluate import metrics, multilabel, regression
+from featx.evaluate.calibrated import calibration_band
+from featx.evaluate.interval import wilson_interval
+from featx.types import Task
+
+HEADLINES: dict[Task, str] = {
+    "classify": "accuracy",
+    "multilabel": "micro_f1",
+    "regress": "r2",
+}
+"""Task → the measure that heads are compared by."""
+
+OF_SETS = ("set_coverage", "set_size", "empty_sets", "interval_coverage", "interval_width")
+"""Measures of conformal sets and intervals."""
+
+
+def headline(task: Task, logits: NDArray[Any], y: NDArray[Any]) -> float:
+    """Return the measure of `HEADLINES` of uncalibrated logits, or of values."""
+    if task == "classify":
+        return float((logits.argmax(axis=1) == y).mean())
+    if task == "multilabel":
+        return multilabel.micro_f1(y > 0, logits > 0)
+    return float(regression.r2(y, logits.reshape(y.shape)).mean())
+
+
+def of_classes(
+    probabilities: NDArray[np.float64], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return the measures of a classifier.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (N, C)
+    codes : ndarray of int64, shape (N,)
+    sets : ndarray of bool, shape (N, C)
+        Conformal sets.
+
+    Returns
+    -------
+    dict
+        ``accuracy`` with its 95 % Wilson ``interval``, ``n``, ``balanced_accuracy``,
+        ``macro_f1``, ``log_loss``, ``calibration_error`` with the mean and upper end of its
+        ``calibration_band``, ``set_coverage``, ``set_size`` and ``empty_sets`` (shares).
+    """
+    confusion = metrics.confusion_matrix(
+        codes, probabilities.argmax(axis=1), probabilities.shape[1]
+    )
+    hits = int(np.trace(confusion))
+    return {
+        "accuracy": hits / len(codes),
+        "interval": list(wilson_interval(hits, len(codes))),
+        "n": len(codes),
+        "balanced_accuracy": metrics.balanced_accuracy(confusion),
+        "macro_f1": metrics.macro_f1(confusion),
+        **of_probabilities(probabilities, codes, sets),
+    }
+
+
+def of_probabilities(
+    probabilities: NDArray[np.float64], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return those measures of `of_classes` that need probabilities and sets."""
+    band = calibration_band(probabilities)
+    return {
+        "log_loss": metrics.log_loss(probabilities, codes),
+        "calibration_error": metrics.calibration_error(probabilities, codes),
+        "calibration_band": [band.mean, band.high],
+        "set_coverage": float(sets[np.arange(len(codes)), codes].mean()),
+        "set_size": float(sets.sum(axis=1).mean()),
+        "empty_sets": float((~sets.any(axis=1)).mean()),
+    }
+
+
+def of_tags(probabilities: NDArray[np.float64], tags: NDArray[Any]) -> dict[str, Any]:
+    """Return the measures of a head of tags.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (N, C)
+    tags : ndarray of 0 and 1, shape (N, C)
+
+    Returns
+    -------
+    dict
+        ``micro_f1``, ``macro_f1``, ``mean_average_precision``, ``accuracy`` (share of rows whose
+        tags are all right) with its 95 % Wilson ``interval``, ``hamming_loss``, ``log_loss`` and
+        ``n``.
+    """
+    tags, predicted = tags > 0, probabilities > 0.5
+    share = multilabel.subset_accuracy(tags, predicted)
+    return {
+        "micro_f1": multilabel.micro_f1(tags, predicted),
+        "macro_f1": multilabel.macro_f1(tags, predicted),
+        "mean_average_precision": multilabel.mean_average_precision(tags, probabilities),
+        "accuracy": share,
+        "interval": list(wilson_interval(round(share * len(tags)), len(tags))),
+        "hamming_loss": multilabel.hamming_loss(tags, predicted),
+        "log_loss": multilabel.log_loss(tags, probabilities),
+        "n": len(tags),
+    }
+
+
+def of_values(
+    estimates: NDArray[np.float64], values: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return the measures of a regression.
+
+    Parameters
+    ----------
+    estimates : ndarray of float64, shape (N, T)
+    values : ndarray of float64, shape (N, T)
+    spreads : ndarray of float64, shape (N, T)
+        Half the width of each interval.
+
+    Returns
+    -------
+    dict
+        ``r2`` (mean over the outputs) with its 95 % bootstrap ``interval``, ``mae``, ``rmse``,
+        ``spearman``, ``interval_coverage``, ``interval_width`` and ``n``.
+    """
+    spearman = regression.spearman(values, estimates)
+    return {
+        "r2": float(regression.r2(values, estimates).mean()),
+        "interval": list(regression.r2_interval(values, estimates)),
+        "mae": float(regression.mean_absolute_error(values, estimates).mean()),
+        "rmse": float(regression.root_mean_square_error(values, estimates).mean()),
+        "spearman": float(spearman.mean()) if np.isfinite(spearman).all() else None,
+        "interval_coverage": float((np.abs(estimates - values) <= spreads).mean()),
+        "interval_width": float(2 * spreads.mean()),
+        "n": len(values),
+    }

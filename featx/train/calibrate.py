@@ -1,0 +1,154 @@
+"""From held-out logits to probabilities, sets and intervals, and what those are worth."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.evaluate import measures
+from featx.heads.calibration import fit_platt, fit_temperature, sigmoid, softmax
+from featx.heads.conformal import Conformal, fit_conformal
+from featx.heads.folds import deal_folds
+from featx.train.recipe import FOLDS, Recipe
+from featx.types import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Logits of rows that the head was not fitted to, with the truth.
+
+    Attributes
+    ----------
+    task : {"classify", "multilabel", "regress"}
+    logits : ndarray, shape (N, C)
+    y : ndarray
+        As in `featx.train.material.Material`.
+    jitter : ndarray of float64, shape (N,)
+        The chance in conformal sets of kind ``aps``.
+    """
+
+    task: Task
+    logits: NDArray[Any]
+    y: NDArray[Any]
+    jitter: NDArray[np.float64]
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """What parts are to hold evenly: the classes, where there are any."""
+        return self.y if self.task == "classify" else np.zeros(len(self.y), dtype=np.int64)
+
+    def take(self, kept: NDArray[np.bool_]) -> "HeldOut":
+        """Return some of the rows."""
+        return HeldOut(
+            task=self.task, logits=self.logits[kept], y=self.y[kept], jitter=self.jitter[kept]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What turns logits into answers, as a head holds it.
+
+    Attributes
+    ----------
+    temperature : float
+    conformal : Conformal or None
+        How sets of classes are made.
+    arrays : dict of str to ndarray
+        ``scale`` and ``shift`` of tags, ``spread`` of values.
+    """
+
+    temperature: float = 1.0
+    conformal: Conformal | None = None
+    arrays: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def answers(self, logits: NDArray[Any]) -> NDArray[np.float64]:
+        """Return probabilities of classes or tags; values stay as they are."""
+        wide = logits.astype(np.float64)
+        if "scale" in self.arrays:
+            return sigmoid(wide * self.arrays["scale"] + self.arrays["shift"])
+        return wide if "spread" in self.arrays else softmax(wide / self.temperature)
+
+
+def calibrate(held_out: HeldOut, recipe: Recipe, setting: HeldOut | None = None) -> Calibration:
+    """Return the calibration that fits held-out rows best.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    recipe : Recipe
+    setting : HeldOut, optional
+        Rows that make the sets or intervals, if not the same ones.
+    """
+    if held_out.task == "classify":
+        plain = Calibration(temperature=fit_temperature(held_out.logits, held_out.y))
+    elif held_out.task == "multilabel":
+        scale, shift = fit_platt(held_out.logits, held_out.y)
+        plain = Calibration(arrays={"scale": scale, "shift": shift})
+    else:
+        plain = Calibration(arrays={"spread": np.zeros(held_out.logits.shape[1])})
+    return _with_sets(plain, held_out if setting is None else setting, recipe)
+
+
+def _with_sets(calibration: Calibration, rows: HeldOut, recipe: Recipe) -> Calibration:
+    """Return a calibration whose sets or intervals come from `rows`.
+
+    Half the width of an interval is the residual of rank ceil((n + 1) * coverage) (Lei, G'Sell,
+    Rinaldo, Tibshirani and Wasserman 2018, "Distribution-free predictive inference for
+    regression"), or the largest where there are too few rows for that.
+    """
+    if rows.task == "multilabel":
+        return calibration
+    if rows.task == "regress":
+        residuals = np.sort(np.abs(rows.logits.astype(np.float64) - rows.y), axis=0)
+        rank = min(int(np.ceil((len(residuals) + 1) * recipe.coverage)), len(residuals))
+        return replace(calibration, arrays={"spread": residuals[rank - 1]})
+    conformal = fit_conformal(
+        calibration.answers(rows.logits),
+        rows.y,
+        method=recipe.conformal,
+        coverage=recipe.coverage,
+        jitter=rows.jitter,
+    )
+    return replace(calibration, conformal=conformal)
+
+
+def measure(held_out: HeldOut, recipe: Recipe, setting: HeldOut | None = None) -> dict[str, Any]:
+    """Return the measures of a head on held-out rows, as JSON values.
+
+    The rows are dealt into five parts, and each is measured with the calibration and the sets
+    that the other four give: nothing is measured on rows that it was fitted to.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    recipe : Recipe
+    setting : HeldOut, optional
+        Rows that make the sets or intervals, if not the same ones; those are measured on them.
+    """
+    measured = _measures(held_out, recipe, None)
+    if setting is not None:
+        of_setting = _measures(setting, recipe, calibrate(held_out, recipe, setting))
+        measured |= {name: of_setting[name] for name in measures.OF_SETS if name in of_setting}
+    return measured
+
+
+def _measures(rows: HeldOut, recipe: Recipe, fixed: Calibration | None) -> dict[str, Any]:
+    """Measure each part with what the others give; of a `fixed` calibration with their sets."""
+    parts = deal_folds(rows.strata, FOLDS, seed=recipe.seed)
+    answers = np.empty(rows.logits.shape)
+    sets = np.zeros(rows.logits.shape, dtype=bool)
+    spreads = np.zeros(rows.logits.shape)
+    for part in np.unique(parts):
+        is_part = parts == part
+        rest = rows.take(~is_part) if not is_part.all() else rows
+        calibration = calibrate(rest, recipe) if fixed is None else _with_sets(fixed, rest, recipe)
+        answers[is_part] = calibration.answers(rows.logits[is_part])
+        if calibration.conformal is not None:
+            sets[is_part] = calibration.conformal.sets(answers[is_part], rows.jitter[is_part])
+        spreads[is_part] = calibration.arrays.get("spread", 0.0)
+    if rows.task == "classify":
+        return measures.of_classes(answers, rows.y, sets)
+    if rows.task == "multilabel":
+        return measures.of_tags(answers, rows.y)
+    return measures.of_values(answers, rows.y, spreads)

@@ -1,0 +1,127 @@
+"""Choose between kinds of heads by how they do on rows held out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.heads.calibration import class_losses, fit_platt, fit_temperature
+from featx.heads.folds import stratified_sample
+from featx.train.candidates import Fitted, fit, kinds
+from featx.train.material import Material
+
+CHOOSING_ROWS = 10_000
+"""Rows that kinds of head are compared on, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """How one kind of head did.
+
+    Attributes
+    ----------
+    kind : str
+    fitted : Fitted
+        To the rows that it was tried on.
+    losses : ndarray of float64, shape (N,)
+        Calibrated log loss of each row, or its squared error over the variance.
+    hits : ndarray of float64, shape (N,)
+        1 where the class is right; of tags the share that is; of values minus the loss.
+    seconds : float
+    """
+
+    kind: str
+    fitted: Fitted
+    losses: NDArray[np.float64]
+    hits: NDArray[np.float64]
+    seconds: float
+
+    def facts(self) -> dict[str, float]:
+        """Return what the table of kinds shows, but the seconds."""
+        return {"accuracy": float(self.hits.mean()), "log_loss": float(self.losses.mean())}
+
+
+def try_kinds(
+    material: Material,
+    groups: NDArray[np.int64] | None,
+    *,
+    seed: int,
+    on_tried: Callable[[Tried], None] | None = None,
+) -> list[Tried]:
+    """Fit each kind that suits the material, to at most 10,000 of its rows.
+
+    Parameters
+    ----------
+    material : Material
+    groups : ndarray of int64, shape (N,), or None
+        Rows of one group share a fold.
+    seed : int
+    on_tried : callable, optional
+        Called with each as it is done.
+    """
+    rows = stratified_sample(material.strata, CHOOSING_ROWS, seed=seed)
+    sample = _sample(material, rows)
+    shared = None if groups is None else groups[rows]
+    found = []
+    for kind in kinds(material):
+        started_s = time.perf_counter()
+        fitted = fit(kind, sample, seed=seed, groups=shared)
+        losses, hits = losses_and_hits(fitted.logits, sample)
+        seconds = time.perf_counter() - started_s
+        found.append(Tried(kind=kind, fitted=fitted, losses=losses, hits=hits, seconds=seconds))
+        if on_tried is not None:
+            on_tried(found[-1])
+    return found
+
+
+def choose(tried: list[Tried]) -> Tried:
+    """Return the first that is as good as any, by log loss and by hits.
+
+    As good: the mean difference to the best, row by row, is at most its standard error (Breiman
+    et al. 1984, "Classification and Regression Trees", 3.4.3, with paired differences).  If none
+    is by both measures, that of the least log loss.
+    """
+    best = min(tried, key=lambda each: float(each.losses.mean()))
+    surest = max(tried, key=lambda each: float(each.hits.mean()))
+    for each in tried:
+        if _is_level(each.losses - best.losses) and _is_level(surest.hits - each.hits):
+            return each
+    return best
+
+
+def losses_and_hits(
+    logits: NDArray[Any], material: Material
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the loss of each row, calibrated, and whether it is right."""
+    wide = logits.astype(np.float64)
+    if material.task == "classify":
+        losses = class_losses(wide / fit_temperature(wide, material.y), material.y)
+        return losses, (wide.argmax(axis=1) == material.y).astype(np.float64)
+    if material.task == "multilabel":
+        scale, shift = fit_platt(wide, material.y)
+        scaled = wide * scale + shift
+        losses = np.logaddexp(0, np.where(material.y > 0, -scaled, scaled)).mean(axis=1)
+        return losses, ((scaled > 0) == (material.y > 0)).mean(axis=1)
+    spread = material.y.var(axis=0)
+    losses = (np.square(wide - material.y) / np.where(spread > 0, spread, 1)).mean(axis=1)
+    return losses, -losses
+
+
+def _is_level(worse: NDArray[np.float64]) -> bool:
+    error = float(worse.std(ddof=1) / np.sqrt(len(worse))) if len(worse) > 1 else 0.0
+    return float(worse.mean()) <= error
+
+
+def _sample(material: Material, rows: NDArray[np.int64]) -> Material:
+    """Return some rows, and the classes that occur in them."""
+    if len(rows) == len(material):
+        return material
+    part = material.take(rows)
+    if material.task != "classify":
+        return part
+    seen, codes = np.unique(part.y, return_inverse=True)
+    names = tuple(material.names[code] for code in seen)
+    return Material(task=part.task, rows=part.rows, names=names, y=codes.astype(np.int64))

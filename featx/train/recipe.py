@@ -1,0 +1,52 @@
+"""What a user asks of a training run."""
+
+from dataclasses import dataclass
+
+from featx.errors import InputError
+from featx.heads.conformal import Method
+from featx.types import Task
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a head is to be trained.
+
+    Attributes
+    ----------
+    head : str
+        ``"auto"``, a kind of head, or ``"sklearn:"`` and the name of an estimator.
+    task : {"classify", "multilabel", "regress"}
+    conformal : {"lac", "aps", "class"}
+        How sets of classes are made.
+    coverage : float
+        Share of items like those trained on whose set, or interval, is to hold the truth.
+    strict : bool
+        Whether a quarter of the rows is kept from the head and makes the sets or intervals, whose
+        coverage then is guaranteed whatever the head is.
+    novelty : float
+        Share of items like those trained on that are not to be flagged as novel.
+    curve : bool
+        Whether to measure how the accuracy grows with the number of labels.
+    seed : int
+        Deals the folds.
+    command : str
+        Kept in the header, for people.
+    """
+
+    head: str = "auto"
+    task: Task = "classify"
+    conformal: Method = "lac"
+    coverage: float = 0.9
+    strict: bool = False
+    novelty: float = 0.95
+    curve: bool = False
+    seed: int = 0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("coverage", "novelty"):
+            if not 0 < getattr(self, name) < 1:
+                message = f"{name}: found {getattr(self, name)!r}; must be above 0 and below 1"
+                raise InputError(message)
