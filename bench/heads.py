@@ -14,6 +14,7 @@ from bench.support import (
     heads_calibration,
     heads_conformal,
     heads_path,
+    heads_promises,
     heads_ridge,
     heads_single,
     rows,
@@ -27,6 +28,7 @@ PARTS = {
     "ridge": heads_ridge.measure,
     "calibration": heads_calibration.measure,
     "conformal": heads_conformal.measure,
+    "promises": heads_promises.measure,
 }
 COMMAND = "python -m bench.heads"
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
+    from featx.heads.centroid import CentroidProbe
     from featx.heads.headfile import load_head
     from featx.heads.knn import KNNClassifier
+    from featx.heads.lda import LDAProbe
     from featx.heads.linear import LinearProbe
-    from featx.heads.ridge import RidgeProbe
+    from featx.heads.ridge import RidgeProbe, RidgeProbeRegressor
     from featx.index.gallery import Gallery
 
     open = EmbeddingSet.open
@@ -20,24 +22,30 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CentroidProbe": "featx.heads.centroid:CentroidProbe",
     "Embedder": "featx.estimators:Embedder",
     "EmbeddingSet": "featx.data.store:EmbeddingSet",
     "Gallery": "featx.index.gallery:Gallery",
     "KNNClassifier": "featx.heads.knn:KNNClassifier",
+    "LDAProbe": "featx.heads.lda:LDAProbe",
     "LinearProbe": "featx.heads.linear:LinearProbe",
     "RidgeProbe": "featx.heads.ridge:RidgeProbe",
+    "RidgeProbeRegressor": "featx.heads.ridge:RidgeProbeRegressor",
     "embed": "featx.estimators:embed",
     "load_head": "featx.heads.headfile:load_head",
     "open": "featx.data.store:EmbeddingSet.open",
 }
 
 __all__ = [
+    "CentroidProbe",
     "Embedder",
     "EmbeddingSet",
     "Gallery",
     "KNNClassifier",
+    "LDAProbe",
     "LinearProbe",
     "RidgeProbe",
+    "RidgeProbeRegressor",
     "embed",
     "load_head",
     "open",

@@ -77,7 +77,7 @@ def test_a_class_with_one_item_is_noted_and_trained(tmp_path: Path) -> None:
     done("embed", tmp_path / "x.npz", "-m", "identity", "-o", tmp_path / "x.emb")
     result = call("train", tmp_path / "x.emb", "-o", tmp_path / "x.head")
     assert result.exit_code == 0
-    assert "note: one item only: lonely; label more of them" in result.stderr.splitlines()
+    assert "note: 1 class has fewer than 5 items: lonely (1);" in result.stderr
     assert featx.load_head(tmp_path / "x.head").classes == ("a", "lonely")
 
 
@@ -164,4 +164,4 @@ def test_labels_that_a_head_does_not_know_are_noted(clusters: Path, tmp_path: Pa
     result = call("evaluate", clusters / "x.head", tmp_path / "y.emb")
     assert result.exit_code == 0
     assert "note: the head knows no c" in result.stderr.splitlines()
-    assert result.stdout.startswith("accuracy   0.500")
+    assert result.stdout.splitlines()[0].split()[:2] == ["accuracy", "0.500"]

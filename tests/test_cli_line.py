@@ -137,7 +137,12 @@ def test_evaluate_scores_the_test_rows_only(trained: Path) -> None:
     assert report.keys() >= TRAIN_KEYS
     assert report["n"] == 10
     assert report["accuracy"] >= 0.9
-    assert report["baselines"] == {"majority": 0.5}
+    assert report["baselines"]["majority"] == 0.5
+    assert 0.0 <= report["baselines"]["raw"] <= 1.0
+    (plain,) = objects(
+        ok("evaluate", trained / "texts.head", trained / "texts.emb", "--json", "--no-raw-baseline")
+    )
+    assert plain == {**report, "baselines": {"majority": 0.5}, "notes": plain["notes"]}
 
 
 def test_evaluate_refuses_the_rows_of_the_training(trained: Path) -> None:
@@ -150,12 +155,13 @@ def test_evaluate_refuses_the_rows_of_the_training(trained: Path) -> None:
 def test_predict_takes_texts_and_sets(trained: Path) -> None:
     head = trained / "texts.head"
     found = objects(ok("predict", head, "a kitten plays", "shares fell sharply", "--json"))
-    assert [list(row) for row in found] == [["id", "label", "probability", "set"]] * 2
+    assert [list(row) for row in found] == [["id", "label", "probability", "set", "novel"]] * 2
     assert [row["id"] for row in found] == ["a kitten plays", "shares fell sharply"]
     assert [row["label"] for row in found] == ["animals", "money"]
     for row in found:
         assert 0.5 <= row["probability"] <= 1.0
-        assert row["label"] in row["set"]
+        assert row["set"] in ([row["label"]], [], ["animals", "money"], ["money", "animals"])
+        assert type(row["novel"]) is bool
     rows = objects(ok("predict", head, trained / "texts.emb", "--json"))
     assert [row["id"] for row in rows] == featx.open(trained / "texts.emb").ids
     again = objects(ok("predict", head, trained / "texts.csv", "--json"))
@@ -258,5 +264,10 @@ def test_people_read_results_on_stdout_and_notes_on_stderr(trained: Path, tmp_pa
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'x.head'}: knn (k ")
     assert lines[0].endswith("2 classes, 30 of 40 rows used")
-    assert [line.split()[0] for line in lines[1:]] == ["accuracy", "majority", "raw"]
-    assert result.stderr == ""
+    names = [line[:22].strip() for line in lines[1:]]
+    assert names == [
+        "accuracy", "majority", "raw", "balanced accuracy", "macro f1", "log loss",
+        "calibration error", "set coverage", "set size",
+    ]  # fmt: skip
+    assert all(line[22] == " " and line[23].isdigit() for line in lines[1:])
+    assert all(line.startswith("note: ") for line in result.stderr.splitlines())

@@ -2,61 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from featx.errors import InputError, SpaceError, UnknownNameError
 from featx.evaluate.evaluate import evaluate_head
-from featx.fingerprint import digest
 from featx.heads.headfile import load_head, save_head
 from featx.train.recipe import Recipe
 from featx.train.train import train
-
-
-@dataclass(frozen=True)
-class MemorySet:
-    """An embedding set that lies in memory."""
-
-    X: NDArray[np.float32]
-    y: NDArray[np.object_]
-    splits: Sequence[str | None] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    fingerprint: str = "f1"
-    space: str = "s1"
-    model: str = "relu"
-    modality: str = "text"
-
-    @property
-    def dim(self) -> int:
-        return int(self.X.shape[1])
-
-    @property
-    def items(self) -> pa.Table:
-        splits = list(self.splits) or [None] * len(self.X)
-        digests = self.digests or [digest(row.tobytes()).hex() for row in self.X]
-        return pa.table({"split": pa.array(splits, pa.string()), "digest": digests})
-
-
-def digits(n: int = 400, d: int = 48, seed: int = 0) -> MemorySet:
-    pixels, numbers = load_digits(return_X_y=True)
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(pixels))[:n]
-    features = np.maximum(pixels[rows] / 16 @ rng.normal(size=(64, d)), 0)
-    return MemorySet(
-        features.astype(np.float32), np.array([f"digit {i}" for i in numbers[rows]], dtype=object)
-    )
-
-
-def noise(n: int = 60, d: int = 30, seed: int = 0) -> MemorySet:
-    rng = np.random.default_rng(seed)
-    labels = np.array(["a", "b"], dtype=object)[np.arange(n) % 2]
-    return MemorySet(rng.normal(size=(n, d)).astype(np.float32), labels)
+from memory_set import MemorySet, digits, noise
 
 
 @pytest.mark.parametrize("kind", ["ridge", "logreg", "knn"])
@@ -86,6 +43,9 @@ def test_auto_takes_the_most_accurate_kind_and_says_how_each_did() -> None:
     }
     assert set(ranks) == {"ridge", "lda", "logreg", "knn", "centroid"}
     assert chosen["head"] == head.kind == min(ranks, key=lambda kind: ranks[kind])
+    metrics = head.header["metrics"]
+    assert chosen["compared"][head.kind]["accuracy"] == metrics["accuracy"]
+    assert chosen["compared"][head.kind]["log_loss"] == pytest.approx(metrics["log_loss"])
 
 
 def test_noise_is_not_called_signal() -> None:
@@ -139,14 +99,16 @@ def test_a_class_with_one_item_is_named_and_kept() -> None:
     for kind in ("ridge", "logreg", "knn"):
         head = train(replace(data, y=labels), Recipe(head=kind))
         assert head.classes == ("a", "b", "rare")
-        assert "one item only: rare" in head.header["warnings"][0]
+        assert "1 class has fewer than 5 items: rare (1)" in head.header["warnings"][0]
 
 
 def test_two_items_are_enough_and_promise_nothing() -> None:
     head = train(MemorySet(np.eye(2, dtype=np.float32), np.array(["a", "b"], dtype=object)))
 
     assert head.header["metrics"]["n"] == 2
-    assert head.quantile == 1.0
+    assert head.conformal is not None
+    assert head.conformal.quantiles.tolist() == [1.0]
+    assert "every class is in every set" in head.header["warnings"][-1]
     assert set(head.predict(np.eye(2, dtype=np.float32))[0].set) == {"a", "b"}
 
 
@@ -197,8 +159,10 @@ def test_scoring_keeps_the_rule_of_spaces() -> None:
     head = train(MemorySet(data.X[:100], data.y[:100]), Recipe(head="ridge"))
     new = MemorySet(data.X[100:], data.y[100:])
 
-    assert evaluate_head(head, new)["notes"] == []
-    assert "same space" in evaluate_head(head, replace(new, fingerprint="f2"))["notes"][0]
+    plain = evaluate_head(head, new)["notes"]
+    noted = evaluate_head(head, replace(new, fingerprint="f2"))["notes"]
+    assert noted[1:] == plain
+    assert "same space" in noted[0]
     with pytest.raises(SpaceError, match="-m relu"):
         evaluate_head(head, replace(new, fingerprint="f2", space="s2"))
 

@@ -26,6 +26,8 @@ class Problem:
     ----------
     name : str
         For the rows.
+    key : str
+        Of its folder.
     classes : int
     make : callable
         Returns the arrays.
@@ -36,6 +38,7 @@ class Problem:
     """
 
     name: str
+    key: str
     classes: int
     make: Callable[[], Labelled]
     command: str = ""
@@ -43,7 +46,7 @@ class Problem:
 
     def folder(self) -> Path:
         """Return the folder of its arrays, written once; `folds` are for all tools the same."""
-        folder = PROBLEMS / "".join(c if c.isalnum() else "-" for c in self.name)
+        folder = PROBLEMS / self.key
         if not (folder / "folds.npy").is_file():
             folder.mkdir(parents=True, exist_ok=True)
             made = self.make()
@@ -74,7 +77,9 @@ def stratified(y: NDArray[np.int64]) -> NDArray[np.int64]:
 def drawn(size: Size) -> Problem:
     """Return a problem of the generator."""
     name = f"generator, {size.classes} classes, n={size.train:,} d={size.dim}"
-    return Problem(name, size.classes, partial(generator.draw, size.recipe, size.train, size.test))
+    key = f"drawn-{size.train}-{size.test}-{size.dim}-{size.classes}"
+    make = partial(generator.draw, size.recipe, size.train, size.test)
+    return Problem(name, key, size.classes, make)
 
 
 def real(plan: Plan) -> list[Problem]:
@@ -87,6 +92,7 @@ def real(plan: Plan) -> list[Problem]:
     return [
         Problem(
             name,
+            f"{path.stem}-{train}",
             classes,
             partial(embeddings.split, path, train),
             command,

@@ -43,7 +43,7 @@ def evaluate(
         o.say(f"note: {note}")
     o.print_measures(result, HEADLINES[loaded.task])
     if "novel" in result:
-        click.echo(f"{'unlike anything':<18} {result['novel']:.3f} of the items")
+        o.print_measure("unlike anything", f"{result['novel']:.3f}  of the items")
     _show_classes(result["per_class"])
     if "confusion" in result:
         _show_confusion(result["confusion"])

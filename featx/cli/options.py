@@ -23,6 +23,9 @@ MEASURES = (
 )  # fmt: skip
 """What is shown of a head besides its headline, in this order."""
 
+# As wide as the longest name, mean average precision.
+_NAME_WIDTH = 22
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -253,14 +256,19 @@ def print_measures(found: Mapping[str, Any], headline: str) -> None:
     """Print how good a head is: its headline with the baselines, then what else was measured."""
     low, high = found["interval"]
     own = "accuracy" if headline == "micro_f1" else headline
-    click.echo(f"{_words(own):<18} {found[own]:.3f}  [{low:.3f}, {high:.3f}]  n={found['n']}")
+    print_measure(own, f"{found[own]:.3f}  [{low:.3f}, {high:.3f}]  n={found['n']:,}")
     if own != headline:
-        click.echo(f"{_words(headline):<18} {found[headline]:.3f}")
+        print_measure(headline, f"{found[headline]:.3f}")
     for name, value in found["baselines"].items():
-        click.echo(f"  {name:<16} {value:.3f}")
+        print_measure(f"  {name}", f"{value:.3f}")
     for name in MEASURES:
         if name in found and name != headline:
-            click.echo(f"{_words(name):<18} {_measure(found, name)}")
+            print_measure(name, _measure(found, name))
+
+
+def print_measure(name: str, value: str) -> None:
+    """Print one measure of a head, below the others."""
+    click.echo(f"{_words(name):<{_NAME_WIDTH}} {value}")
 
 
 def _words(name: str) -> str:
@@ -278,4 +286,6 @@ def _measure(found: Mapping[str, Any], name: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(".", "", 1).replace(",", "").replace("-", "", 1).isdigit()
+    # A dot or a dash stands for a number that there is none of.
+    digits = cell.replace(".", "", 1).replace(",", "").replace("-", "", 1)
+    return digits.isdigit() or cell in {".", "-"}

@@ -8,11 +8,16 @@ import click
 from featx.cli import options as o
 
 if TYPE_CHECKING:
-    from featx.data.store import EmbeddingSet
     from featx.heads.conformal import Method
     from featx.heads.predict import Head
     from featx.train.choose import Tried
     from featx.types import Task
+
+_THINGS = {
+    "classify": ("class", "classes"),
+    "multilabel": ("tag", "tags"),
+    "regress": ("output", "outputs"),
+}
 
 
 @click.command()
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Choice(["classify", "multilabel", "regress"]),
     default="classify",
     show_default=True,
-    help="Labels are classes, tags joined by |, or numbers.",
+    help="Labels are classes, tags joined by | (which alone means none), or numbers.",
 )
 @click.option(
     "--conformal",
@@ -50,7 +55,9 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Keep a quarter of the rows for sets or intervals.")
 @click.option("--curve", is_flag=True, help="Measure what more labels would bring.")
 @click.option(
-    "--suspects", type=click.Path(path_type=Path), help="csv to write labels to that look wrong."
+    "--suspects",
+    type=click.Path(path_type=Path),
+    help="csv to write labels to that look wrong, at most 100.",
 )
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
 @o.seed_option
@@ -86,6 +93,7 @@ def train(
     for place in (out, suspects):
         _require_place(place)
     refuse_strangers(out)
+    _require_suspects(suspects, out, task)
     opened = o.open_set(target)
     contents = None if no_raw_baseline else contents_of(opened)
     recipe = Recipe(
@@ -104,7 +112,9 @@ def train(
     if suspects is not None:
         _write_suspects(suspects, trained)
     if not quiet:
-        _say_notes(trained, opened, has_raw=contents is not None or no_raw_baseline)
+        _say_notes(trained, suspects)
+        if contents is None and not no_raw_baseline and opened.modality != "array":
+            o.say("note: no raw-feature baseline, since the source cannot be read again")
     if as_json:
         o.print_json(_facts(trained, tried))
         return
@@ -126,6 +136,20 @@ def _require_place(out: Path | None) -> None:
         raise StoreError(message)
 
 
+def _require_suspects(suspects: Path | None, out: Path, task: str) -> None:
+    """Raise before the training if no labels can be told, or they would replace the head."""
+    from featx.errors import InputError
+
+    if suspects is None:
+        return
+    if task != "classify":
+        message = f"--suspects: the task {task} has no classes to doubt; leave it out"
+        raise InputError(message)
+    if suspects.resolve() == out.resolve():
+        message = f"--suspects: {suspects} is where the head goes; choose another name"
+        raise InputError(message)
+
+
 def _write_suspects(path: Path, trained: "Head") -> None:
     import csv
 
@@ -142,7 +166,7 @@ def _write_suspects(path: Path, trained: "Head") -> None:
         raise StoreError(message) from cause
 
 
-def _say_notes(trained: "Head", opened: "EmbeddingSet", *, has_raw: bool) -> None:
+def _say_notes(trained: "Head", suspects: Path | None) -> None:
     header = trained.header
     for warning in header["warnings"]:
         o.say(f"note: {warning}")
@@ -150,12 +174,12 @@ def _say_notes(trained: "Head", opened: "EmbeddingSet", *, has_raw: bool) -> Non
         o.say(f"note: scikit-learn: {note}")
     if header["suspects"]["n"]:
         first = header["suspects"]["first"][0]
+        n = header["suspects"]["n"]
         o.say(
-            f"note: {header['suspects']['n']:,} labels look wrong, first {first['id']}:"
-            f" {first['label']!r}, rather {first['suggested']!r}; list them with --suspects"
+            f"note: {n:,} {'label looks' if n == 1 else 'labels look'} wrong, first {first['id']}:"
+            f" {first['label']!r}, rather {first['suggested']!r};"
+            f" {'list them with --suspects' if suspects is None else f'listed in {suspects}'}"
         )
-    if not has_raw and opened.modality != "array":
-        o.say("note: no raw-feature baseline, since the source cannot be read again")
 
 
 def _facts(trained: "Head", tried: "list[Tried]") -> dict[str, Any]:
@@ -177,12 +201,12 @@ def _show_tried(tried: "list[Tried]", chosen: str) -> None:
         return
     rows = []
     for each in tried:
-        facts = each.facts()
         tuned = ", ".join(f"{name} {value:.3g}" for name, value in each.fitted.tuned.items())
         mark = "*" if each.kind == chosen else ""
-        cells = [f"{facts['accuracy']:.3f}", f"{facts['log_loss']:.3f}", f"{each.seconds:.2f}"]
-        rows.append([mark, each.kind, *cells, tuned])
-    o.print_table(["", "head", "accuracy", "log loss", "seconds", "tuned"], rows)
+        cells = [f"{value:.3f}" for value in each.facts().values()]
+        rows.append([mark, each.kind, *cells, f"{each.seconds:.2f}", tuned])
+    names = [name.replace("_", " ") for name in tried[0].facts()]
+    o.print_table(["", "head", *names, "seconds", "tuned"], rows)
 
 
 def show(trained: "Head", out: Path) -> None:
@@ -196,10 +220,11 @@ def show(trained: "Head", out: Path) -> None:
         for name, value in chosen.items()
         if name not in {"head", "compared", "notes"}
     )
-    things = {"classify": "classes", "multilabel": "tags", "regress": "outputs"}[trained.task]
+    thing, things = _THINGS[trained.task]
     click.echo(
         f"{out}: {chosen['head']}{f' ({details})' if details else ''}, "
-        f"{metrics['classes']} {things}, {labels['used']:,} of {labels['rows']:,} rows used"
+        f"{metrics['classes']} {thing if metrics['classes'] == 1 else things}, "
+        f"{labels['used']:,} of {labels['rows']:,} rows used"
     )
     o.print_measures(metrics, HEADLINES[trained.task])
     if curve := header["curve"]:
@@ -208,7 +233,7 @@ def show(trained: "Head", out: Path) -> None:
 
 def _show_curve(curve: dict[str, Any]) -> None:
     o.print_table(
-        ["labels", "accuracy", "of draws"],
+        ["labels", "accuracy", "of fifths"],
         [
             (f"{p['n']:,}", f"{p['accuracy']:.3f}", f"{p['low']:.3f}-{p['high']:.3f}")
             for p in curve["points"]

@@ -14,7 +14,6 @@ from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
 from featx.evaluate.duplicates import between
 from featx.evaluate.interval import wilson_interval
 from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labelled_rows
-from featx.evaluate.measures import HEADLINES
 from featx.evaluate.truth import label_numbers
 from featx.heads.conformal import row_jitter
 from featx.heads.folds import stratified_sample
@@ -224,11 +223,6 @@ def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
         if tiny:
             few = f"{len(tiny)} of {len(scored.names)} classes"
             notes.append(f"{few} have fewer than {TINY} scored items: {', '.join(tiny[:10])}")
-        name, best = max(found["baselines"].items(), key=lambda each: each[1])
-        if found["interval"][0] <= best:
-            measure = HEADLINES[head.task]
-            notes.append(
-                f"{measure} {found[measure]:.3f} may be no better than the {name} baseline,"
-                f" {best:.3f}"
-            )
+    if note := measures.beaten(head.task, found):
+        notes.append(note)
     return notes

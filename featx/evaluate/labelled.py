@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from featx.data.segment import RowView
 from featx.errors import InputError
+from featx.heads.moments import row_blocks
 from featx.types import Rows, Vectors
 
 
@@ -104,12 +105,20 @@ def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -
             chosen = is_labelled & (held == split)
             break
     rows = np.flatnonzero(chosen)
-    X = np.ascontiguousarray(embedding_set.X[rows], dtype=np.float32)
+    X = _vectors(embedding_set.X, rows)
     hexes = embedding_set.items.column("digest").to_pylist()
     digests = b"".join(bytes.fromhex(hexes[row] or "").ljust(32, b"\0")[:32] for row in rows)
     table = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
     everything = LabelledRows(rows, X, labels[rows], table)
-    return everything.take(np.flatnonzero(np.isfinite(X).all(axis=1)))
+    is_finite = np.concatenate([np.isfinite(X[part]).all(axis=1) for part in row_blocks(X)])
+    return everything if is_finite.all() else everything.take(is_finite)
+
+
+def _vectors(X: Vectors | RowView, rows: Rows) -> Vectors:
+    """Return some rows; the memory map itself, uncopied, if they are all."""
+    if len(rows) == len(X) and isinstance(X, np.ndarray) and X.dtype == np.float32:
+        return X
+    return np.ascontiguousarray(X[rows], dtype=np.float32)
 
 
 def digest_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:

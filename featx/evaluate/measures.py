@@ -1,5 +1,6 @@
 """What is said of a head's answers to each task, as JSON values."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,27 @@ def headline(task: Task, logits: NDArray[Any], y: NDArray[Any]) -> float:
     if task == "multilabel":
         return multilabel.micro_f1(y > 0, logits > 0)
     return float(regression.r2(y, logits.reshape(y.shape)).mean())
+
+
+def beaten(task: Task, found: Mapping[str, Any]) -> str | None:
+    """Return a note if the better baseline may do as well as the head, else None.
+
+    It may where the interval of the headline reaches it; of tags, whose headline has no interval,
+    where the head does no better.
+
+    Parameters
+    ----------
+    task : {"classify", "multilabel", "regress"}
+    found : mapping
+        Measures of the head, with ``baselines``.
+    """
+    measure = HEADLINES[task]
+    low = found[measure] if task == "multilabel" else found["interval"][0]
+    name, best = max(found["baselines"].items(), key=lambda each: float(each[1]))
+    if low > best:
+        return None
+    words = measure.replace("_", " ")
+    return f"{words} {found[measure]:.3f} may be no better than the {name} baseline, {best:.3f}"
 
 
 def of_classes(
@@ -69,7 +91,7 @@ def of_probabilities(
     """Return those measures of `of_classes` that need probabilities and sets."""
     band = calibration_band(probabilities)
     return {
-        "log_loss": metrics.log_loss(probabilities, codes),
+        "log_loss": abs(metrics.log_loss(probabilities, codes)),  # -0.0 where all are certain
         "calibration_error": metrics.calibration_error(probabilities, codes),
         "calibration_band": [band.mean, band.high],
         "set_coverage": float(sets[np.arange(len(codes)), codes].mean()),
@@ -89,16 +111,16 @@ def of_tags(probabilities: NDArray[np.float64], tags: NDArray[Any]) -> dict[str,
     Returns
     -------
     dict
-        ``micro_f1``, ``macro_f1``, ``mean_average_precision``, ``accuracy`` (share of rows whose
-        tags are all right) with its 95 % Wilson ``interval``, ``hamming_loss``, ``log_loss`` and
-        ``n``.
+        ``micro_f1``, ``macro_f1``, ``mean_average_precision`` (None where no row has a tag),
+        ``accuracy`` (share of rows whose tags are all right) with its 95 % Wilson ``interval``,
+        ``hamming_loss``, ``log_loss`` and ``n``.
     """
     tags, predicted = tags > 0, probabilities > 0.5
     share = multilabel.subset_accuracy(tags, predicted)
     return {
         "micro_f1": multilabel.micro_f1(tags, predicted),
         "macro_f1": multilabel.macro_f1(tags, predicted),
-        "mean_average_precision": multilabel.mean_average_precision(tags, probabilities),
+        "mean_average_precision": _finite(multilabel.mean_average_precision(tags, probabilities)),
         "accuracy": share,
         "interval": list(wilson_interval(round(share * len(tags)), len(tags))),
         "hamming_loss": multilabel.hamming_loss(tags, predicted),
@@ -123,7 +145,8 @@ def of_values(
     -------
     dict
         ``r2`` (mean over the outputs) with its 95 % bootstrap ``interval``, ``mae``, ``rmse``,
-        ``spearman``, ``interval_coverage``, ``interval_width`` and ``n``.
+        ``spearman`` (None where all values are equal), ``interval_coverage``, ``interval_width``
+        and ``n``.
     """
     spearman = regression.spearman(values, estimates)
     return {
@@ -131,8 +154,13 @@ def of_values(
         "interval": list(regression.r2_interval(values, estimates)),
         "mae": float(regression.mean_absolute_error(values, estimates).mean()),
         "rmse": float(regression.root_mean_square_error(values, estimates).mean()),
-        "spearman": float(spearman.mean()) if np.isfinite(spearman).all() else None,
+        "spearman": _finite(float(spearman.mean())),
         "interval_coverage": float((np.abs(estimates - values) <= spreads).mean()),
         "interval_width": float(2 * spreads.mean()),
         "n": len(values),
     }
+
+
+def _finite(value: float) -> float | None:
+    """Return a measure, or None where it is not defined: JSON has no NaN."""
+    return value if np.isfinite(value) else None

@@ -82,11 +82,13 @@ def _values(
         except ValueError:
             row[:] = np.nan
         if not np.isfinite(row).all():
-            message = (
-                f"embedding set: label {SEPARATOR.join(texts)!r:.80} is not"
-                f" {'a number' if n_outputs == 1 else f'{n_outputs} numbers joined by |'};"
-                " the task regress needs numbers; leave --task out to train on classes"
+            wanted = "a number" if n_outputs == 1 else f"{n_outputs} numbers joined by |"
+            needs = (
+                "the task regress needs numbers; leave --task out to train on classes"
+                if names is None
+                else "the head's task is regress; score a set whose labels are such"
             )
+            message = f"embedding set: label {SEPARATOR.join(texts)!r:.80} is not {wanted}; {needs}"
             raise InputError(message)
     if names is None and (values.min(axis=0) == values.max(axis=0)).all():
         message = f"embedding set: every label is {labels[0]!r:.80}; expected different numbers"

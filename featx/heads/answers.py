@@ -54,7 +54,8 @@ class Estimate:
     values : tuple of float
         One for each output.
     intervals : tuple of (float, float)
-        Each holds the true value of about 90 % of items like those trained on.
+        Each holds the true value of about as many items like those trained on as ``coverage`` in
+        the head's header says, nine of ten unless asked otherwise.
     novel : bool or None
         As for `Prediction`.
     """

@@ -1,5 +1,6 @@
 """What the linear heads share: the scikit-learn contract on top of coefficients."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from featx.errors import InputError
 from featx.heads.calibration import fit_platt, fit_temperature, sigmoid, softmax
 from featx.heads.labels import Labels
+from featx.heads.moments import row_blocks
 
 DTYPES = [np.float64, np.float32]
+
+# How far values must stay below the largest number, after squaring: the sums of many rows and
+# columns have to be finite too.
+_HEADROOM = 1e8
 
 Weights = NDArray[np.float64]
 
@@ -56,7 +62,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=DTYPES, reset=False)
+        rows = read_queries(self, X)
         return np.asarray(self._oriented(rows) @ self.coef_.T + self.intercept_)
 
     def _oriented(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -72,19 +78,98 @@ class LinearHead(ClassifierMixin, BaseEstimator):
             self.temperature_ = fit_temperature(self.held_out_logits_, labels.codes, weights)
 
 
-def read_rows(head: BaseEstimator, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_rows(
+    head: BaseEstimator, X: ArrayLike, y: ArrayLike, *, reset: bool = True
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Check rows and labels; tags may be an indicator matrix.
+
+    Parameters
+    ----------
+    head : BaseEstimator
+    X : array-like, shape (N, D)
+    y : array-like, shape (N,) or (N, C)
+    reset : bool, default True
+        Whether these are the first rows that the head sees, which set its width.
 
     Raises
     ------
+    InputError
+        If rows hold values that cannot be used, labels are of mixed types, or a matrix of them
+        holds more than 0 and 1.
     ValueError
-        From scikit-learn, naming what is wrong.
+        From scikit-learn, naming what else is wrong.
     """
+    _check_one_type(head, y)
     given = np.asarray(y)
     is_matrix = given.ndim == 2 and given.shape[1] > 1
-    rows, labels = validate_data(head, X, y, dtype=DTYPES, multi_output=is_matrix)
-    check_classification_targets(labels)
+    rows, labels = validate_data(
+        head, X, y, dtype=DTYPES, multi_output=is_matrix, reset=reset, ensure_all_finite=False
+    )
+    check_values(head, rows)
+    with warnings.catch_warnings():
+        # Of few items most may be of a class of their own: that is no regression.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        check_classification_targets(labels)
+    if is_matrix and not np.isin(labels, (0, 1)).all():
+        message = (
+            f"{type(head).__name__}: y is a matrix of other values than 0 and 1;"
+            " expected 1 where a row has a tag, or one class a row"
+        )
+        raise InputError(message)
     return rows, labels
+
+
+def read_queries(head: BaseEstimator, X: ArrayLike) -> NDArray[Any]:
+    """Check rows that a fitted head is asked about.
+
+    Raises
+    ------
+    InputError
+        If rows hold values that cannot be used.
+    ValueError
+        From scikit-learn, naming what else is wrong.
+    """
+    rows: NDArray[Any] = validate_data(head, X, dtype=DTYPES, reset=False, ensure_all_finite=False)
+    check_values(head, rows)
+    return rows
+
+
+def check_values(head: BaseEstimator, X: NDArray[Any]) -> None:
+    """Raise if `X` (N, D) holds NaN, infinity, or values whose squares overflow; name the rows.
+
+    Raises
+    ------
+    InputError
+    """
+    largest = float(np.sqrt(np.finfo(X.dtype).max / _HEADROOM))
+    bad: list[int] = []
+    for part in row_blocks(X):
+        # NaN is not below anything.
+        is_good = np.abs(X[part]).max(axis=1, initial=0) <= largest
+        if not is_good.all():
+            bad += (np.flatnonzero(~is_good) + part.start).tolist()
+    if bad:
+        more = ", ..." if len(bad) > 5 else ""
+        message = (
+            f"{type(head).__name__}: X holds NaN, infinity or values beyond {largest:.0e} in"
+            f" {len(bad)} of {len(X)} rows: {', '.join(map(str, bad[:5]))}{more};"
+            " expected finite numbers; leave these rows out"
+        )
+        raise InputError(message)
+
+
+def _check_one_type(head: BaseEstimator, y: ArrayLike) -> None:
+    """Raise if labels cannot be sorted, or would be turned into text without a word."""
+    if isinstance(y, np.ndarray) and y.dtype != object:
+        return
+    labels = np.asarray(y, dtype=object).ravel()
+    kinds = {"str" if isinstance(label, str) else type(label).__name__ for label in labels}
+    if len(kinds) > 1 and kinds & {"str", "NoneType"}:
+        message = (
+            f"{type(head).__name__}: y holds labels of types {' and '.join(sorted(kinds))};"
+            " expected one type; turn them all into text"
+        )
+        raise InputError(message)
 
 
 def read_labels(
@@ -104,7 +189,7 @@ def read_labels(
         return Labels(np.arange(y.shape[1]), np.empty(0, np.int64), (y != 0).astype(np.float64))
     weighty = np.unique(y if weights is None else y[weights > 0])
     if len(weighty) < 2:
-        found = f"one class, {weighty[0]!r}" if len(weighty) else "no row with weight"
+        found = f"one class, {weighty.tolist()[0]!r}" if len(weighty) else "no row with weight"
         message = (
             f"{type(head).__name__}: y holds {found};"
             " expected two or more; add items of another class"

@@ -42,7 +42,7 @@ def group_folds(
     Raises
     ------
     InputError
-        If there are fewer than two groups, or not one group a row.
+        If there are fewer than two groups, not one group a row, or they are of mixed types.
 
     Examples
     --------
@@ -52,14 +52,22 @@ def group_folds(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    try:
+        names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    except TypeError as cause:
+        message = "groups: values of mixed types; expected one type; turn them all into text"
+        raise InputError(message) from cause
     if len(of_row) != len(codes) or len(names) < 2:
         message = (
             f"groups: {len(names)} in {len(of_row)} values for {len(codes)} rows;"
             " expected one value a row and two groups or more"
         )
         raise InputError(message)
-    splitter = StratifiedGroupKFold(min(n_folds, len(names)), shuffle=True, random_state=seed)
+    n_splits = min(n_folds, len(names))
+    if np.bincount(codes).max() < n_splits:
+        # No class can be in all folds, and the splitter would refuse: deal the groups alone.
+        codes = np.zeros_like(codes)
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer groups than folds is missing from some of them, and that is all right.
         warnings.simplefilter("ignore", UserWarning)
@@ -72,19 +80,17 @@ def read_splits(splits: Sequence[tuple[ArrayLike, ArrayLike]], n_rows: int) -> N
     Raises
     ------
     InputError
-        If the test parts do not hold each row once, or a train part is not the rest.
+        If the test parts do not hold each row once, or a train part is not the rest, or empty.
     """
     folds = np.full(n_rows, -1, dtype=np.int64)
     counts = np.zeros(n_rows, dtype=np.int64)
     for number, (train, test) in enumerate(splits):
-        held_out = np.zeros(n_rows, dtype=bool)
-        held_out[np.asarray(test)] = True
-        kept = np.zeros(n_rows, dtype=bool)
-        kept[np.asarray(train)] = True
-        if (kept == held_out).any():
+        held_out = _marked(test, n_rows)
+        kept = _marked(train, n_rows)
+        if (kept == held_out).any() or not kept.any():
             message = (
                 f"cv: fold {number} does not train on all rows but its test rows;"
-                " expected the rest of the rows"
+                " expected the rest of the rows, one at least"
             )
             raise InputError(message)
         folds[held_out] = number
@@ -96,6 +102,18 @@ def read_splits(splits: Sequence[tuple[ArrayLike, ArrayLike]], n_rows: int) -> N
         )
         raise InputError(message)
     return folds
+
+
+def _marked(rows: ArrayLike, n_rows: int) -> NDArray[np.bool_]:
+    """Return a mask (N,) of row numbers, or of a mask."""
+    numbers = np.asarray(rows)
+    marked = np.zeros(n_rows, dtype=bool)
+    try:
+        marked[numbers if numbers.size else []] = True
+    except IndexError as cause:
+        message = f"cv: {cause}; expected row numbers below {n_rows}, or masks of {n_rows} rows"
+        raise InputError(message) from cause
+    return marked
 
 
 def stratified_sample(codes: NDArray[np.int64], size: int, *, seed: int = 0) -> NDArray[np.int64]:

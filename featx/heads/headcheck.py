@@ -48,7 +48,7 @@ def check_head(head: Head) -> None:
         message = f"task {head.task!r} is unknown; known: {', '.join(sorted(_OF_TASK))}"
         raise Damage(message)
     names, least = head.classes, _LEAST_COLUMNS[head.task]
-    if len(names) < least or len(set(names)) < len(names) or not all(type(n) is str for n in names):
+    if not all(type(n) is str for n in names) or len(names) < least or len(set(names)) < len(names):
         message = f"its classes are not {least} or more different names"
         raise Damage(message)
     if not 0 < head.temperature < float("inf"):

@@ -163,12 +163,12 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _unpack(archive: zipfile.ZipFile, size_bytes: int) -> Head:
     members = archive.infolist()
-    for member in members:
-        _check_member(member, size_bytes)
     names = [member.filename for member in members]
     if not names or names[0] != _HEADER:
         message = f"not a head: its first member is not {_HEADER}"
         raise Damage(message)
+    for member in members:
+        _check_member(member, size_bytes)
     if len(set(names)) != len(names):
         message = "two members have one name"
         raise Damage(message)
@@ -196,7 +196,7 @@ def _read_conformal(facts: Any, quantiles: NDArray[Any] | None) -> Conformal | N
     if facts is None and quantiles is None:
         return None
     given: dict[str, Any] = facts if isinstance(facts, dict) else {}
-    method, coverage = given.get("method"), given.get("coverage")
+    method, coverage = given.get("method"), given.get("coverage", 0)
     is_known = method in get_args(Method) and isinstance(coverage, float) and 0 < coverage < 1
     if not is_known or quantiles is None or quantiles.dtype != np.float64:
         message = "what makes its conformal sets is missing or of the wrong type"
@@ -229,7 +229,7 @@ def _check_member(member: zipfile.ZipInfo, size_bytes: int) -> None:
 
 def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
     try:
-        header = json.loads(archive.read(_HEADER))
+        header = json.loads(archive.read(_HEADER), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as cause:
         message = f"{_HEADER} is not JSON: {cause}"
         raise Damage(message) from cause
@@ -254,6 +254,11 @@ def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
         message = f"{_HEADER}: {wrong[0]} is missing or of the wrong type"
         raise Damage(message)
     return {key: value for key, value in header.items() if key not in ("format", "version")}
+
+
+def _refuse_constant(name: str) -> None:
+    message = f"{name} is no number"
+    raise ValueError(message)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -12,9 +12,12 @@ from featx.heads.base import LinearHead, Weights, read_labels, read_rows, read_w
 from featx.heads.calibration import class_losses, fit_temperature
 from featx.heads.labels import Labels, forget_classes
 from featx.heads.moments import Moments, measure_classes, row_blocks
-from featx.heads.rowspace import RowSpace, narrow
+from featx.heads.rowspace import RowSpace, narrow_exactly
 
 SHRINKAGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.97)
+
+# Rounding errors that one sum gathers.
+_MANY = 10
 
 
 class LDAProbe(LinearHead):
@@ -73,14 +76,16 @@ class LDAProbe(LinearHead):
         weights = read_weights(sample_weight, rows)
         labels = read_labels(self, y, weights, tags=False)
         self.classes_ = labels.classes
-        space = narrow(rows)
+        space = narrow_exactly(rows)
         moments = measure_classes(space.rows, labels.codes, len(labels.classes), weights)
-        path = _Path(moments, n_dimensions=rows.shape[1])
+        rounding = float(np.finfo(space.rows.dtype).eps)
+        path = _Path(moments, n_dimensions=rows.shape[1], rounding=rounding)
         self.shrinkage_ = _least_loss(path, space, labels, weights, shrinkages)
-        self.held_out_logits_ = path.leave_one_out(
-            space.rows, labels.codes, weights, self.shrinkage_
-        )
-        self.coef_, self.intercept_ = space.widen(*path.solution(self.shrinkage_, rows.dtype))
+        held_out = path.leave_one_out(space.rows, labels.codes, weights, self.shrinkage_)
+        self.held_out_logits_ = held_out.astype(rows.dtype, copy=False)
+        coef, intercept = space.widen(*path.solution(self.shrinkage_, space.rows.dtype))
+        self.coef_ = coef.astype(rows.dtype, copy=False)
+        self.intercept_ = intercept.astype(rows.dtype, copy=False)
         self.tuned_ = {"shrinkage": self.shrinkage_}
         self._calibrate(labels, weights)
         return self
@@ -132,15 +137,28 @@ class _Shrunk:
 
 
 class _Path:
-    """Discriminants along a path of shrinkages."""
+    """Discriminants along a path of shrinkages.
 
-    def __init__(self, moments: Moments, *, n_dimensions: int) -> None:
+    Parameters
+    ----------
+    moments : Moments
+    n_dimensions : int
+        Width of the rows before they were narrowed.
+    rounding : float
+        Relative rounding error of the rows.
+    """
+
+    def __init__(self, moments: Moments, *, n_dimensions: int, rounding: float) -> None:
         self._moments = moments
         within = moments.within_scatter()
         eigenvalues, self._vectors = np.linalg.eigh(within)
         self._eigenvalues = np.maximum(eigenvalues, 0)
-        # Rows that are all equal within their classes: any covariance will do, so the identity.
-        self._mean_eigenvalue = float(self._eigenvalues.sum()) / n_dimensions or 1.0
+        scatter, total = float(np.trace(moments.scatter)), float(self._eigenvalues.sum())
+        if total <= _MANY * rounding * scatter:
+            # Rows are equal within their classes, or alone, and what is left are rounding errors:
+            # any covariance will do, so a multiple of the identity that the rows' scale sets.
+            self._eigenvalues[:], total = 0, scatter
+        self._mean_eigenvalue = total / n_dimensions or 1.0
         weights = moments.class_weights()
         self._log_priors = np.log(weights / moments.weight)
 

@@ -12,8 +12,9 @@ from featx.errors import InputError
 from featx.heads.base import LinearHead, Weights, read_labels, read_rows, read_weights
 from featx.heads.folds import deal_folds, group_folds, read_splits
 from featx.heads.labels import Labels
-from featx.heads.logistic import Rows, Solver, prepare
+from featx.heads.logistic import Solver
 from featx.heads.logisticpath import Step, choose, polish, walk
+from featx.heads.logisticrows import Rows, prepare
 from featx.heads.rowspace import RowSpace, narrow
 
 RELATIVE_CS = np.logspace(-2, 3, 11)
@@ -31,7 +32,8 @@ class LinearProbe(LinearHead):
     The minimum is that of `sklearn.linear_model.LogisticRegression` with L2 penalty: the sum of
     log losses times `C`, plus half the squared norm of the coefficients.  All folds are solved
     side by side by L-BFGS in coordinates that make the Hessian nearly the identity, warm-started
-    from one penalty to the next.  Tags (an indicator matrix) get one logistic regression each.
+    from one penalty to the next (docs/heads.md).  Log losses are compared after calibration.
+    Tags (an indicator matrix) get one logistic regression each.
 
     Parameters
     ----------
@@ -44,8 +46,8 @@ class LinearProbe(LinearHead):
     class_weight : mapping, "balanced" or None
         Multiplies the weights of the rows of a class, as in scikit-learn.
     patience : int or None, default 2
-        The path ends after so many penalties in a row that did worse than the best by more than
-        a standard error; None walks all of it.
+        The path ends after so many penalties in a row that did worse than the best; None walks
+        all of it.
     max_iter : int, default 300
         Most iterations of one fit.
     random_state : int, default 0
@@ -144,8 +146,8 @@ class LinearProbe(LinearHead):
         folds: NDArray[np.int64],
         candidates: NDArray[np.float64] | None,
     ) -> None:
-        prepared = prepare(space.rows, labels, weights, folds)
-        rows, mean, scale = prepared.rows, prepared.mean, prepared.scale
+        rows = prepare(space.rows, labels, weights, folds)
+        mean, scale = rows.mean, rows.scale
         solver = Solver(rows, max_iter=self.max_iter)
         tried = RELATIVE_CS / scale**2 if candidates is None else np.sort(candidates)
         n_folds = 0 if self.cv is None else int(folds.max()) + 1

@@ -13,122 +13,13 @@ from numpy.typing import NDArray
 
 from featx.heads.calibration import sigmoid
 from featx.heads.descent import Descent
-from featx.heads.labels import Labels
-from featx.heads.moments import measure_classes, row_blocks
+from featx.heads.logisticrows import Rows, Run
 
-# Logits that are held at once: 1 MiB in float32, which a core's cache holds.
-_BLOCK_VALUES = 1 << 18
 # Rows on which the curvature of the classes is estimated.
 _CURVATURE_ROWS = 4096
 # A class whose rows are all left out: exp of this is nothing beside its rivals.
 _NEVER = -30.0
 NO_FOLD = -1
-
-
-CENTRED_BYTES = 2 << 30
-"""Rows of up to this size are centred once, in a copy; larger ones block by block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What all models see.
-
-    Attributes
-    ----------
-    X : ndarray, shape (N, D)
-        May be a memory map: blocks of it are centred as they are read.
-    mean : ndarray, shape (D,), or None
-        None where `X` is centred and scaled already.
-    scale : float
-        Rows are ``(X - mean) / scale``.
-    codes : ndarray of int64, shape (N,)
-        Classes; empty where there are indicators.
-    indicators : ndarray, shape (K, N), or None
-        1 where a row has a tag: K logistic regressions instead of one multinomial one.
-    weights : ndarray, shape (N,)
-    folds : ndarray of int64, shape (N,)
-    n_columns : int
-        K.
-    basis : ndarray, shape (D, D)
-        Eigenvectors of the scatter of the rows.
-    eigenvalues : ndarray, shape (D,)
-        Divided by the sum of the weights.
-    """
-
-    X: NDArray[Any]
-    mean: NDArray[Any] | None
-    scale: float
-    codes: NDArray[np.int64]
-    indicators: NDArray[Any] | None
-    weights: NDArray[Any]
-    folds: NDArray[np.int64]
-    n_columns: int
-    basis: NDArray[Any]
-    eigenvalues: NDArray[Any]
-
-    def block(self, part: slice | NDArray[np.int64]) -> NDArray[Any]:
-        """Return some rows, centred and scaled."""
-        if self.mean is None:
-            return np.asarray(self.X[part])
-        rows = np.subtract(self.X[part], self.mean)
-        rows *= rows.dtype.type(1 / self.scale)
-        return np.asarray(rows)
-
-    def weight(self, fold: int) -> float:
-        """Return the sum of the weights of all rows but those of a fold."""
-        return float(self.weights[self.folds != fold].sum(dtype=np.float64))
-
-    def absent(self, fold: int) -> NDArray[np.bool_]:
-        """Return which classes have no row with weight outside a fold, shape (K,)."""
-        if self.indicators is not None:
-            return np.zeros(self.n_columns, dtype=bool)
-        kept = (self.folds != fold) & (self.weights > 0)
-        return np.asarray(np.bincount(self.codes[kept], minlength=self.n_columns) == 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Rows, and the centre (D,) and scale that coefficients have to be taken back by."""
-
-    rows: Rows
-    mean: NDArray[Any]
-    scale: float
-
-
-def prepare(
-    X: NDArray[Any],
-    labels: Labels,
-    weights: NDArray[np.float64] | None,
-    folds: NDArray[np.int64],
-) -> Prepared:
-    """Centre and scale rows (N, D), so that the solver meets numbers near one.
-
-    Two classes become one column: one logistic regression on whether it is the second.
-    """
-    n_classes, indicators = len(labels.classes), labels.indicators
-    codes = np.zeros(len(X), np.int64) if indicators is not None else labels.codes
-    moments = measure_classes(X, codes, 1 if indicators is not None else n_classes, weights)
-    eigenvalues, basis = np.linalg.eigh(moments.scatter / moments.weight)
-    eigenvalues = np.maximum(eigenvalues, 0)
-    scale = float(np.sqrt(eigenvalues.sum())) or 1.0
-    mean = moments.mean.astype(X.dtype)
-    columns = None if indicators is None else indicators.T
-    if indicators is None and n_classes == 2:
-        columns = (labels.codes == 1)[None]
-    is_small = X.nbytes <= CENTRED_BYTES
-    rows = Rows(
-        (X - mean) * X.dtype.type(1 / scale) if is_small else X,
-        None if is_small else mean,
-        scale,
-        codes,
-        None if columns is None else np.ascontiguousarray(columns, dtype=X.dtype),
-        (np.ones(len(X)) if weights is None else weights).astype(X.dtype),
-        folds,
-        n_classes if columns is None else len(columns),
-        basis.astype(X.dtype),
-        (eigenvalues / scale**2).astype(X.dtype),
-    )
-    return Prepared(rows, mean, scale)
 
 
 @dataclass(slots=True)
@@ -173,28 +64,14 @@ class Solver:
         self.rows = rows
         self.max_iter = max_iter
         self.n_products = 0
-        self._null = self._null_loss()
-
-    def _null_loss(self) -> float:
-        rows = self.rows
-        weights = rows.weights.astype(np.float64)
-        if rows.indicators is None:
-            share = np.bincount(rows.codes, weights, minlength=rows.n_columns) / weights.sum()
-            return -float(np.sum(share * np.log(np.maximum(share, 1e-300))))
-        share = np.clip(rows.indicators @ weights / weights.sum(), 1e-300, 1)
-        return -float(np.sum(share * np.log(share) + (1 - share) * np.log1p(-share * (1 - 1e-16))))
 
     def start(self) -> NDArray[Any]:
         """Return weights (K, D + 1) that give each class its share."""
-        rows = self.rows
-        weights = np.zeros((rows.n_columns, rows.X.shape[1] + 1), dtype=rows.X.dtype)
-        total = rows.weights.sum(dtype=np.float64)
-        if rows.indicators is None:
-            share = np.bincount(rows.codes, rows.weights, minlength=rows.n_columns) / total
-            weights[:, -1] = np.log(np.maximum(share, 1e-12))
-        else:
-            share = (rows.indicators @ rows.weights + 0.5) / (total + 1)
-            weights[:, -1] = np.log(share / (1 - share))
+        weights = np.zeros((self.rows.n_columns, self.rows.width), dtype=self.rows.X.dtype)
+        share = self.rows.shares()
+        weights[:, -1] = np.log(share)
+        if self.rows.indicators is not None:
+            weights[:, -1] -= np.log1p(-share)
         return weights
 
     def minimise(
@@ -217,35 +94,35 @@ class Solver:
             return []
         scaling = self._scaling(starts[0].weights, float(np.mean(ridges)))
         tasks = [
-            _Task(Fit(start.weights, start.fold), ridge, self.rows.weight(start.fold),
-                  self.rows.absent(start.fold), Descent(self._scaled(start.weights, scaling)))
+            _Task(
+                fit=Fit(start.weights, start.fold),
+                ridge=ridge,
+                weight=self.rows.weight(start.fold),
+                absent=self.rows.absent(start.fold),
+                descent=Descent(self._scaled(start.weights, scaling)),
+            )
             for start, ridge in zip(starts, ridges, strict=True)
-        ]  # fmt: skip
+        ]
+        floor = atol * self.rows.null_loss()
         active = tasks
         while active:
             self._evaluate(active, scaling)
-            active = [
-                task for task in active if not task.is_done(rtol, atol * self._null, self.max_iter)
-            ]
+            active = [task for task in active if not task.is_done(rtol, floor, self.max_iter)]
         return [task.fit for task in tasks]
 
     def held_out(self, fits: Sequence[Fit]) -> NDArray[Any]:
         """Return the logits of each row by the model that left it out, shape (N, K)."""
-        rows = self.rows
-        logits = np.zeros((len(rows.X), rows.n_columns), dtype=rows.X.dtype)
-        for fit in fits:
-            chosen = np.flatnonzero(rows.folds == fit.fold)
-            for part in row_blocks(chosen):
-                block = rows.block(chosen[part])
-                logits[chosen[part]] = block @ fit.weights[:, :-1].T + fit.weights[:, -1]
+        logits = np.zeros((len(self.rows.X), self.rows.n_columns), dtype=self.rows.X.dtype)
+        weights = {fit.fold: fit.weights for fit in fits}
+        for run in self.rows.runs:
+            if run.fold in weights:
+                logits[run.numbers] = self.rows.block(run) @ weights[run.fold].T
         return logits
 
     def _scaling(self, weights: NDArray[Any], ridge: float) -> NDArray[Any]:
         """Return what divides gradients and weights in the eigenbasis, (K, D + 1)."""
-        rows = self.rows
-        sample = np.linspace(0, len(rows.X) - 1, min(len(rows.X), _CURVATURE_ROWS)).astype(int)
-        logits = weights[:, :-1] @ rows.block(sample).T + weights[:, -1:]
-        if rows.indicators is None:
+        logits = weights @ self.rows.sample(_CURVATURE_ROWS).T
+        if self.rows.indicators is None:
             logits -= logits.max(axis=0)
             np.exp(logits, out=logits)
             logits /= logits.sum(axis=0)
@@ -255,7 +132,7 @@ class Solver:
         # A class that the sample lacks, or that is told apart perfectly, still bends a little.
         softness = np.maximum(softness, 1e-3 * softness.max(initial=1e-6))
         scaling = np.empty(weights.shape)
-        scaling[:, :-1] = np.sqrt(softness[:, None] * rows.eigenvalues + ridge)
+        scaling[:, :-1] = np.sqrt(softness[:, None] * self.rows.eigenvalues + ridge)
         scaling[:, -1] = np.sqrt(softness)
         return scaling.astype(weights.dtype)
 
@@ -271,7 +148,7 @@ class Solver:
         trials = np.stack([task.descent.trial for task in tasks])
         trials /= scaling
         weights = trials.copy()
-        np.matmul(trials[..., :-1], self.rows.basis.T, out=weights[..., :-1])
+        weights[..., :-1] = trials[..., :-1] @ self.rows.basis.T
         for task, own in zip(tasks, weights, strict=True):
             own[task.absent] = 0
             own[task.absent, -1] = _NEVER
@@ -287,30 +164,26 @@ class Solver:
 
         Returns the summed losses (A,) and their gradients (A, K, D + 1).
         """
-        rows = self.rows
-        n_models, n_columns, width = weights.shape
-        flat = weights.reshape(-1, width)
-        sums = np.zeros(n_models)
-        gradients = np.zeros_like(flat)
-        block_rows = int(np.clip(_BLOCK_VALUES // len(flat), 256, 4096))
-        for part in row_blocks(rows.X, block_rows):
-            block = rows.block(part)
-            logits = flat[:, :-1] @ block.T
-            logits += flat[:, -1:]
-            cube = logits.reshape(n_models, n_columns, -1)
-            kept = (rows.folds[part] != folds[:, None]) * rows.weights[part]
-            if rows.indicators is None:
-                losses = _softmax_residuals(cube, rows.codes[part], kept)
-            else:
-                losses = _sigmoid_residuals(cube, rows.indicators[:, part], kept)
-            sums += np.einsum("an,an->a", losses, kept, dtype=np.float64)
-            gradients[:, :-1] += logits @ block
-            gradients[:, -1] += logits.sum(axis=1)
-        self.n_products += 2 * rows.X.shape[0] * (width - 1) * len(flat)
-        return sums, gradients.reshape(weights.shape)
+        losses, gradients = np.zeros(len(weights)), np.zeros_like(weights)
+        width = weights.shape[2]
+        for fold, runs in self.rows.by_fold():
+            fitted = np.flatnonzero(folds != fold)
+            if not len(fitted):
+                continue
+            flat = weights[fitted].reshape(-1, width)
+            slope = np.zeros_like(flat)
+            for run in runs:
+                block = self.rows.block(run)
+                logits = flat @ block.T
+                cube = logits.reshape(len(fitted), -1, len(block))
+                losses[fitted] += _residuals(cube, run)
+                slope += logits @ block
+                self.n_products += 2 * len(block) * (width - 1) * len(flat)
+            gradients[fitted] += slope.reshape(len(fitted), -1, width)
+        return losses, gradients
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Task:
     """A fit under way."""
 
@@ -338,33 +211,42 @@ class _Task:
         if self.descent.tell(loss / self.weight + penalty, gradient):
             self.fit.weights = weights
 
-    def is_done(self, rtol: float, atol: float, max_iter: int) -> bool:
+    def is_done(self, rtol: float, floor: float, max_iter: int) -> bool:
+        """Return whether the minimum is near enough, or as near as it gets."""
         descent = self.descent
         self.fit.steps = descent.steps
         # From a standstill one step may cost nothing and still find which way the classes lie.
-        is_near = descent.steps >= 1 and descent.gap <= rtol * descent.loss + atol
+        is_near = descent.steps >= 1 and descent.gap <= rtol * descent.loss + floor
         return is_near or descent.is_stuck or descent.steps >= max_iter
 
 
-def _softmax_residuals(
-    logits: NDArray[Any], codes: NDArray[np.int64], kept: NDArray[Any]
-) -> NDArray[Any]:
-    """Turn logits (A, K, n), in place, into weighted residuals; return losses (A, n)."""
+def _residuals(logits: NDArray[Any], run: Run) -> NDArray[np.float64]:
+    """Turn logits (A, K, n), in place, into weighted residuals; return summed losses (A,)."""
+    if run.indicators is None:
+        losses = _softmax_residuals(logits, run.codes)
+    else:
+        losses = _sigmoid_residuals(logits, run.indicators)
+    if run.weights is None:
+        return np.asarray(losses.sum(axis=1, dtype=np.float64))
+    logits *= run.weights
+    return losses @ run.weights.astype(np.float64)
+
+
+def _softmax_residuals(logits: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[Any]:
+    """Turn logits (A, K, n), in place, into residuals; return losses (A, n)."""
     own = (slice(None), codes, np.arange(logits.shape[2]))
     highest = logits.max(axis=1)
     true = logits[own]
     logits -= highest[:, None]
     np.exp(logits, out=logits)
     sums = logits.sum(axis=1)
-    logits *= (kept / sums)[:, None]
-    logits[own] -= kept
+    logits *= np.reciprocal(sums)[:, None]
+    logits[own] -= 1
     return np.asarray(np.log(sums) + highest - true)
 
 
-def _sigmoid_residuals(
-    logits: NDArray[Any], indicators: NDArray[Any], kept: NDArray[Any]
-) -> NDArray[Any]:
-    """Turn logits (A, K, n), in place, into weighted residuals; return losses (A, n).
+def _sigmoid_residuals(logits: NDArray[Any], indicators: NDArray[Any]) -> NDArray[Any]:
+    """Turn logits (A, K, n), in place, into residuals; return losses (A, n).
 
     The loss of a row is the sum over its K tags.
     """
@@ -374,5 +256,4 @@ def _sigmoid_residuals(
     logits += 1
     np.reciprocal(logits, out=logits)
     logits -= indicators
-    logits *= kept[:, None]
     return np.asarray(losses)

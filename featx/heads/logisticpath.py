@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.heads.calibration import class_losses, fit_platt, fit_temperature
-from featx.heads.logistic import NO_FOLD, Fit, Rows, Solver
+from featx.heads.logistic import NO_FOLD, Fit, Solver
+from featx.heads.logisticrows import Rows
 
 SEARCH = (1e-3, 1e-5)
 """Distance to the minimum, relative to the loss and to that of knowing nothing, at which a penalty
@@ -132,7 +133,7 @@ def _judged(solver: Solver, C: float, model: Fit, folds: list[Fit]) -> Step:
         return Step(C, model, folds)
     rows = solver.rows
     losses, hits = _losses_and_hits(solver.held_out(folds), rows)
-    weights = rows.weights.astype(np.float64)
+    weights = rows.weights
     total = np.bincount(rows.folds, weights)
     is_weighty = total > 0
     means = np.bincount(rows.folds, weights * losses)[is_weighty] / total[is_weighty]

@@ -1,6 +1,6 @@
 """The sums that closed-form heads are solved from; they add up, and can be taken apart again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,12 @@ from featx.errors import InputError
 
 BLOCK_ROWS = 4096
 """Rows that are centred and summed at a time, in their own precision; blocks sum in float64."""
+
+# Share of a weight that rounding may leave of it when all of it is taken away.
+_NOTHING = 1e-12
+
+# Up to so many classes a product with their indicators is faster than sorting the rows.
+_DENSE_CLASSES = 128
 
 Sums = NDArray[np.float64]
 
@@ -68,7 +74,7 @@ class Moments:
             If nothing would be left.
         """
         weight = self.weight - other.weight
-        if not weight > 0:
+        if not weight > _NOTHING * self.weight:
             message = (
                 f"moments: rows of weight {other.weight:g} taken from {self.weight:g};"
                 " at least one row must stay"
@@ -116,7 +122,7 @@ class Moments:
 def measure(
     X: NDArray[Any], targets: NDArray[Any], weights: NDArray[np.float64] | None = None
 ) -> Moments:
-    """Return the moments of rows `X` (N, D) and `targets` (N, T), read in blocks.
+    """Return the moments of rows `X` (N, D) and `targets` (N, T), read once, in blocks.
 
     Parameters
     ----------
@@ -127,17 +133,12 @@ def measure(
         Not negative.
     """
     w = np.ones(len(X)) if weights is None else weights
-    total = float(w.sum())
-    mean = _mean(X, w)
-    target_mean = w @ targets.astype(np.float64) / total
-    scatter = np.zeros((X.shape[1], X.shape[1]))
-    cross = np.zeros((X.shape[1], targets.shape[1]))
-    for part, centred in _scaled_blocks(X, mean, np.sqrt(w)):
-        scatter += centred.T @ centred
-        off = np.sqrt(w[part])[:, None] * (targets[part] - target_mean)
-        cross += centred.T @ off.astype(X.dtype, copy=False)
-    square = w @ (targets - target_mean) ** 2
-    return Moments(total, mean, scatter, target_mean, cross, square)
+    target_mean = w @ targets.astype(np.float64) / w.sum()
+    off = targets - target_mean
+    sums = _Sums.over(
+        X, off.shape[1], weights, lambda part, rows: rows.T @ off[part].astype(X.dtype)
+    )
+    return sums.moments(target_mean, sums.cross, w @ off**2)
 
 
 def measure_classes(
@@ -151,24 +152,19 @@ def measure_classes(
     Parameters
     ----------
     X : ndarray of float32 or float64, shape (N, D)
-        May be a memory map; never copied as a whole.
+        May be a memory map; read once, in blocks, and never copied as a whole.
     codes : ndarray of int64, shape (N,)
     n_classes : int
     weights : ndarray of float64, shape (N,), optional
         Not negative.
     """
     w = np.ones(len(X)) if weights is None else weights
-    total = float(w.sum())
-    mean = _mean(X, w)
-    scatter = np.zeros((X.shape[1], X.shape[1]))
-    sums = np.zeros((n_classes, X.shape[1]))
-    roots = np.sqrt(w)
-    for part, centred in _scaled_blocks(X, mean, roots):
-        scatter += centred.T @ centred
-        _add_class_sums(sums, centred * roots[part, None].astype(X.dtype), codes[part])
-    share = np.bincount(codes, w, minlength=n_classes) / total
-    # The sums of centred rows are those of (x - mean)(t - target_mean)', since x - mean sums to 0.
-    return Moments(total, mean, scatter, share, sums.T, total * share * (1 - share))
+    share = np.bincount(codes, w, minlength=n_classes) / w.sum()
+    sums = _Sums.over(
+        X, n_classes, weights, lambda part, rows: _class_sums(rows, codes[part], n_classes)
+    )
+    cross = sums.cross - np.outer(sums.total, share)
+    return sums.moments(share, cross, w.sum() * share * (1 - share))
 
 
 def row_blocks(X: NDArray[Any], rows: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -177,26 +173,60 @@ def row_blocks(X: NDArray[Any], rows: int = BLOCK_ROWS) -> Iterator[slice]:
         yield slice(start, min(start + rows, len(X)))
 
 
-def _mean(X: NDArray[Any], weights: NDArray[np.float64]) -> Sums:
-    total = np.zeros(X.shape[1])
-    for part in row_blocks(X):
-        total += weights[part] @ X[part]
-    return np.asarray(total / weights.sum())
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums over rows about a point near their mean, which spares a pass for the mean itself."""
+
+    weight: float
+    centre: NDArray[Any]  # (D,)
+    total: Sums  # (D,): of w (x - centre)
+    scatter: Sums  # (D, D): of w (x - centre)(x - centre)'
+    cross: Sums  # (D, T)
+
+    @classmethod
+    def over(
+        cls,
+        X: NDArray[Any],
+        n_targets: int,
+        weights: NDArray[np.float64] | None,
+        cross_of: Callable[[slice, NDArray[Any]], NDArray[Any]],
+    ) -> "_Sums":
+        """Read the rows; `cross_of` gives what weighted centred rows add to ``cross``."""
+        width = X.shape[1]
+        # A row without weight may lie anywhere, and would drag the centre there.
+        weighty = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
+        spaced = X[weighty[:: max(1, len(weighty) // BLOCK_ROWS)]]
+        centre = spaced.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        total, scatter = np.zeros(width), np.zeros((width, width))
+        cross = np.zeros((width, n_targets))
+        buffer = np.empty((min(len(X), BLOCK_ROWS), width), dtype=X.dtype)
+        for part in row_blocks(X):
+            rows = np.subtract(X[part], centre, out=buffer[: part.stop - part.start])
+            if weights is None:
+                scatter += rows.T @ rows
+            else:
+                root = np.sqrt(weights[part, None]).astype(X.dtype)
+                rows *= root
+                scatter += rows.T @ rows
+                rows *= root
+            total += np.ones(len(rows), dtype=X.dtype) @ rows
+            cross += cross_of(part, rows)
+        weight = float(len(X) if weights is None else weights.sum())
+        return cls(weight, centre, total, scatter, cross)
+
+    def moments(self, target_mean: Sums, cross: Sums, target_square: Sums) -> Moments:
+        off = self.total / self.weight
+        scatter = self.scatter - np.outer(off, self.total)
+        return Moments(self.weight, self.centre + off, scatter, target_mean, cross, target_square)
 
 
-def _scaled_blocks(
-    X: NDArray[Any], mean: Sums, scale: Sums
-) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Yield blocks of centred rows, each row times its `scale`."""
-    centre = mean.astype(X.dtype)
-    for part in row_blocks(X):
-        block = X[part] - centre
-        block *= scale[part, None].astype(X.dtype)
-        yield part, block
-
-
-def _add_class_sums(sums: Sums, block: NDArray[Any], codes: NDArray[np.int64]) -> None:
+def _class_sums(rows: NDArray[Any], codes: NDArray[np.int64], n_classes: int) -> NDArray[Any]:
+    """Return the sums of the rows of each class, (D, C)."""
+    if n_classes <= _DENSE_CLASSES:
+        return np.asarray(rows.T @ (codes[:, None] == np.arange(n_classes)).astype(rows.dtype))
     order = np.argsort(codes, kind="stable")
     ranked = codes[order]
     starts = np.flatnonzero(np.diff(ranked, prepend=-1))
-    sums[ranked[starts]] += np.add.reduceat(block[order], starts, axis=0)
+    sums = np.zeros((rows.shape[1], n_classes), dtype=rows.dtype)
+    sums[:, ranked[starts]] = np.add.reduceat(rows[order], starts, axis=0).T
+    return sums

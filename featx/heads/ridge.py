@@ -12,13 +12,15 @@ from featx.errors import InputError
 from featx.heads.base import (
     DTYPES,
     LinearHead,
+    check_values,
     read_labels,
+    read_queries,
     read_rows,
     read_weights,
 )
 from featx.heads.moments import Moments, measure, measure_classes
 from featx.heads.ridgepath import RidgePath
-from featx.heads.rowspace import narrow
+from featx.heads.rowspace import narrow_exactly
 
 
 class RidgeProbe(LinearHead):
@@ -86,8 +88,8 @@ class RidgeProbe(LinearHead):
         weights = read_weights(sample_weight, rows)
         labels = read_labels(self, y, weights)
         self.classes_ = labels.classes
-        space = narrow(rows)
-        targets = labels.targets(rows.dtype)
+        space = narrow_exactly(rows)
+        targets = labels.targets(space.rows.dtype)
         if labels.indicators is None:
             moments = measure_classes(space.rows, labels.codes, len(labels.classes), weights)
         else:
@@ -102,10 +104,13 @@ class RidgeProbe(LinearHead):
         )
         best = found.best_classifier()
         self.alpha_ = float(path.alphas[best])
-        coef, intercept = path.solution(best, rows.dtype, sign=2)
+        coef, intercept = path.solution(best, space.rows.dtype, sign=2)
         fitted = space.rows @ coef.T + intercept
-        self.held_out_logits_ = found.without_itself(best, fitted, targets)
-        self.coef_, self.intercept_ = space.widen(coef, intercept)
+        held_out = found.without_itself(best, fitted, targets)
+        self.held_out_logits_ = held_out.astype(rows.dtype, copy=False)
+        coef, intercept = space.widen(coef, intercept)
+        self.coef_ = coef.astype(rows.dtype, copy=False)
+        self.intercept_ = intercept.astype(rows.dtype, copy=False)
         self._fitted_in = (moments, space.basis, space.mean)
         self.tuned_ = {"alpha": self.alpha_}
         self._calibrate(labels, weights)
@@ -131,7 +136,8 @@ class RidgeProbe(LinearHead):
         Raises
         ------
         InputError
-            If `classes` is missing in the first call, or `y` holds others.
+            If `classes` is missing in the first call, holds one alone or other ones than before,
+            or `y` holds others; or if the probe was fitted to tags.
         """
         added = self._measured(X, y, classes, sample_weight)
         return self._solve(self.moments_.plus(added) if hasattr(self, "coef_") else added)
@@ -159,10 +165,12 @@ class RidgeProbe(LinearHead):
         check_is_fitted(self)
         check_is_fitted(other)
         same = np.array_equal(self.classes_, other.classes_)
+        same = same and (self.scale_ is None) == (other.scale_ is None)
         if not same or self.coef_.shape != other.coef_.shape:
             message = (
-                f"RidgeProbe: classes {list(self.classes_)!r:.80} and {list(other.classes_)!r:.80},"
-                f" widths {self.coef_.shape[1]} and {other.coef_.shape[1]}; expected equal ones"
+                f"RidgeProbe: classes {self.classes_.tolist()!r:.80} and"
+                f" {other.classes_.tolist()!r:.80}, widths {self.coef_.shape[1]} and"
+                f" {other.coef_.shape[1]}; expected equal ones, and both of classes or of tags"
             )
             raise InputError(message)
         return self._solve(self.moments_.plus(other.moments_))
@@ -170,20 +178,33 @@ class RidgeProbe(LinearHead):
     def _measured(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Moments:
-        is_first = not hasattr(self, "classes_")
-        rows, y = validate_data(self, X, y, dtype=DTYPES, reset=is_first)
-        if is_first:
-            if classes is None:
-                message = "RidgeProbe: classes is None; the first partial_fit needs all classes"
-                raise InputError(message)
-            self.classes_, self._dtype = np.unique(np.asarray(classes)), rows.dtype
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        if not np.array_equal(self.classes_[codes], y):
-            strange = np.setdiff1d(y, self.classes_)[0]
-            message = f"RidgeProbe: y holds {strange!r}; classes are {list(self.classes_)!r:.200}"
+        is_first = not hasattr(self, "coef_")
+        if not is_first and self.scale_ is not None:
+            message = "RidgeProbe: it was fitted to tags; rows can be added by merge alone"
+            raise InputError(message)
+        known = self._all_classes(classes, is_first=is_first)
+        rows, y = read_rows(self, X, y, reset=is_first)
+        codes = np.searchsorted(known, y).clip(max=len(known) - 1)
+        if not np.array_equal(known[codes], y):
+            strange = np.setdiff1d(y, known).tolist()[0]
+            message = f"RidgeProbe: y holds {strange!r}; classes are {known.tolist()!r:.200}"
             raise InputError(message)
         weights = read_weights(sample_weight, rows)
-        return measure_classes(rows, codes.astype(np.int64), len(self.classes_), weights)
+        added = measure_classes(rows, codes.astype(np.int64), len(known), weights)
+        if is_first:
+            self.classes_, self._dtype = known, rows.dtype
+        return added
+
+    def _all_classes(self, classes: ArrayLike | None, *, is_first: bool) -> NDArray[Any]:
+        if classes is None and is_first:
+            message = "RidgeProbe: classes is None; the first partial_fit needs all classes"
+            raise InputError(message)
+        known: NDArray[Any] = self.classes_ if classes is None else np.unique(np.asarray(classes))
+        if len(known) < 2 or not (is_first or np.array_equal(known, self.classes_)):
+            before = "two or more" if is_first else f"those before, {self.classes_.tolist()!r:.80}"
+            message = f"RidgeProbe: classes = {known.tolist()!r:.80}; expected {before}"
+            raise InputError(message)
+        return known
 
     def _solve(self, moments: Moments) -> Self:
         path = RidgePath(moments, checked_alphas(self))
@@ -193,7 +214,7 @@ class RidgeProbe(LinearHead):
         self.alpha_ = float(path.alphas[best])
         self._fitted_in, self.tuned_ = (moments, None, None), {"alpha": self.alpha_}
         self.temperature_ = getattr(self, "temperature_", 1.0)
-        self.scale_, self.shift_ = None, None
+        self.scale_, self.shift_ = getattr(self, "scale_", None), getattr(self, "shift_", None)
         # They speak of rows that are not at hand any more.
         self.__dict__.pop("held_out_logits_", None)
         return self
@@ -242,20 +263,28 @@ class RidgeProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         InputError
             If a penalty is not above 0.
         """
-        rows, y = validate_data(self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True)
+        rows, y = validate_data(
+            self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True, ensure_all_finite=False
+        )
+        check_values(self, rows)
         weights = read_weights(sample_weight, rows)
         is_table = np.ndim(y) == 2
         values = np.asarray(y, dtype=np.float64).reshape(len(rows), -1)
-        space = narrow(rows)
+        # Far from zero float32 would not hold the differences that matter.
+        level = values.mean(axis=0)
+        values = values - level
+        space = narrow_exactly(rows)
         moments = measure(space.rows, values, weights)
         path = RidgePath(moments, checked_alphas(self))
         found = path.leave_one_out(space.rows, values, weights=weights)
         best = found.best_regressor(moments.target_square)
         self.alpha_ = float(path.alphas[best])
-        coef, intercept = path.solution(best, rows.dtype)
+        coef, intercept = path.solution(best, space.rows.dtype)
         fitted = space.rows @ coef.T + intercept
-        self.held_out_logits_ = found.without_itself(best, fitted, values.astype(rows.dtype))
+        held_out = found.without_itself(best, fitted, values.astype(fitted.dtype))
+        self.held_out_logits_ = (held_out + level).astype(rows.dtype)
         coef, intercept = space.widen(coef, intercept)
+        coef, intercept = coef.astype(rows.dtype), (intercept + level).astype(rows.dtype)
         self.coef_ = coef if is_table else coef[0]
         self.intercept_ = intercept if is_table else intercept[0]
         self.tuned_ = {"alpha": self.alpha_}
@@ -264,7 +293,7 @@ class RidgeProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the values, shape (N,) or (N, T)."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=DTYPES, reset=False)
+        rows = read_queries(self, X)
         return np.asarray(rows @ self.coef_.T + self.intercept_)
 
     def head_arrays(self) -> dict[str, NDArray[Any]]:

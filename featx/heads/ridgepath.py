@@ -11,8 +11,12 @@ from featx.heads.moments import Moments, row_blocks
 RELATIVE_ALPHAS = np.logspace(-3, 3, 13)
 """Multiples of the mean eigenvalue of the scatter."""
 
+# How much coarser float32 is than float64.
+_FLOAT32_ROUNDING = float(np.finfo(np.float32).eps / np.finfo(np.float64).eps)
+
 # Leave-one-out predictions that are held at once: 2 MiB in float32, which a core's cache holds.
 _BLOCK_VALUES = 1 << 19
+_MOST_ROWS = 1024
 
 
 class RidgePath:
@@ -37,7 +41,10 @@ class RidgePath:
         kept = eigenvalues > floor
         self._eigenvalues, self._vectors = eigenvalues[kept], vectors[:, kept]
         self._products = self._vectors.T @ moments.cross
-        scale = float(self._eigenvalues.mean()) if kept.any() else 1.0
+        # Rows in float32 leave rounding errors that would count as eigenvalues, the more the
+        # oftener they were summed; the scale shall not depend on how rows were split.
+        is_sound = self._eigenvalues > floor * _FLOAT32_ROUNDING
+        scale = float(self._eigenvalues[is_sound].mean()) if kept.any() else 1.0
         self.alphas = RELATIVE_ALPHAS * scale if alphas is None else alphas
         self._shrunk = 1 / (self._eigenvalues[:, None] + self.alphas)  # (R, L)
 
@@ -128,6 +135,7 @@ class RidgePath:
             self._vectors.astype(dtype),
             self._moments.mean.astype(dtype),
             self._shrunk.T.astype(dtype),
+            np.empty((_MOST_ROWS, len(self._vectors)), dtype=dtype),
         )
 
     def _block(
@@ -138,7 +146,9 @@ class RidgePath:
         leverages: NDArray[Any],
     ) -> NDArray[Any]:
         """Return fitted values (L, T, n) of some rows, and write their leverages (L, n)."""
-        coordinates = (rows - solved.mean) @ solved.vectors
+        coordinates = (
+            np.subtract(rows, solved.mean, out=solved.buffer[: len(rows)]) @ solved.vectors
+        )
         fitted = solved.coef @ coordinates.T
         fitted += solved.intercept
         np.square(coordinates, out=coordinates)
@@ -156,6 +166,7 @@ class _Solved:
     vectors: NDArray[Any]  # (D, R)
     mean: NDArray[Any]  # (D,)
     shrunk: NDArray[Any]  # (L, R)
+    buffer: NDArray[Any]  # (n, D): centred rows, of one block after the other
 
 
 class _Block:
@@ -247,4 +258,4 @@ def _rest(leverages: NDArray[Any]) -> NDArray[Any]:
 
 
 def _block_rows(values_a_row: int) -> int:
-    return int(np.clip(_BLOCK_VALUES // max(1, values_a_row), 64, 4096))
+    return int(np.clip(_BLOCK_VALUES // max(1, values_a_row), 64, _MOST_ROWS))

@@ -34,6 +34,19 @@ class RowSpace:
         return wide, intercept - wide @ self.mean
 
 
+def narrow_exactly(X: NDArray[Any]) -> RowSpace:
+    """Return what `narrow` does; in float64 if `X` has fewer rows than columns.
+
+    There a weak penalty nearly interpolates: what a row would get without itself is then a small
+    difference over a small difference, which float32 does not hold.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (N, D)
+    """
+    return narrow(X.astype(np.float64) if len(X) < X.shape[1] else X)
+
+
 def narrow(X: NDArray[Any]) -> RowSpace:
     """Return `X` in coordinates of its centred row space if it has fewer rows than columns.
 
@@ -57,8 +70,9 @@ def narrow(X: NDArray[Any]) -> RowSpace:
     mean = X.mean(axis=0, dtype=np.float64)
     centred = X - mean
     squares, vectors = np.linalg.eigh(centred @ centred.T)
-    # Below this they are rounding errors of the largest one.
-    kept = squares > max(squares[-1], 0) * np.finfo(np.float64).eps * len(squares)
+    # Below this they are rounding errors of the largest one, or of the mean.
+    eps = float(np.finfo(np.float64).eps)
+    kept = squares > max(squares[-1], eps * float(mean @ mean)) * eps * len(squares)
     lengths, vectors = np.sqrt(squares[kept]), vectors[:, kept]
     basis = (vectors / lengths).T @ centred
     return RowSpace(

@@ -141,7 +141,7 @@ def _measures(rows: HeldOut, recipe: Recipe, fixed: Calibration | None) -> dict[
     spreads = np.zeros(rows.logits.shape)
     for part in np.unique(parts):
         is_part = parts == part
-        rest = rows.take(~is_part) if not is_part.all() else rows
+        rest = rows.take(~is_part)
         calibration = calibrate(rest, recipe) if fixed is None else _with_sets(fixed, rest, recipe)
         answers[is_part] = calibration.answers(rows.logits[is_part])
         if calibration.conformal is not None:

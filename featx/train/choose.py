@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.heads.calibration import class_losses, fit_platt, fit_temperature
-from featx.heads.folds import stratified_sample
+from featx.heads.folds import deal_folds, stratified_sample
 from featx.train.candidates import Fitted, fit, kinds
 from featx.train.material import Material
+from featx.train.recipe import FOLDS
+from featx.types import Task
 
 CHOOSING_ROWS = 10_000
 """Rows that kinds of head are compared on, at most."""
@@ -24,24 +26,33 @@ class Tried:
     Attributes
     ----------
     kind : str
+    task : {"classify", "multilabel", "regress"}
     fitted : Fitted
         To the rows that it was tried on.
     losses : ndarray of float64, shape (N,)
         Calibrated log loss of each row, or its squared error over the variance.
     hits : ndarray of float64, shape (N,)
-        1 where the class is right; of tags the share that is; of values minus the loss.
+        1 where the class is right; of tags the share that is; of values 1 - loss.
     seconds : float
     """
 
     kind: str
+    task: Task
     fitted: Fitted
     losses: NDArray[np.float64]
     hits: NDArray[np.float64]
     seconds: float
 
     def facts(self) -> dict[str, float]:
-        """Return what the table of kinds shows, but the seconds."""
-        return {"accuracy": float(self.hits.mean()), "log_loss": float(self.losses.mean())}
+        """Return what the table of kinds shows, but the seconds: the names depend on the task."""
+        hits, loss = float(self.hits.mean()), float(self.losses.mean())
+        if self.task == "classify":
+            return {"accuracy": hits, "log_loss": loss}
+        return (
+            {"hamming_loss": 1 - hits, "log_loss": loss}
+            if self.task == "multilabel"
+            else {"r2": hits}
+        )
 
 
 def try_kinds(
@@ -69,9 +80,18 @@ def try_kinds(
     for kind in kinds(material):
         started_s = time.perf_counter()
         fitted = fit(kind, sample, seed=seed, groups=shared)
-        losses, hits = losses_and_hits(fitted.logits, sample)
+        losses, hits = losses_and_hits(fitted.logits, sample, seed=seed)
         seconds = time.perf_counter() - started_s
-        found.append(Tried(kind=kind, fitted=fitted, losses=losses, hits=hits, seconds=seconds))
+        found.append(
+            Tried(
+                kind=kind,
+                task=sample.task,
+                fitted=fitted,
+                losses=losses,
+                hits=hits,
+                seconds=seconds,
+            )
+        )
         if on_tried is not None:
             on_tried(found[-1])
     return found
@@ -93,21 +113,53 @@ def choose(tried: list[Tried]) -> Tried:
 
 
 def losses_and_hits(
-    logits: NDArray[Any], material: Material
+    logits: NDArray[Any], material: Material, *, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the loss of each row, calibrated, and whether it is right."""
+    """Return the loss of each row and whether it is right.
+
+    Of classes and tags each of five parts is calibrated by the other four, so that no row has a
+    say in its own loss.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (N, C)
+        Of rows that the head was not fitted to.
+    material : Material
+    seed : int
+        Deals the parts.
+    """
     wide = logits.astype(np.float64)
-    if material.task == "classify":
-        losses = class_losses(wide / fit_temperature(wide, material.y), material.y)
-        return losses, (wide.argmax(axis=1) == material.y).astype(np.float64)
-    if material.task == "multilabel":
-        scale, shift = fit_platt(wide, material.y)
-        scaled = wide * scale + shift
-        losses = np.logaddexp(0, np.where(material.y > 0, -scaled, scaled)).mean(axis=1)
-        return losses, ((scaled > 0) == (material.y > 0)).mean(axis=1)
-    spread = material.y.var(axis=0)
-    losses = (np.square(wide - material.y) / np.where(spread > 0, spread, 1)).mean(axis=1)
-    return losses, -losses
+    if material.task == "regress":
+        spread = material.y.var(axis=0)
+        losses = (np.square(wide - material.y) / np.where(spread > 0, spread, 1)).mean(axis=1)
+        return losses, 1 - losses
+    judge = _of_classes if material.task == "classify" else _of_tags
+    losses, hits = np.empty(len(wide)), np.empty(len(wide))
+    parts = deal_folds(material.strata, FOLDS, seed=seed)
+    for part in np.unique(parts):
+        own, rest = parts == part, parts != part
+        of_own, of_rest = (wide[own], material.y[own]), (wide[rest], material.y[rest])
+        losses[own], hits[own] = judge(*of_own, of_rest)
+    return losses, hits
+
+
+_Judged = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _of_classes(
+    logits: NDArray[np.float64], y: NDArray[Any], others: tuple[NDArray[Any], NDArray[Any]]
+) -> _Judged:
+    losses = class_losses(logits / fit_temperature(*others), y)
+    return losses, (logits.argmax(axis=1) == y).astype(np.float64)
+
+
+def _of_tags(
+    logits: NDArray[np.float64], y: NDArray[Any], others: tuple[NDArray[Any], NDArray[Any]]
+) -> _Judged:
+    scale, shift = fit_platt(*others)
+    scaled = logits * scale + shift
+    losses = np.logaddexp(0, np.where(y > 0, -scaled, scaled)).mean(axis=1)
+    return losses, ((scaled > 0) == (y > 0)).mean(axis=1)
 
 
 def _is_level(worse: NDArray[np.float64]) -> bool:

@@ -1,101 +1,111 @@
 """How accuracy grows with the number of labels, and what doubling them would bring."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.errors import InputError
 from featx.heads.folds import deal_folds, stratified_sample
+from featx.heads.predict import Head
 from featx.train.candidates import fit
-from featx.train.material import Material
+from featx.train.material import Material, lost_classes
+from featx.train.recipe import FOLDS
 
-DRAWS = 6
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 0.8)
 _EXPONENTS = np.linspace(0.1, 1.5, 29)
 _RESAMPLES = 200
-LEAST_ROWS = 40
+_LEAST_ROWS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """Accuracies of heads that were fitted to `n` rows."""
+def require_enough(material: Material) -> None:
+    """Raise if there are too few rows for a curve.
 
-    n: int
-    accuracies: NDArray[np.float64]
+    Raises
+    ------
+    InputError
+    """
+    # Five a class give three sizes or more, and a class that is in every fifth.
+    least = max(_LEAST_ROWS, FOLDS * len(material.names))
+    if len(material) < least:
+        message = (
+            f"curve: {len(material)} rows of {len(material.names)} classes; needs {least} or more;"
+            " label more, or leave the curve out"
+        )
+        raise InputError(message)
 
 
-def learning_curve(material: Material, kind: str, *, seed: int) -> dict[str, Any] | None:
+def learning_curve(material: Material, kind: str, *, seed: int) -> dict[str, Any]:
     """Return accuracies at growing numbers of labels, and where they lead.
 
-    For each size, heads of one kind are fitted to six stratified draws and scored on rows that
-    none of the draws holds, a fifth of all.  An inverse power law ``a - b n^-c`` is fitted to the
-    means (Cortes, Jackel, Solla, Vapnik and Denker 1993, "Learning curves: asymptotic values and
-    rate of convergence"); its interval comes from drawing the accuracies of each size again, and
-    so does not know whether the law holds beyond them.
+    Each fifth of the rows is left out in turn; for each size, a head of one kind is fitted to a
+    stratified draw of the others and scored on that fifth.  An inverse power law ``a - b n^-c`` is
+    fitted to the means (Cortes, Jackel, Solla, Vapnik and Denker 1993, "Learning curves:
+    asymptotic values and rate of convergence"); its interval comes from drawing the fifths again,
+    and so does not know whether the law holds beyond them.
 
     Parameters
     ----------
     material : Material
-        Of classes.
+        Of classes; see `require_enough`.
     kind : str
         Of head.
     seed : int
 
     Returns
     -------
-    dict or None
-        ``points`` (``n``, ``accuracy``, ``low`` and ``high`` of the draws), ``now`` and
-        ``doubled`` (``n``, ``accuracy``, ``interval``: 95 %).  None with fewer than forty rows.
+    dict
+        ``points`` (``n``, ``accuracy``, ``low`` and ``high`` of the fifths), ``now`` and
+        ``doubled`` (``n``, ``accuracy``, ``interval``: 95 %).
     """
-    if material.task != "classify" or len(material) < LEAST_ROWS:
-        return None
-    is_test = deal_folds(material.y, 5, seed=seed) == 0
-    rest, test = material.take(~is_test), material.take(is_test)
-    points = [
-        _measured(
-            rest, test, max(2 * len(material.names), round(share * len(material))), kind, seed
-        )
-        for share in _SHARES
-    ]
-    points = [point for point in {point.n: point for point in points}.values() if point.n]
-    now, doubled = len(material), 2 * len(material)
+    parts = [_part(material, fold, seed) for fold in range(FOLDS)]
+    most = min(len(rest) for rest, _ in parts)
+    least = 2 * len(material.names)
+    wanted = {min(max(least, round(share * len(material))), most) for share in _SHARES}
+    points = [_measured(parts, size, kind, seed) for size in sorted(wanted)]
+    sizes = np.array([n for n, _ in points], dtype=np.float64)
+    accuracies = np.array([of_parts for _, of_parts in points])
+    ends = [len(material), 2 * len(material)]
     rng = np.random.default_rng(seed)
-    resampled = [
-        [_Point(p.n, rng.choice(p.accuracies, len(p.accuracies))) for p in points]
-        for _ in range(_RESAMPLES)
-    ]
-    drawn = np.array([_extrapolated(each, [now, doubled]) for each in resampled])
-    at_now, at_doubled = _extrapolated(points, [now, doubled])
-    return {
-        "points": [
-            {
-                "n": point.n,
-                "accuracy": float(point.accuracies.mean()),
-                "low": float(point.accuracies.min()),
-                "high": float(point.accuracies.max()),
-            }
-            for point in points
-        ],
-        "now": {"n": now, "accuracy": at_now, "interval": _interval(drawn[:, 0])},
-        "doubled": {"n": doubled, "accuracy": at_doubled, "interval": _interval(drawn[:, 1])},
-    }
+    draws = rng.integers(FOLDS, size=(_RESAMPLES, FOLDS))
+    drawn = np.array(
+        [_extrapolated(sizes, accuracies[:, each].mean(axis=1), ends) for each in draws]
+    )
+    found = _extrapolated(sizes, accuracies.mean(axis=1), ends)
+    now, doubled = (
+        {"n": n, "accuracy": at, "interval": np.quantile(of_draws, [0.025, 0.975]).tolist()}
+        for n, at, of_draws in zip(ends, found, drawn.T, strict=True)
+    )
+    return {"points": [_described(*point) for point in points], "now": now, "doubled": doubled}
 
 
-def _measured(rest: Material, test: Material, n: int, kind: str, seed: int) -> _Point:
-    accuracies = []
-    for draw in range(DRAWS):
-        drawn = rest.take(stratified_sample(rest.y, n, seed=seed + draw))
+def _part(material: Material, fold: int, seed: int) -> tuple[Material, Material]:
+    """Return the rows to draw from, and those to score on."""
+    is_test = deal_folds(material.y, FOLDS, seed=seed) == fold
+    # Heads have to know every class that they are scored on.
+    is_test &= ~lost_classes(material, ~is_test)[material.y]
+    return material.take(~is_test), material.take(is_test)
+
+
+def _measured(
+    parts: list[tuple[Material, Material]], size: int, kind: str, seed: int
+) -> tuple[int, list[float]]:
+    """Return how many rows were drawn, and the accuracy on each part."""
+    accuracies, sizes = [], []
+    for number, (rest, test) in enumerate(parts):
+        drawn = rest.take(stratified_sample(rest.y, size, seed=seed + number))
         accuracies.append(_accuracy(drawn, test, kind, seed))
-        if n == len(rest):
-            break  # every draw is the same
-    return _Point(n, np.array(accuracies))
+        sizes.append(len(drawn))
+    return round(np.mean(sizes)), accuracies
+
+
+def _described(n: int, accuracies: list[float]) -> dict[str, float]:
+    mean = float(np.mean(accuracies))
+    return {"n": n, "accuracy": mean, "low": min(accuracies), "high": max(accuracies)}
 
 
 def _accuracy(drawn: Material, test: Material, kind: str, seed: int) -> float:
     """Return the share of test rows that a head fitted to `drawn` gets right."""
-    from featx.heads.predict import Head
-
     seen, codes = np.unique(drawn.y, return_inverse=True)
     names = tuple(drawn.names[code] for code in seen)
     known = Material(task="classify", rows=drawn.rows, names=names, y=codes.astype(np.int64))
@@ -105,10 +115,10 @@ def _accuracy(drawn: Material, test: Material, kind: str, seed: int) -> float:
     return float(np.mean(predicted == test.y))
 
 
-def _extrapolated(points: list[_Point], sizes: list[int]) -> tuple[float, ...]:
-    """Return the accuracies at `sizes` of the power law that fits the points best."""
-    n = np.array([point.n for point in points], dtype=np.float64)
-    means = np.array([point.accuracies.mean() for point in points])
+def _extrapolated(
+    n: NDArray[np.float64], means: NDArray[np.float64], sizes: list[int]
+) -> tuple[float, ...]:
+    """Return the accuracies at `sizes` of the power law that fits the means at `n` best."""
     best: tuple[float, NDArray[np.float64], float] | None = None
     for exponent in _EXPONENTS:
         terms = np.column_stack([np.ones(len(n)), -(n**-exponent)])
@@ -123,7 +133,3 @@ def _extrapolated(points: list[_Point], sizes: list[int]) -> tuple[float, ...]:
     assert best is not None
     _, (top, drop), exponent = best
     return tuple(float(np.clip(top - drop * size**-exponent, 0, 1)) for size in sizes)
-
-
-def _interval(values: NDArray[np.float64]) -> list[float]:
-    return [float(end) for end in np.quantile(values, [0.025, 0.975])]

@@ -1,6 +1,6 @@
 """What a head is fitted to: rows with their classes, tags or values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,15 @@ class Material:
     y : ndarray
         Class codes (N,) of int64, tags (N, C) of 0 and 1, or values (N, C); the latter two are
         float64.
+    contradicted : ndarray of int64
+        Numbers, in the set, of rows whose contents occur again with another label.
     """
 
     task: Task
     rows: LabelledRows
     names: tuple[str, ...]
     y: NDArray[Any]
+    contradicted: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,12 +67,27 @@ def read_material(embedding_set: LabelledSet, task: Task) -> Material:
         If no row has a label, or the labels do not suit the task.
     """
     rows = labelled_rows(embedding_set, splits=("train",))
-    keys = digest_keys(rows.digests)
-    first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(keys, return_index=True)[1]] = True
-    rows = rows.take(first | ~rows.digests.any(axis=1))
     if not len(rows):
         message = "embedding set: its labelled rows hold no finite vector; embed the items again"
         raise InputError(message)
+    first = _first_equal(rows)
+    is_other = rows.labels != rows.labels[first]
+    contradicted = np.unique(rows.rows[first[is_other]])
+    is_first = first == np.arange(len(rows))
+    rows = rows if is_first.all() else rows.take(is_first)
     names, y = label_numbers(rows.labels.tolist(), task)
-    return Material(task=task, rows=rows, names=names, y=y)
+    return Material(task=task, rows=rows, names=names, y=y, contradicted=contradicted)
+
+
+def lost_classes(material: Material, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which classes (C,) have no row left if only those of `kept` (N,) stay."""
+    counts = np.bincount(material.y[kept], minlength=len(material.names))
+    return np.asarray(counts == 0)
+
+
+def _first_equal(rows: LabelledRows) -> Rows:
+    """Return the first row of the same contents as each; its own number where none is known."""
+    _, first, position = np.unique(
+        digest_keys(rows.digests), return_index=True, return_inverse=True
+    )
+    return np.where(rows.digests.any(axis=1), first[position], np.arange(len(rows)))

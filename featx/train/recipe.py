@@ -1,5 +1,6 @@
 """What a user asks of a training run."""
 
+import math
 from dataclasses import dataclass
 
 from featx.errors import InputError
@@ -7,6 +8,9 @@ from featx.heads.conformal import Method
 from featx.types import Task
 
 FOLDS = 5
+
+# coverage / (1 - coverage) may come out this much above the whole number that it is.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ class Recipe:
     novelty : float
         Share of items like those trained on that are not to be flagged as novel.
     curve : bool
-        Whether to measure how the accuracy grows with the number of labels.
+        Whether to measure how the accuracy grows with the number of labels; of classes only.
     seed : int
         Deals the folds.
     command : str
@@ -50,3 +54,12 @@ class Recipe:
             if not 0 < getattr(self, name) < 1:
                 message = f"{name}: found {getattr(self, name)!r}; must be above 0 and below 1"
                 raise InputError(message)
+        if self.curve and self.task != "classify":
+            message = f"curve: task {self.task!r} has no accuracy to follow; leave the curve out"
+            raise InputError(message)
+
+    @property
+    def least_rows(self) -> int:
+        """How many rows, left out of the fit, sets or intervals need to promise the coverage."""
+        # The largest of n misfits has rank n, and is what ceil((n + 1) * coverage) must not exceed.
+        return max(2, math.ceil(self.coverage / (1 - self.coverage) - _ROUNDING))

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from featx.evaluate.duplicates import Duplicates
 from featx.evaluate.labelled import LabelledSet
-from featx.evaluate.measures import HEADLINES
+from featx.evaluate.measures import beaten
 from featx.evaluate.suspects import suspect_labels
 from featx.train.calibrate import Calibration, HeldOut
-from featx.train.choose import losses_and_hits
 from featx.train.material import Material
-from featx.train.recipe import FOLDS
+from featx.train.recipe import FOLDS, Recipe
+from featx.types import Rows
 
 KEPT_SUSPECTS = 100
 """Suspected labels that a head file lists, at most."""
@@ -45,9 +45,16 @@ def provenance(embedding_set: LabelledSet, material: Material) -> dict[str, Any]
 
 
 def suspects(
-    embedding_set: LabelledSet, material: Material, held_out: HeldOut, calibration: Calibration
+    embedding_set: LabelledSet,
+    material: Material,
+    held_out: HeldOut,
+    calibration: Calibration,
+    metrics: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the labels that are probably wrong, the least likely first.
+
+    A head that may do no better than the commonest class accuses none; nor does any head the only
+    item of a class, which it does not know when that is left out.
 
     Returns
     -------
@@ -55,25 +62,21 @@ def suspects(
         ``n`` and ``first``, at most a hundred: ``id``, ``label``, ``suggested``, ``confidence``.
         Empty for other tasks than classes.
     """
-    if material.task != "classify":
+    if material.task != "classify" or metrics["interval"][0] <= metrics["baselines"]["majority"]:
         return {"n": 0, "first": []}
     found = suspect_labels(calibration.answers(held_out.logits), held_out.y)
-    ids = _ids(embedding_set, material)
+    kept = np.flatnonzero(np.array(material.counts())[held_out.y[found.rows]] > 1)
+    ids, names = _ids(embedding_set, material.rows.rows), material.names
     return {
-        "n": len(found),
+        "n": len(kept),
         "first": [
             {
-                "id": ids[row],
-                "label": material.names[held_out.y[row]],
-                "suggested": material.names[suggested],
-                "confidence": round(float(confidence), 6),
+                "id": ids[found.rows[each]],
+                "label": names[held_out.y[found.rows[each]]],
+                "suggested": names[found.suggested[each]],
+                "confidence": round(float(found.confidence[each]), 6),
             }
-            for row, suggested, confidence in zip(
-                found.rows[:KEPT_SUSPECTS],
-                found.suggested[:KEPT_SUSPECTS],
-                found.confidence[:KEPT_SUSPECTS],
-                strict=True,
-            )
+            for each in kept[:KEPT_SUSPECTS]
         ],
     }
 
@@ -92,7 +95,7 @@ def duplicates(
         ``accuracy_without`` (share of hits among the other rows; absent if there are no twins).
     """
     clusters = found.clusters()
-    ids = _ids(embedding_set, material)
+    ids = _ids(embedding_set, material.rows.rows)
     facts: dict[str, Any] = {
         "n": int(sum(len(rows) for rows in clusters)),
         "searched": found.searched,
@@ -101,28 +104,25 @@ def duplicates(
     is_alone = np.ones(len(material), dtype=bool)
     is_alone[np.concatenate([*clusters, np.empty(0, np.int64)])] = False
     if clusters and is_alone.any() and material.task == "classify":
-        _, hits = losses_and_hits(logits, material)
-        facts["accuracy_without"] = float(hits[is_alone].mean())
+        facts["accuracy_without"] = float((logits.argmax(axis=1) == material.y)[is_alone].mean())
     return facts
 
 
-def warnings(material: Material, metrics: dict[str, Any], twins: dict[str, Any]) -> list[str]:
+def warnings(
+    embedding_set: LabelledSet, material: Material, metrics: dict[str, Any], twins: dict[str, Any]
+) -> list[str]:
     """Return what a person should know before trusting the head."""
     notes = []
-    if material.task == "classify":
-        counts = np.array(material.counts())
-        single = [name for name, n in zip(material.names, counts, strict=True) if n == 1]
-        if single:
-            notes.append(f"one item only: {', '.join(single[:SHOWN_NAMES])}; label more of them")
-        if counts.min() < FOLDS:
-            notes.append(f"a class has {counts.min()} items; the accuracy is a rough estimate")
-    name = HEADLINES[material.task]
-    best, baseline = max((value, name) for name, value in metrics["baselines"].items())
-    if material.task == "classify" and metrics["interval"][0] <= best:
+    if len(rows := material.contradicted):
+        shown = ", ".join(_ids(embedding_set, rows[:SHOWN_NAMES]))
         notes.append(
-            f"{name} {metrics[name]:.3f} may be no better than the {baseline} baseline, {best:.3f}"
+            f"{len(rows)} items are there again with another label; the first counts: {shown}"
         )
-    if twins.get("accuracy_without", 1.0) < metrics.get("interval", [0.0])[0]:
+    if material.task == "classify":
+        notes += _few_items(material)
+    if note := beaten(material.task, metrics):
+        notes.append(note)
+    if twins.get("accuracy_without", 1.0) < metrics["interval"][0]:
         notes.append(
             f"{twins['n']} rows have a twin; without them the accuracy is"
             f" {twins['accuracy_without']:.3f}"
@@ -130,10 +130,42 @@ def warnings(material: Material, metrics: dict[str, Any], twins: dict[str, Any])
     return notes
 
 
-def _ids(embedding_set: LabelledSet, material: Material) -> list[str]:
-    """Return the id of each training row, or its number where the set has none."""
-    rows = material.rows.rows.tolist()
+def set_warnings(calibration: Calibration, rows: HeldOut, recipe: Recipe) -> list[str]:
+    """Return which sets or intervals, made of these rows, say less than they should."""
+    if rows.task == "regress" and len(rows.y) < recipe.least_rows:
+        return [
+            f"intervals of {len(rows.y)} rows cannot promise a coverage of {recipe.coverage};"
+            f" label {recipe.least_rows} or more"
+        ]
+    if calibration.conformal is None:
+        return []
+    is_all = calibration.conformal.quantiles >= 1
+    if not is_all.any():
+        return []
+    of = "every class is" if is_all.all() else f"{is_all.sum()} of {len(is_all)} classes are"
+    return [
+        f"{of} in every set: a coverage of {recipe.coverage} needs {recipe.least_rows} rows or more"
+        f"{' a class' if recipe.conformal == 'class' else ''}"
+    ]
+
+
+def _few_items(material: Material) -> list[str]:
+    """Return notes on classes that have too few items to be judged."""
+    counts = np.array(material.counts())
+    few = np.flatnonzero(counts < FOLDS)
+    if not len(few):
+        return []
+    shown = ", ".join(f"{material.names[code]} ({counts[code]})" for code in few[:SHOWN_NAMES])
+    more = ", ..." if len(few) > SHOWN_NAMES else ""
+    classes = "class has" if len(few) == 1 else "classes have"
+    return [
+        f"{len(few)} {classes} fewer than {FOLDS} items: {shown}{more};"
+        " what is said of them is a rough estimate; label more of them"
+    ]
+
+
+def _ids(embedding_set: LabelledSet, rows: Rows) -> list[str]:
+    """Return the id of each row, or its number where the set has none."""
     if "id" not in embedding_set.items.column_names:
         return [str(row) for row in rows]
-    ids = embedding_set.items.column("id").to_pylist()
-    return [ids[row] for row in rows]
+    return [str(each) for each in embedding_set.items.column("id").take(rows).to_pylist()]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.errors import InputError
 from featx.evaluate.baselines import MAX_ROWS as RAW_ROWS
 from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
 from featx.evaluate.duplicates import Duplicates, near_duplicates
@@ -19,8 +20,8 @@ from featx.train import record
 from featx.train.calibrate import HeldOut, calibrate, measure
 from featx.train.candidates import FOREIGN, Fitted, fit, require_kind
 from featx.train.choose import Tried, choose, try_kinds
-from featx.train.curve import learning_curve
-from featx.train.material import Material, read_material
+from featx.train.curve import learning_curve, require_enough
+from featx.train.material import Material, lost_classes, read_material
 from featx.train.recipe import Recipe
 from featx.types import Content
 
@@ -58,14 +59,16 @@ def train(
     Head
         ``header["metrics"]`` holds what `featx.evaluate.measures` says, ``baselines``,
         ``classes`` (their number) and ``chosen``; ``header["labels"]`` how many rows were used;
-        ``header["suspects"]`` labels that are probably wrong; ``header["duplicates"]`` rows that
+        ``header["coverage"]`` what sets or intervals are to reach; ``header["suspects"]`` labels
+        that are probably wrong; ``header["duplicates"]`` rows that
         are nearly equal; ``header["curve"]`` the learning curve or None; ``header["warnings"]``
         what a person should know.
 
     Raises
     ------
     InputError
-        If the labels do not suit the task, or the head cannot do it.
+        If the labels do not suit the task, the head cannot do it, or there are too few rows for
+        what is asked.
     UnknownNameError
         If there is no such head.
     """
@@ -73,12 +76,15 @@ def train(
     require_kind(recipe.head, recipe.task)
     material = read_material(embedding_set, recipe.task)
     _require_convertible(recipe, material)
+    if recipe.curve:
+        require_enough(material)
     twins = near_duplicates(material.rows.X)
-    is_setting = _setting_rows(material, recipe)
-    fitting = material.take(~is_setting)
+    is_setting = _setting_rows(material, twins, recipe)
+    # Taking rows copies them, and there may be many.
+    fitting = material.take(~is_setting) if recipe.strict else material
     fitted, compared = _fit_chosen(fitting, twins.groups[~is_setting], recipe, on_tried)
     held_out = _held_out(fitting, fitted.logits)
-    setting = _scored(material.take(is_setting), fitted) if is_setting.any() else None
+    setting = _scored(material.take(is_setting), fitted) if recipe.strict else None
     calibration = calibrate(held_out, recipe, setting)
     chosen = {"head": fitted.kind, **fitted.tuned, "compared": compared}
     metrics = {
@@ -103,11 +109,13 @@ def train(
             "metrics": metrics,
             "chosen": chosen,
             "baselines": metrics["baselines"],
-            "suspects": record.suspects(embedding_set, fitting, held_out, calibration),
+            "suspects": record.suspects(embedding_set, fitting, held_out, calibration, metrics),
             "duplicates": doubles,
             "curve": learning_curve(material, kind, seed=recipe.seed) if recipe.curve else None,
+            "coverage": recipe.coverage,
             "strict": recipe.strict,
-            "warnings": record.warnings(material, metrics, doubles),
+            "warnings": record.warnings(embedding_set, material, metrics, doubles)
+            + record.set_warnings(calibration, held_out if setting is None else setting, recipe),
             "command": recipe.command,
             "seed": recipe.seed,
         },
@@ -124,15 +132,24 @@ def _require_convertible(recipe: Recipe, material: Material) -> None:
     require_convertible(name, material.rows.X.shape[1], len(material.names), recipe.task)
 
 
-def _setting_rows(material: Material, recipe: Recipe) -> NDArray[np.bool_]:
-    """Return which rows make the sets of a strict head, and nothing else; (N,)."""
+def _setting_rows(material: Material, twins: Duplicates, recipe: Recipe) -> NDArray[np.bool_]:
+    """Return which rows make the sets of a strict head, and nothing else; (N,).
+
+    Rows that are nearly equal stay together, since new items have no twin that the head knows.
+    """
     if not recipe.strict:
         return np.zeros(len(material), dtype=bool)
-    is_setting = deal_folds(material.strata, STRICT_PARTS, seed=recipe.seed) == 0
+    is_setting = (deal_folds(material.strata, STRICT_PARTS, seed=recipe.seed) == 0)[twins.groups]
     if material.task == "classify":
         # The head has to know every class.
-        lost = np.bincount(material.y[~is_setting], minlength=len(material.names)) == 0
-        is_setting &= ~lost[material.y]
+        is_setting &= ~lost_classes(material, ~is_setting)[material.y]
+    if is_setting.sum() < recipe.least_rows:
+        message = (
+            f"strict: {is_setting.sum()} of {len(material)} rows would make the sets or intervals;"
+            f" coverage {recipe.coverage} needs {recipe.least_rows} or more;"
+            " label more, or leave strict out"
+        )
+        raise InputError(message)
     return np.asarray(is_setting)
 
 
