@@ -147,7 +147,6 @@ def test_balanced_classes_are_scikit_learns() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason='"balanced" counts rows, and forgets what they weigh')
 def test_balanced_classes_of_weighted_rows_are_those_of_repeated_ones() -> None:
     X, y = blobs(90, 4)
     counts = np.where(y == 0, 3, 1)
@@ -186,6 +185,16 @@ def test_held_out_logits_of_tags_know_nothing_of_their_rows() -> None:
                 theirs.predict_proba(X[test])[:, 1],
                 atol=FOLD,
             )
+
+
+def test_tags_without_folds_are_still_tags() -> None:
+    X = blobs(120, 5)[0]
+    Y = tags(X)
+
+    head = LinearProbe(C=0.5, cv=None).fit(X, Y)
+
+    theirs = np.stack([oracle(0.5).fit(X, Y[:, tag]).predict(X) for tag in range(3)], axis=1)
+    np.testing.assert_array_equal(head.predict(X), theirs)
 
 
 def model_rows(
@@ -266,6 +275,21 @@ def test_path_is_judged_by_the_folds_given_and_the_smallest_within_one_error_tak
     assert sorted(candidates)[chosen] == head.C_
     assert head.tuned_ == {"C": head.C_}
     assert head.temperature_ == pytest.approx(fit_temperature(head.held_out_logits_, y), rel=1e-4)
+
+
+def test_two_classes_of_unequal_size_are_judged_by_temperature_alone() -> None:
+    rng = np.random.default_rng(13)
+    y = rng.permutation(np.array([0] * 180 + [1] * 20))
+    X, pairs = rng.normal(size=(200, 6)) + y[:, None], splits(200, 4)
+
+    head = LinearProbe(C=[1e-3, 0.01, 0.1], cv=pairs, patience=None).fit(X, y)
+
+    means = []
+    for C in (1e-3, 0.01, 0.1):
+        logits = oracle_held_out(X, y, pairs, C)
+        losses = class_losses(logits / fit_temperature(logits, y), y)
+        means.append(np.mean([losses[test].mean() for _, test in pairs]))
+    np.testing.assert_allclose([s["log_loss"] for s in head.path_], means, atol=SEARCHED)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -349,7 +373,6 @@ def test_folds_are_dealt_by_class_from_the_seed() -> None:
     np.testing.assert_array_equal(dealt.held_out_logits_, given_folds.held_out_logits_)
 
 
-@pytest.mark.xfail(strict=True, reason="groups are ignored without a word where cv holds pairs")
 def test_groups_and_given_folds_contradict_each_other() -> None:
     X, y = blobs(60, 4)
 

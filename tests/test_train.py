@@ -10,9 +10,12 @@ import pytest
 
 from featx.errors import InputError, SpaceError, UnknownNameError
 from featx.evaluate.evaluate import evaluate_head
+from featx.heads.conformal import Method
+from featx.heads.foreign import SklearnHead
 from featx.heads.headfile import load_head, save_head
 from featx.train.recipe import Recipe
 from featx.train.train import train
+from featx.types import Task
 from memory_set import MemorySet, digits, noise
 
 
@@ -190,3 +193,184 @@ def test_a_set_of_unknown_labels_is_all_wrong_and_has_no_log_loss() -> None:
 
     assert result["accuracy"] == 0
     assert "log_loss" not in result
+
+
+@pytest.mark.parametrize("method", ["lac", "aps"])
+def test_sets_cover_as_often_as_promised_on_average(method: Method) -> None:
+    everything = digits(1797)
+    covered = []
+
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(1797)
+        X, y = everything.X[order], everything.y[order]
+        head = train(MemorySet(X[:500], y[:500]), Recipe(head="ridge", conformal=method))
+        covered.append(evaluate_head(head, MemorySet(X[500:], y[500:]))["set_coverage"])
+
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
+
+
+def test_probabilities_are_as_calibrated_as_chance_allows() -> None:
+    data = digits(1797)
+    head = train(MemorySet(data.X[:500], data.y[:500]))
+
+    found = evaluate_head(head, MemorySet(data.X[500:], data.y[500:]))
+
+    assert found["calibration_error"] <= max(0.03, found["calibration_band"][1])
+    promised = head.header["metrics"]
+    assert promised["calibration_error"] <= promised["calibration_band"][1]
+
+
+def test_a_strict_head_sets_rows_aside_for_its_sets() -> None:
+    data = digits(400)
+
+    plain = train(data, Recipe(head="ridge"))
+    strict = train(data, Recipe(head="ridge", strict=True))
+
+    assert strict.header["strict"] is True
+    assert plain.header["metrics"]["n"] == 400
+    assert 290 <= strict.header["metrics"]["n"] <= 310
+    assert strict.arrays["trained_digests"].shape == (400, 32)
+    assert strict.classes == plain.classes
+    assert strict.header["metrics"]["set_coverage"] == pytest.approx(0.9, abs=0.06)
+
+
+def test_twins_are_set_aside_together() -> None:
+    data = noise(60)
+    X = np.concatenate([data.X, data.X])
+    labels = np.concatenate([data.y, data.y])
+
+    head = train(MemorySet(X, labels, digests=[""] * 120), Recipe(head="knn", strict=True))
+
+    # One that knew a twin of each row set aside would make small sets of them.
+    assert head.header["metrics"]["set_size"] > 1.5
+    assert head.header["metrics"]["n"] % 2 == 0
+
+
+def test_too_few_rows_for_strict_sets_are_refused() -> None:
+    with pytest.raises(InputError, match="strict: 3 of 12 rows would make the sets or intervals"):
+        train(noise(12), Recipe(head="ridge", strict=True))
+    numbers = np.array([str(i) for i in range(12)], dtype=object)
+    with pytest.raises(InputError, match=r"coverage 0\.9 needs 9 or more; label more"):
+        train(replace(noise(12), y=numbers), Recipe(task="regress", strict=True))
+
+
+def test_few_rows_make_intervals_that_promise_less() -> None:
+    numbers = np.array([str(i) for i in range(6)], dtype=object)
+
+    head = train(replace(noise(6), y=numbers), Recipe(task="regress"))
+
+    (note, *_) = [each for each in head.header["warnings"] if "intervals" in each]
+    assert note == "intervals of 6 rows cannot promise a coverage of 0.9; label 9 or more"
+
+
+def test_two_values_are_enough() -> None:
+    numbers = np.array(["1", "2"], dtype=object)
+
+    head = train(replace(noise(2), y=numbers), Recipe(task="regress"))
+
+    assert head.header["metrics"]["n"] == 2
+
+
+def test_twins_of_small_classes_can_be_trained_on() -> None:
+    X = np.tile(np.eye(4, 6, dtype=np.float32), (2, 1))
+    labels = np.tile(np.array(["a", "b", "c", "d"], dtype=object), 2)
+    data = MemorySet(X, labels, digests=[""] * 8)
+
+    for kind in ("auto", "logreg", "sklearn:linear_model.LogisticRegression"):
+        head = train(data, Recipe(head=kind))
+        assert head.header["duplicates"]["n"] == 8
+
+
+def test_columns_that_tell_nothing_do_no_harm() -> None:
+    data = digits(150)
+    X = np.hstack([data.X, np.zeros((150, 2)), np.full((150, 1), 7.0), data.X[:, :3]])
+
+    head = train(replace(data, X=X.astype(np.float32)))
+
+    assert head.header["metrics"]["accuracy"] > 0.8
+    assert np.isfinite(head.probabilities(X)).all()
+
+
+def test_rows_that_are_all_equal_are_guessed() -> None:
+    data = noise(40)
+
+    head = train(replace(data, X=np.ones((40, 5), dtype=np.float32), digests=[""] * 40))
+
+    assert head.header["metrics"]["interval"][0] <= 0.5
+    assert head.header["suspects"]["n"] == 0
+    np.testing.assert_allclose(head.probabilities(np.ones((1, 5))), 0.5, atol=0.1)
+
+
+def test_the_only_item_of_a_class_is_not_accused() -> None:
+    data = digits(200)
+    labels = data.y.copy()
+    labels[labels == "digit 3"] = "digit 1"
+    labels[0] = "alone"
+
+    suspects = train(replace(data, y=labels), Recipe(head="ridge")).header["suspects"]
+
+    assert "alone" not in [each["label"] for each in suspects["first"]]
+
+
+def test_labels_that_were_changed_are_found() -> None:
+    data = digits(400)
+    labels = data.y.copy()
+    changed = np.arange(0, 400, 20)
+    labels[changed] = [f"digit {(int(label.split()[1]) + 1) % 10}" for label in labels[changed]]
+
+    found = train(replace(data, y=labels), Recipe(head="ridge")).header["suspects"]
+
+    accused = [int(each["id"]) for each in found["first"]]
+    assert found["n"] == len(accused) < 40
+    assert len(set(accused) & set(changed.tolist())) >= 10
+    right = [each["suggested"] == data.y[int(each["id"])] for each in found["first"]]
+    assert np.mean(right[:10]) >= 0.7
+
+
+def test_twins_that_flatter_are_told() -> None:
+    data = noise(120)
+    rng = np.random.default_rng(0)
+    X = np.concatenate([data.X[:80], data.X[:40]])
+    labels = np.array(["a", "b"], dtype=object)[rng.integers(2, size=80)]
+
+    head = train(
+        MemorySet(X, np.concatenate([labels, labels[:40]]), digests=[""] * 120), Recipe(head="knn")
+    )
+
+    facts = head.header["duplicates"]
+    assert facts["n"] == 80
+    assert head.header["metrics"]["accuracy"] - facts["accuracy_without"] > 0.1
+    assert any("80 rows have a twin" in note for note in head.header["warnings"])
+
+
+def test_a_foreign_head_of_many_rows_is_the_same_whatever_the_processes() -> None:
+    # Of four columns most rows have one of the same direction, which is no reason to group them.
+    rng = np.random.default_rng(0)
+    codes = np.arange(2_100) % 3
+    X = (rng.normal(size=(2_100, 4)) + 2 * np.eye(3, 4)[codes]).astype(np.float32)
+    labels = np.array(["a", "b", "c"], dtype=object)[codes]
+    name = "naive_bayes.GaussianNB"
+
+    head = train(MemorySet(X, labels), Recipe(head=f"sklearn:{name}"))
+
+    alone = SklearnHead(name).fit(X, codes)
+    hits = alone.held_out_logits_.argmax(axis=1) == codes
+    assert head.header["metrics"]["accuracy"] == hits.mean()
+    np.testing.assert_array_equal(head.arrays["graph"], alone.head_arrays()["graph"])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regress"])
+def test_other_tasks_survive_their_file_and_are_the_same_twice(task: Task, tmp_path: Path) -> None:
+    data = digits(120)
+    numbers = [int(label.split()[1]) for label in data.y]
+    labels = [f"t{n % 2}|u{n % 3}" if task == "multilabel" else f"{n}|{n % 3}" for n in numbers]
+    data = replace(data, y=np.array(labels, dtype=object))
+
+    for name in ("a", "b"):
+        save_head(tmp_path / f"{name}.head", train(data, Recipe(task=task)))
+
+    assert (tmp_path / "a.head").read_bytes() == (tmp_path / "b.head").read_bytes()
+    head, back = train(data, Recipe(task=task)), load_head(tmp_path / "a.head")
+    answer = "tag" if task == "multilabel" else "estimate"
+    assert getattr(back, answer)(data.X) == getattr(head, answer)(data.X)
+    assert back.header["coverage"] == 0.9

@@ -56,7 +56,7 @@ def of_problem(problem: Problem, plan: Plan) -> list[Found]:
     for threads in plan.threads:
         alone = PEER.having(exact.name, tol=exact.setting["tol"])
         peer = exact if threads == most else alone
-        runs = turns(problem, threads, turns_for(slowest, plan.rounds), peer)
+        runs = turns(problem, threads, plan.rounds, (peer, turns_for(slowest, plan.rounds)))
         found += speeds(runs, problem, peer)
     found[0]["note"] += f"; {tried}; {swept}"
     return found + agreement(runs, problem, peer, optimum)
@@ -82,11 +82,11 @@ def fastest_way(peer: Tool, problem: Problem, threads: int) -> tuple[Tool, str]:
     return chosen, f"{threads} threads tried on {len(SWEPT)} C: {tried}"
 
 
-def turns(problem: Problem, threads: int, rounds: int, peer: Tool) -> Runs:
-    """Return runs of ours, of the peer, and one of the peer as it comes, which has no target."""
-    works = {tool.name: tool.turn(problem, threads) for tool in (OURS, WHOLE, peer)}
-    once = {AS_IT_COMES.name: AS_IT_COMES.turn(problem, threads)}
-    return in_turns(works, rounds) | in_turns(once, 1)
+def turns(problem: Problem, threads: int, rounds: int, exact: tuple[Tool, int]) -> Runs:
+    """Return runs of ours and of the peer as it comes, in turns, and of the peer made exact."""
+    peer, times = exact
+    works = {tool.name: tool.turn(problem, threads) for tool in (OURS, WHOLE, AS_IT_COMES)}
+    return in_turns(works, rounds) | in_turns({peer.name: peer.turn(problem, threads)}, times)
 
 
 def speeds(runs: Runs, problem: Problem, peer: Tool) -> list[Found]:

@@ -52,12 +52,12 @@ class Tool:
         return lambda: self.fit(problem, threads)
 
 
-SLOW_S = 60.0
+SLOW_S = 30.0
 
 
 def turns_for(peer: Found, rounds: int) -> int:
-    """Return how many rounds a peer gets that took so long: of a minute, two are enough."""
-    return rounds if peer["fit_s"] < SLOW_S else min(2, rounds)
+    """Return how many rounds a peer gets that took so long: of half a minute, one is enough."""
+    return rounds if peer["fit_s"] < SLOW_S else 1
 
 
 class Optimum:

@@ -216,13 +216,16 @@ def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
     if n := found["leaks"]["n"]:
         rest = found["leaks"].get("accuracy_without")
         without = "" if rest is None else f"; without them the accuracy is {rest:.3f}"
-        notes.append(f"{n} scored items are nearly items trained on{without}")
+        items = "item is nearly an item" if n == 1 else "items are nearly items"
+        notes.append(f"{n} scored {items} trained on{without}")
     if head.task == "classify":
         counts = np.bincount(scored.y, minlength=len(scored.names))
         tiny = [name for name, n in zip(scored.names, counts, strict=True) if 0 < n < TINY]
         if tiny:
-            few = f"{len(tiny)} of {len(scored.names)} classes"
-            notes.append(f"{few} have fewer than {TINY} scored items: {', '.join(tiny[:10])}")
+            few = (
+                f"{len(tiny)} of {len(scored.names)} classes {'has' if len(tiny) == 1 else 'have'}"
+            )
+            notes.append(f"{few} fewer than {TINY} scored items: {', '.join(tiny[:10])}")
     if note := measures.beaten(head.task, found):
         notes.append(note)
     return notes

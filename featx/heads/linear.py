@@ -121,7 +121,7 @@ class LinearProbe(LinearHead):
         Raises
         ------
         InputError
-            If `y` holds one class, or `C` or `cv` is out of range.
+            If `y` holds one class, `C` or `cv` is out of range, or there are groups and folds.
         """
         candidates = self._candidates()
         rows, y = read_rows(self, X, y)
@@ -132,10 +132,12 @@ class LinearProbe(LinearHead):
         space = narrow(rows)
         with _enough_threads(rows.size * len(labels.classes)):
             self._fit_rows(space, labels, weights, folds, candidates)
-        if self.cv is None:
-            self.temperature_, self.scale_, self.shift_ = 1.0, None, None
-        else:
+        if self.cv is not None:
             self._calibrate(labels, weights)
+            return self
+        self.temperature_, self.scale_, self.shift_ = 1.0, None, None
+        if labels.indicators is not None:
+            self.scale_, self.shift_ = np.ones(len(self.classes_)), np.zeros(len(self.classes_))
         return self
 
     def _fit_rows(
@@ -191,8 +193,17 @@ class LinearProbe(LinearHead):
         weights = read_weights(sample_weight, rows)
         if self.class_weight is None:
             return weights
+        given = np.ones(len(rows)) if weights is None else weights
+        if self.class_weight == "balanced" and y.ndim == 1:
+            # scikit-learn counts rows, and a row of weight two would not count as two.
+            classes, codes = np.unique(y, return_inverse=True)
+            totals = np.bincount(codes, given)
+            shares = np.where(
+                totals > 0, given.sum() / (len(classes) * np.maximum(totals, 1e-300)), 0
+            )
+            return np.asarray(given * shares[codes])
         of_class: Weights = compute_sample_weight(self.class_weight, y)
-        return of_class if weights is None else weights * of_class
+        return given * of_class
 
     def _folds(
         self, rows: NDArray[Any], labels: Labels, groups: ArrayLike | None
@@ -202,6 +213,9 @@ class LinearProbe(LinearHead):
         # Tags cannot be spread evenly as classes can: rows are dealt at random.
         codes = labels.codes if labels.indicators is None else np.zeros(len(rows), dtype=np.int64)
         if not isinstance(self.cv, int):
+            if groups is not None:
+                message = "LinearProbe: groups and folds are given; expected one of them"
+                raise InputError(message)
             return read_splits(list(self.cv), len(rows))
         if groups is not None:
             return group_folds(codes, groups, self.cv, seed=self.random_state)

@@ -143,8 +143,10 @@ def _judged(solver: Solver, C: float, model: Fit, folds: list[Fit]) -> Step:
 
 
 def _losses_and_hits(logits: NDArray[Any], rows: Rows) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return the calibrated log loss of each row, and whether it is right."""
-    if rows.indicators is None:
+    """Return the log loss of each row, calibrated as predictions will be, and whether it is right."""
+    if rows.n_columns == 1:  # two classes, to which one temperature is fitted, as to more
+        logits = np.hstack([-logits, logits]) / 2
+    if rows.indicators is None or rows.n_columns == 1:
         truth = logits[np.arange(len(logits)), rows.codes]
         scaled = logits / logits.dtype.type(fit_temperature(logits, rows.codes, rows.weights))
         return class_losses(scaled, rows.codes), truth >= logits.max(axis=1)

@@ -115,8 +115,9 @@ def warnings(
     notes = []
     if len(rows := material.contradicted):
         shown = ", ".join(_ids(embedding_set, rows[:SHOWN_NAMES]))
+        items = "item is" if len(rows) == 1 else "items are"
         notes.append(
-            f"{len(rows)} items are there again with another label; the first counts: {shown}"
+            f"{len(rows)} {items} there again with another label; the first label counts: {shown}"
         )
     if material.task == "classify":
         notes += _few_items(material)

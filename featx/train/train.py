@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from featx.errors import InputError
 from featx.evaluate.baselines import MAX_ROWS as RAW_ROWS
 from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
-from featx.evaluate.duplicates import Duplicates, near_duplicates
+from featx.evaluate.duplicates import Duplicates
 from featx.evaluate.labelled import LabelledSet
 from featx.evaluate.measures import headline
 from featx.heads.conformal import row_jitter
@@ -23,6 +23,7 @@ from featx.train.choose import Tried, choose, try_kinds
 from featx.train.curve import learning_curve, require_enough
 from featx.train.material import Material, lost_classes, read_material
 from featx.train.recipe import Recipe
+from featx.train.twins import find_twins
 from featx.types import Content
 
 STRICT_PARTS = 4
@@ -78,7 +79,7 @@ def train(
     _require_convertible(recipe, material)
     if recipe.curve:
         require_enough(material)
-    twins = near_duplicates(material.rows.X)
+    twins = find_twins(material.rows.X)
     is_setting = _setting_rows(material, twins, recipe)
     # Taking rows copies them, and there may be many.
     fitting = material.take(~is_setting) if recipe.strict else material
