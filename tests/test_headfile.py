@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -435,3 +437,18 @@ def test_a_file_that_is_no_head_is_never_replaced(tmp_path: Path) -> None:
         refuse_strangers(path)
 
     assert path.read_text(encoding="utf-8") == "text,label\n"
+
+
+def test_a_head_is_read_and_asked_without_scikit_learn(tmp_path: Path) -> None:
+    save_head(tmp_path / "x.head", centroid_head())
+    code = (
+        "import sys, numpy as np; from pathlib import Path; import featx.heads.headfile as file\n"
+        f"file.load_head(Path({str(tmp_path / 'x.head')!r})).predict(np.ones((1, 3)))\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stdout.split())
+    assert "featx" in loaded
+    assert loaded & {"sklearn", "scipy", "faiss", "onnxruntime", "pyarrow"} == set()

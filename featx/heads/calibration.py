@@ -16,7 +16,7 @@ _TOLERANCE = 1e-5
 # A block of logits holds at most this many values, 32 MiB in float64.
 _BLOCK_VALUES = 1 << 18
 # Of more logits than this, so many give a temperature to begin with.
-_FEW_VALUES = 1 << 17
+_FEW_VALUES = 1 << 13
 # Newton steps, and halvings of one: five to ten steps do, and 2**-30 of a step is none.
 _MAX_STEPS, _MAX_HALVINGS = 100, 30
 # Gradient of a mean log loss, in logits of unit spread, at which a sigmoid is fitted.

@@ -196,12 +196,10 @@ class LinearProbe(LinearHead):
         given = np.ones(len(rows)) if weights is None else weights
         if self.class_weight == "balanced" and y.ndim == 1:
             # scikit-learn counts rows, and a row of weight two would not count as two.
-            classes, codes = np.unique(y, return_inverse=True)
+            codes = np.unique(y, return_inverse=True)[1]
             totals = np.bincount(codes, given)
-            shares = np.where(
-                totals > 0, given.sum() / (len(classes) * np.maximum(totals, 1e-300)), 0
-            )
-            return np.asarray(given * shares[codes])
+            factors = given.sum() / ((totals > 0).sum() * np.where(totals > 0, totals, 1))
+            return np.asarray(given * factors[codes])
         of_class: Weights = compute_sample_weight(self.class_weight, y)
         return given * of_class
 
