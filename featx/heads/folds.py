@@ -50,8 +50,6 @@ def group_folds(
     >>> bool(folds[0] == folds[1] != folds[2] == folds[3])
     True
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     try:
         names, of_row = np.unique(np.asarray(groups), return_inverse=True)
     except TypeError as cause:
@@ -64,6 +62,21 @@ def group_folds(
         )
         raise InputError(message)
     n_splits = min(n_folds, len(names))
+    is_alone = np.bincount(of_row)[of_row] == 1
+    if is_alone.sum() < n_splits or len(np.unique(of_row[~is_alone])) < n_splits:
+        return _stratified_groups(codes, of_row, n_splits, seed)
+    # The splitter takes seconds for thousands of groups, and a row alone needs none.
+    folds = np.empty(len(codes), dtype=np.int64)
+    folds[is_alone] = deal_folds(codes[is_alone], n_splits, seed=seed)
+    folds[~is_alone] = _stratified_groups(codes[~is_alone], of_row[~is_alone], n_splits, seed)
+    return folds
+
+
+def _stratified_groups(
+    codes: NDArray[np.int64], of_row: NDArray[np.int64], n_splits: int, seed: int
+) -> NDArray[np.int64]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     if np.bincount(codes).max() < n_splits:
         # No class can be in all folds, and the splitter would refuse: deal the groups alone.
         codes = np.zeros_like(codes)

@@ -27,6 +27,10 @@ LOGIT_TOLERANCE = 0.05
 PROBABILITY_TOLERANCE = 1e-3
 """Largest difference of a probability: one tree of a thousand that takes another branch."""
 
+TIES = 0.02
+"""Share of rows, or one, whose scores may differ more while all labels agree: scores that count the
+votes of pairs of classes jump where two are level, and float32 may see another winner."""
+
 VALUE_TOLERANCE = 1e-4
 """Largest difference of a regressor's value, in standard deviations of its values."""
 
@@ -137,17 +141,21 @@ def in_one_line(before: str, after: str = "") -> Iterator[None]:
 
 
 def _classifier_problem(found: NDArray[np.float64], expected: NDArray[np.float64]) -> str:
-    off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    off = (np.abs(found - expected) / np.maximum(1, np.abs(expected))).max(axis=1, initial=0)
     probabilities = softmax(expected)
-    shift = float(np.abs(softmax(found) - probabilities).max(initial=0))
+    shift = np.abs(softmax(found) - probabilities).max(axis=1, initial=0)
     # Classes that are as probable as each other may change places.
     top = np.sort(probabilities, axis=1)[:, -2:]
     is_clear = top[:, 1] - top[:, 0] > 2 * PROBABILITY_TOLERANCE
     differs = (found.argmax(axis=1) != expected.argmax(axis=1)) & is_clear
     if differs.any():
         return f"gives other labels to {differs.sum()} of {len(found)} rows"
-    if not (off.max(initial=0) <= LOGIT_TOLERANCE and shift <= PROBABILITY_TOLERANCE):
-        return f"gives logits that differ by {off.max():.2g}, probabilities by {shift:.2g}"
+    is_same = (off <= LOGIT_TOLERANCE) & (shift <= PROBABILITY_TOLERANCE)
+    if (~is_same).sum() > max(1, TIES * len(found)):
+        return (
+            f"gives {(~is_same).sum()} of {len(found)} rows logits that differ by {off.max():.2g},"
+            f" probabilities by {shift.max():.2g}"
+        )
     return ""
 
 
