@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
+from scipy.special import log_softmax  # type: ignore[import-untyped]
 
-from featx.heads.calibration import fit_platt, fit_temperature, log_softmax, sigmoid
+from featx.heads.calibration import fit_platt, fit_temperature, sigmoid
 
 CLOSE = 1e-5  # where a general optimiser and float32 logits stop
 SAME = 1e-9  # the same sums in another order
@@ -29,6 +30,14 @@ def tagged(n: int = 400) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return logits, (rng.random((n, 5)) < sigmoid(true_logits)).astype(np.int64)
 
 
+def smoothed_loss(logits: NDArray[Any], codes: NDArray[np.int64], temperature: float) -> float:
+    """Return the log loss with two rows' worth of probability dealt out to all classes."""
+    logs = log_softmax(logits / temperature, axis=1)
+    dealt_out = 2 / (len(codes) + 2)
+    own = logs[np.arange(len(codes)), codes]
+    return -float(np.mean((1 - dealt_out) * own + dealt_out * logs.mean(axis=1)))
+
+
 @pytest.mark.parametrize("scale", [0.05, 1, 7, 90])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_temperature_is_the_optimum(scale: float, dtype: str) -> None:
@@ -38,8 +47,7 @@ def test_temperature_is_the_optimum(scale: float, dtype: str) -> None:
     found = fit_temperature(logits.astype(dtype), codes)
 
     def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits / np.exp(log_temperature))
-        return float(-scaled[np.arange(len(codes)), codes].mean())
+        return smoothed_loss(logits, codes, float(np.exp(log_temperature)))
 
     best = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), options={"xatol": 1e-8})
     assert found == pytest.approx(np.exp(best.x), rel=CLOSE)
@@ -51,7 +59,7 @@ def test_temperature_of_many_classes_is_summed_in_blocks() -> None:
     found = fit_temperature(logits, codes)
 
     grid = found * np.array([0.999, 1, 1.001])
-    losses = [-log_softmax(logits / t)[np.arange(300), codes].mean() for t in grid]
+    losses = [smoothed_loss(logits, codes, float(t)) for t in grid]
     assert np.argmin(losses) == 1
 
 
@@ -67,12 +75,21 @@ def test_weights_of_the_temperature_are_repeated_rows() -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 20, 1000])
-def test_temperature_stays_bounded_when_logits_separate_or_say_nothing(scale: float) -> None:
+def test_rows_that_are_all_right_do_not_make_new_ones_certain(scale: float) -> None:
     truth = np.arange(30) % 3
 
-    assert fit_temperature(scale * np.eye(3)[truth], truth) == pytest.approx(0.01, rel=CLOSE)
-    assert fit_temperature(-scale * np.eye(3)[truth], truth) == pytest.approx(100, rel=CLOSE)
-    assert 0.01 <= fit_temperature(np.zeros((30, 3)), truth) <= 100
+    found = fit_temperature(scale * np.eye(3)[truth], truth)
+
+    own, other = 1 - 2 / 32 * 2 / 3, 2 / 32 / 3
+    assert found == pytest.approx(scale / np.log(own / other), rel=CLOSE)
+
+
+@pytest.mark.parametrize("scale", [1, 20, 1000])
+def test_temperature_stays_bounded_when_logits_are_wrong_or_say_nothing(scale: float) -> None:
+    truth = np.arange(30) % 3
+
+    assert fit_temperature(-scale * np.eye(3)[truth], truth) == pytest.approx(1e4, rel=CLOSE)
+    assert 1e-4 <= fit_temperature(np.zeros((30, 3)), truth) <= 1e4
 
 
 def test_sigmoids_are_the_optima_of_platts_smoothed_targets() -> None:

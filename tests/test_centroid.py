@@ -1,5 +1,6 @@
 """The nearest class mean of centred rows of length one."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_order_of_rows_does_not_matter(order: list[int]) -> None:
 
     np.testing.assert_allclose(shuffled.coef_, plain.coef_, atol=EXACT)
     np.testing.assert_allclose(shuffled.held_out_logits_, plain.held_out_logits_[order], atol=EXACT)
+
+
+def test_rows_are_read_in_blocks_and_never_copied_as_a_whole() -> None:
+    X, y = blobs(50_000, 64)
+    X = X.astype(np.float32)
+    tracemalloc.start()
+
+    head = CentroidProbe().fit(X, y)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes
+    Z = unit(X.astype(np.float64), X.mean(axis=0, dtype=np.float64))
+    expected = [Z[y == c].mean(axis=0) for c in range(3)]
+    np.testing.assert_allclose(head.coef_, expected, atol=HALF)
 
 
 def test_tags_are_refused() -> None:

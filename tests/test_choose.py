@@ -54,7 +54,8 @@ def test_what_is_tried_depends_on_the_labels_a_class(n: int, expected: tuple[str
 def test_with_few_labels_a_class_the_shrinkage_of_lda_is_a_half(n: int, is_fixed: bool) -> None:
     fitted = fit("lda", shots(n), seed=0)
 
-    made: Any = candidates._make("lda", shots(n), 0)
+    options = candidates.few_options("lda", shots(n))
+    made: Any = candidates._make("lda", shots(n), 0, options)
     assert made.shrinkage == (0.5 if is_fixed else type(made)().shrinkage)
     assert 0 <= fitted.tuned["shrinkage"] <= 1
 

@@ -206,7 +206,7 @@ def test_thirty_rows_are_too_few_for_a_curve(folder: Path, tmp_path: Path) -> No
 
     line = refused("train", place, "-o", tmp_path / "x.head", "--curve")
 
-    assert line.startswith("curve: 30 rows of 2 classes; needs 40 or more")
+    assert line.startswith("curve: 30 different rows of 2 classes; needs 40 or more")
 
 
 def test_a_curve_is_printed(folder: Path, tmp_path: Path) -> None:
@@ -235,6 +235,24 @@ def test_labels_that_look_wrong_are_written(folder: Path, tmp_path: Path) -> Non
         result.stderr
     )
     assert call(*command, "--quiet").stderr == ""
+
+
+def test_a_list_of_suspects_replaces_another_and_no_other_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    command = ("train", folder / "classes.emb", "-o", tmp_path / "x.head", "--head", "centroid")
+    listed, mine = tmp_path / "s.csv", tmp_path / "labels.csv"
+    listed.write_text("id,label,suggested,confidence\nold,a,b,0.9\n", encoding="utf-8")
+    mine.write_text("id,label\na.png,ant\n", encoding="utf-8")
+
+    line = refused(*command, "--suspects", mine)
+
+    assert f"{mine}: a file that lists no suspects is in the way; choose another name" in line
+    assert mine.read_text(encoding="utf-8") == "id,label\na.png,ant\n"
+    assert not (tmp_path / "x.head").exists()
+    done(*command, "--suspects", listed)
+    assert "old" not in listed.read_text(encoding="utf-8")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["labels.csv", "s.csv", "x.head"]
 
 
 def test_a_head_of_scikit_learn_is_trained_and_predicts(folder: Path, tmp_path: Path) -> None:

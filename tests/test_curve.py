@@ -73,9 +73,9 @@ def test_a_lone_item_of_a_class_is_never_scored() -> None:
 
 
 def test_too_few_rows_are_refused_before_the_training() -> None:
-    with pytest.raises(InputError, match="curve: 30 rows of 2 classes; needs 40 or more"):
+    with pytest.raises(InputError, match="curve: 30 different rows of 2 classes; needs 40 or more"):
         require_enough(material(noise(30)))
-    with pytest.raises(InputError, match="curve: 38 rows of 2 classes; needs 40"):
+    with pytest.raises(InputError, match="curve: 38 different rows of 2 classes; needs 40"):
         train(noise(38), Recipe(curve=True))
     require_enough(material(noise(40)))
 
@@ -84,7 +84,7 @@ def test_many_classes_need_five_rows_each() -> None:
     labels = np.array([f"c{i % 20:02d}" for i in range(99)], dtype=object)
     data = MemorySet(noise(99).X, labels)
 
-    with pytest.raises(InputError, match="99 rows of 20 classes; needs 100 or more"):
+    with pytest.raises(InputError, match="99 different rows of 20 classes; needs 100 or more"):
         require_enough(material(data))
 
 

@@ -60,7 +60,7 @@ def test_groups_stay_together_and_no_number_of_them_is_refused(
     assert all(len(np.unique(folds[groups == group])) == 1 for group in groups)
     assert folds.min() >= 0
     assert folds.max() < n_folds
-    assert len(np.unique(folds)) >= 2
+    assert len(np.unique(folds)) == min(n_folds, len(np.unique(groups)))
 
 
 def test_classes_are_spread_over_folds_of_groups() -> None:
@@ -69,6 +69,29 @@ def test_classes_are_spread_over_folds_of_groups() -> None:
     table = counts(codes, group_folds(codes, groups, 5))
 
     np.testing.assert_array_equal(table, np.full((2, 5), 6))
+
+
+def test_a_few_groups_among_many_single_rows_leave_those_to_be_dealt_like_cards() -> None:
+    codes, groups = np.arange(1000) % 4, np.arange(1000)
+    groups[[8, 12, 16]], groups[[1, 5]] = 0, 1
+
+    folds = group_folds(codes, groups, 5)
+
+    is_alone = np.bincount(groups)[groups] == 1
+    np.testing.assert_array_equal(folds[is_alone], deal_folds(codes[is_alone], 5))
+    assert len(set(folds[groups == 0])) == len(set(folds[groups == 1])) == 1
+    table = counts(codes, folds)
+    assert np.ptp(table, axis=1).max() <= 4
+    np.testing.assert_array_equal(group_folds(codes, groups, 5), folds)
+
+
+def test_a_group_goes_where_its_commonest_class_is_rare_and_no_fold_stays_empty() -> None:
+    codes, groups = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 3, 3, 3, 4])
+
+    folds = group_folds(codes, groups, 5)
+
+    assert len(np.unique(folds)) == 5
+    assert len(set(folds[groups == 3])) == 1
 
 
 @pytest.mark.parametrize("codes", [[0, 1, 2, 3], [0, 0, 1, 1]])

@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
@@ -95,6 +97,39 @@ def test_the_graph_of_a_regressor_gives_its_values(name: str, n_outputs: int) ->
     assert head.held_out_logits_.shape == (len(X), n_outputs)
     assert is_regressor(head)
     assert head.temperature_ == 1.0
+    assert head.predict(X).shape == np.shape(Y)
+    assert head.score(X, Y) == pytest.approx(head.estimator_.score(X, Y), abs=1e-3)
+
+
+def test_a_head_is_an_estimator_that_scikit_learn_can_score() -> None:
+    X, y = classes(2)
+    _, Y = values(1)
+
+    accuracies = cross_val_score(SklearnHead("svm.SVC", cv=2), X, y, cv=3)
+    areas = cross_val_score(SklearnHead("svm.SVC", cv=2), X, y, cv=3, scoring="roc_auc")
+    explained = cross_val_score(SklearnHead("linear_model.Ridge", cv=2), X, Y, cv=3)
+
+    np.testing.assert_array_equal(accuracies, cross_val_score(SVC(), X, y, cv=3))
+    np.testing.assert_allclose(areas, cross_val_score(SVC(), X, y, cv=3, scoring="roc_auc"))
+    np.testing.assert_allclose(explained, cross_val_score(Ridge(), X, Y, cv=3), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_decision_values_are_logits_or_their_difference(n_classes: int) -> None:
+    X, y = classes(n_classes)
+    head = SklearnHead("linear_model.LogisticRegression", cv=2).fit(X, y)
+
+    logits = onnx_logits(head.head_arrays(), X, n_classes)
+
+    expected = logits[:, 1] - logits[:, 0] if n_classes == 2 else logits
+    np.testing.assert_array_equal(head.decision_function(X), expected)
+
+
+def test_a_regressor_has_no_probabilities() -> None:
+    head = SklearnHead("linear_model.Ridge")
+
+    assert not hasattr(head, "predict_proba")
+    assert not hasattr(head, "decision_function")
 
 
 def test_held_out_logits_are_those_of_fits_without_each_fold() -> None:
@@ -241,7 +276,12 @@ def test_another_name_is_refused(name: str, kind: type[Exception], message: str)
             "calibration.CalibratedClassifierCV(method='temperature')",
             "has no ONNX form .*; try --head logreg, which is calibrated",
         ),
-        ("gaussian_process.GaussianProcessClassifier", "Solve'; allowed: those of ai.onnx"),
+        ("gaussian_process.GaussianProcessClassifier", r"operator '.*'; allowed: .*; try --head"),
+        (
+            "ensemble.AdaBoostClassifier(n_estimators=2)",
+            r"has no ONNX form \(graph: operator '.*Shape'; allowed: .*; try --head logreg",
+        ),
+        ("neighbors.KNeighborsClassifier(p=1)", "operator 'Scan'; allowed: .*; try --head knn"),
         ("discriminant_analysis.LinearDiscriminantAnalysis", "its ONNX graph gives .* logits that"),
         ("svm.SVC(C=-1)", "scikit-learn says: The 'C' parameter of SVC must be a float"),
         ("naive_bayes.MultinomialNB", "scikit-learn says: Negative values in data"),

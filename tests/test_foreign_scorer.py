@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from featx.errors import InputError
-from featx.heads.foreign_scorer import Widths, graph_widths, onnx_logits
+from featx.heads.foreign_scorer import Widths, _known, graph_widths, onnx_logits
 
 
 def graph_bytes(model: onnx.ModelProto) -> NDArray[np.uint8]:
@@ -55,6 +55,18 @@ def ones(*shape: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.ones(shape, dtype=np.float32), "W")
 
 
+def hollow(*shape: int) -> onnx.TensorProto:
+    """Return a tensor of so many values, none of which is there."""
+    return onnx.TensorProto(name="W", data_type=TensorProto.FLOAT, dims=shape)
+
+
+def many_targets(n: int) -> onnx.NodeProto:
+    """Return trees that ONNX Runtime runs, in gigabytes."""
+    return helper.make_node(
+        "TreeEnsembleRegressor", ["X"], ["values"], domain="ai.onnx.ml", n_targets=n
+    )
+
+
 MULTIPLY = helper.make_node("MatMul", ["X", "W"], ["logits"])
 FOREIGN = helper.make_node("Solve", ["X", "W"], ["logits"], domain="com.microsoft")
 HIDDEN = helper.make_node(
@@ -70,14 +82,19 @@ MATRIX = helper.make_tensor_value_info
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nodes": [FOREIGN]}, "operator 'com.microsoft:Solve'; allowed: those of ai.onnx"),
-        ({"nodes": [HIDDEN]}, "operator 'com.microsoft:Solve'"),
-        ({"nodes": [helper.make_node("Loop", ["", "on"], ["logits"])]}, "operator 'Loop'"),
+        ({"nodes": [FOREIGN]}, r"operator 'com.microsoft:Solve'; allowed: the \d+ that ours use"),
+        ({"nodes": [HIDDEN]}, "operator 'If'"),
+        *(
+            ({"nodes": [helper.make_node(name, ["X"], ["logits"])]}, f"operator '{name}'")
+            for name in ("ConstantOfShape", "Expand", "Loop", "RandomNormal", "Scan", "Tile")
+        ),
         ({"tensors": [external(ones(3, 2))]}, "tensor 'W' lies in another file; refused"),
         (
             {"nodes": [helper.make_node("Constant", [], ["W"], value=external(ones(3, 2)))]},
             "tensor 'W' lies in another file; refused",
         ),
+        ({"tensors": [hollow(2**14, 2**14)]}, r"claims 268435456 values in \d+ bytes"),
+        ({"nodes": [MULTIPLY, many_targets(2**28)]}, "claims 268435456 values in"),
         ({"inputs": [MATRIX("x", 1, [None, 3])]}, "input 'x'; expected one, 'X'"),
         ({"inputs": [MATRIX("X", 1, [None, 3]), MATRIX("Z", 1, [1])]}, "input 'X, Z'; expected"),
         ({"inputs": [MATRIX("X", TensorProto.DOUBLE, [None, 3])]}, "'X' is no float32 matrix"),
@@ -85,7 +102,7 @@ MATRIX = helper.make_tensor_value_info
         ({"outputs": [MATRIX("logits", 1, [None])]}, "output 'logits' is no float32 matrix"),
         ({"outputs": []}, "output ''; expected one, 'logits'"),
         ({"outputs": [MATRIX("label", 1, [None, 2])]}, "output 'label'; expected one"),
-        ({"nodes": [helper.make_node("Nothing", ["X"], ["logits"])]}, "cannot load it"),
+        ({"nodes": [helper.make_node("Nothing", ["X"], ["logits"])]}, "operator 'Nothing'"),
         ({"tensors": [ones(4, 2)]}, "cannot (load it|be run)"),
     ],
 )
@@ -96,6 +113,27 @@ def test_a_graph_that_is_not_one_of_ours_is_refused(changes: dict[str, Any], mes
         onnx_logits({"graph": graph}, np.zeros((2, 3), dtype=np.float32), 2)
 
     assert "\n" not in str(caught.value)
+
+
+def test_sparse_tensors_are_refused() -> None:
+    model = linear_model()
+    values, places = ones(1), numpy_helper.from_array(np.array([5]))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2**14, 2**14]))
+
+    with pytest.raises(InputError, match="graph: holds a sparse tensor; expected dense ones"):
+        graph_widths(graph_bytes(model))
+
+
+def test_a_graph_is_read_once_for_all_rows_that_are_asked_of_it() -> None:
+    graph = graph_bytes(linear_model())
+    X = np.ones((1, 3), dtype=np.float32)
+    before = _known.cache_info()
+
+    for _ in range(3):
+        onnx_logits({"graph": graph}, X, 2)
+
+    after = _known.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
 
 
 def test_functions_inside_a_model_are_refused() -> None:

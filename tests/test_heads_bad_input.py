@@ -349,3 +349,11 @@ def test_a_tag_that_all_rows_have_or_none_is_predicted(head: LinearHead, tag: in
     np.testing.assert_array_equal(found.predict(X)[:, 0], np.full(60, tag))
     assert np.isfinite(found.held_out_logits_).all()
     assert (found.predict(X)[:, 1] == Y[:, 1]).mean() > 0.8
+
+
+@every_head
+def test_values_whose_squares_vanish_are_refused(head: LinearHead) -> None:
+    X, y = blobs()
+
+    with pytest.raises(InputError, match=r"largest value of X is .*; expected 1e-19 or more"):
+        clone(head).fit((X * 1e-25).astype(np.float32), y)

@@ -492,3 +492,17 @@ def test_no_folds_leave_no_held_out_logits() -> None:
 def test_a_parameter_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         LinearProbe(**options).fit(*blobs())
+
+
+def test_items_alone_in_their_class_do_not_decide_the_penalty() -> None:
+    X, y = blobs(300, 12, 5)
+    rng = np.random.default_rng(4)
+    strangers = rng.normal(size=(10, 12)) * X.std()
+    plain = LinearProbe().fit(X, y)
+
+    mixed = LinearProbe().fit(np.concatenate([X, strangers]), np.append(y, 5 + np.arange(10)))
+
+    grid = [step["C"] for step in mixed.path_]
+    ratio = np.log10(mixed.C_ / plain.C_)
+    assert len(grid) > 3
+    assert abs(ratio) < 0.6

@@ -71,3 +71,8 @@ def test_labels_that_tell_nothing_apart_are_refused() -> None:
         label_numbers(["|", "|"], "multilabel")
     with pytest.raises(InputError, match="every row has the same tags, a, b"):
         label_numbers(["a|b", "b|a"], "multilabel")
+
+
+def test_one_tag_alone_is_refused() -> None:
+    with pytest.raises(InputError, match="one tag, 'red'; expected two or more"):
+        label_numbers(["red", "|", "red"], "multilabel")

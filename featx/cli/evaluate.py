@@ -29,7 +29,7 @@ def evaluate(
     Scores the `test` rows, else `val`, else all; never rows that the head was trained on.
     """
     from featx.data.origin import contents_of
-    from featx.evaluate.evaluate import evaluate_head
+    from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
     from featx.evaluate.measures import HEADLINES
     from featx.heads.headfile import load_head
 
@@ -40,7 +40,9 @@ def evaluate(
         o.print_json(result)
         return
     for note in result["notes"]:
-        o.say(f"note: {note}")
+        # True of every set that was kept apart, as it should be; programs read it in the JSON.
+        if note != NOT_SEARCHED:
+            o.say(f"note: {note}")
     o.print_measures(result, HEADLINES[loaded.task])
     if "novel" in result:
         o.print_measure("unlike anything", f"{result['novel']:.3f}  of the items")

@@ -18,6 +18,7 @@ _THINGS = {
     "multilabel": ("tag", "tags"),
     "regress": ("output", "outputs"),
 }
+_SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
 
 
 @click.command()
@@ -148,22 +149,39 @@ def _require_suspects(suspects: Path | None, out: Path, task: str) -> None:
     if suspects.resolve() == out.resolve():
         message = f"--suspects: {suspects} is where the head goes; choose another name"
         raise InputError(message)
+    _refuse_other_tables(suspects)
+
+
+def _refuse_other_tables(path: Path) -> None:
+    """Raise before the training if `path` is there and does not begin as a list of suspects."""
+    from featx.data.files import explained
+    from featx.errors import StoreError
+
+    if not path.exists():
+        return
+    first = ",".join(_SUSPECT_COLUMNS).encode()
+    with explained(path):
+        # Reading from a pipe could wait for ever.
+        is_ours = path.is_file() and _first_line(path).rstrip(b"\r\n") == first
+    if not is_ours:
+        message = f"{path}: a file that lists no suspects is in the way; choose another name"
+        raise StoreError(message)
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(1000)
 
 
 def _write_suspects(path: Path, trained: "Head") -> None:
     import csv
 
-    from featx.errors import StoreError
+    from featx.data.files import writing
 
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            names = ["id", "label", "suggested", "confidence"]
-            rows = csv.DictWriter(file, names, lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(trained.header["suspects"]["first"])
-    except OSError as cause:
-        message = f"{path}: cannot be written: {cause.strerror or cause}"
-        raise StoreError(message) from cause
+    with writing(path) as place, place.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, _SUSPECT_COLUMNS, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(trained.header["suspects"]["first"])
 
 
 def _say_notes(trained: "Head", suspects: Path | None) -> None:

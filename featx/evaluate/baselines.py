@@ -15,7 +15,7 @@ from featx.modality.content import read_bytes
 from featx.types import Content, Task
 
 MAX_ROWS = 2_000
-"""Rows that the raw baseline is measured on, at most."""
+"""Rows that the raw baseline is fitted to and scored on, at most."""
 
 _THUMBNAIL = (16, 16)
 _FRAME, _HOP, _BANDS = 1024, 512, 40
@@ -115,6 +115,19 @@ class RawBaseline:
         """Return class codes (N,), tags (N, C) or values (N, T) as `fit` took them."""
         found: NDArray[Any] = self._head.predict(self._features.transform(contents))
         return found
+
+
+def sampled(n_fitted: int, n_scored: int, n_rows: tuple[int, int]) -> list[str]:
+    """Return a note if the raw baseline saw fewer rows than the head.
+
+    Examples
+    --------
+    >>> sampled(2000, 500, (9000, 500))
+    ['the raw baseline was fitted to 2,000 of 9,000 rows']
+    """
+    parts = [("fitted to", n_fitted, n_rows[0]), ("scored on", n_scored, n_rows[1])]
+    fewer = [f"{done} {n:,} of {of:,} rows" for done, n, of in parts if n < of]
+    return [f"the raw baseline was {' and '.join(fewer)}"] if fewer else []
 
 
 def has_raw_baseline(modality: str) -> bool:

@@ -15,13 +15,12 @@ class Band(NamedTuple):
     Attributes
     ----------
     mean : float
-    low, high : float
-        5 % of the draws lie below `low` and 5 % above `high`.  An error above `high` speaks
-        against the calibration, at 95 % confidence; a small one never does.
+    high : float
+        5 % of the draws lie above it.  An error above it speaks against the calibration, at 95 %
+        confidence; a small one never does.
     """
 
     mean: float
-    low: float
     high: float
 
 
@@ -60,5 +59,4 @@ def calibration_band(
         is_hit = rng.random((size, len(confidence)), dtype=np.float32) < confidence
         hits = np.add.reduceat(is_hit, starts, axis=1, dtype=np.int64)
         errors[start : start + size] = np.abs(hits - expected).sum(axis=1) / len(confidence)
-    low, high = np.quantile(errors, [0.05, 0.95])
-    return Band(float(errors.mean()), float(low), float(high))
+    return Band(float(errors.mean()), float(np.quantile(errors, 0.95)))

@@ -35,12 +35,14 @@ class Duplicates:
         The first row of the group that each row is in; its own number where it is alone.  Rows
         are in one group if a chain of similar pairs leads from one to the other, so that folds
         made of groups do not leak.
+    different : int
+        Rows that are left where equal ones count once.
     searched : int
-        Rows that were compared, pair by pair; fewer than N where equal ones were set aside or
-        there were too many.
+        Rows of those that were compared, pair by pair; fewer where there were too many.
     """
 
     groups: Rows
+    different: int
     searched: int
 
     def clusters(self) -> list[Rows]:
@@ -48,7 +50,7 @@ class Duplicates:
 
         Examples
         --------
-        >>> [rows.tolist() for rows in Duplicates(np.array([0, 1, 1, 0, 4, 1]), 6).clusters()]
+        >>> [rows.tolist() for rows in Duplicates(np.array([0, 1, 1, 0, 4, 1]), 6, 6).clusters()]
         [[1, 2, 5], [0, 3]]
         """
         order = np.argsort(self.groups, kind="stable")
@@ -82,11 +84,10 @@ class Matches:
 def near_duplicates(
     X: Vectors,
     *,
-    digests: NDArray[np.uint8] | None = None,
     threshold: float = SAME,
     max_rows: int = 20_000,
 ) -> Duplicates:
-    """Group rows that are equal, of items with equal digests, or of a cosine of `threshold`.
+    """Group rows that are equal, or of a cosine of `threshold`.
 
     Equal ones are found among all rows.  The others cost N^2 D / 2 multiplications and additions,
     in tiles of bounded memory: 20,000 rows of 384 take five seconds of a core.  Of more than
@@ -95,8 +96,6 @@ def near_duplicates(
     Parameters
     ----------
     X : ndarray of float32, shape (N, D)
-    digests : ndarray of uint8, shape (N, 32), optional
-        Of the items' contents; zeros where one has none.
     threshold : float, above 0
     max_rows : int, default 20,000
 
@@ -113,16 +112,12 @@ def near_duplicates(
     """
     X, _ = checked(X, "rows")
     groups = _first_equal(_row_keys(X))
-    if digests is not None:
-        of_items = _first_equal(digest_keys(digests))
-        is_known = np.flatnonzero(digests.any(axis=1))
-        _unite(groups, is_known, of_items[is_known])
     different = np.flatnonzero(groups == np.arange(len(X)))
     size = min(max_rows, len(different))
-    different = different[np.arange(size) * len(different) // max(1, size)]
-    near = _group_near(unit_rows(X[different]), threshold)
-    _unite(groups, different, different[near])
-    return Duplicates(groups, size)
+    compared = different[np.arange(size) * len(different) // max(1, size)]
+    near = _group_near(unit_rows(X[compared]), threshold)
+    _unite(groups, compared, compared[near])
+    return Duplicates(groups, len(different), size)
 
 
 def between(Q: Vectors, X: Vectors, *, threshold: float = SAME) -> Matches:

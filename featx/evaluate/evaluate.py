@@ -10,18 +10,26 @@ from numpy.typing import NDArray
 from featx.errors import InputError
 from featx.evaluate import measures, metrics, multilabel, regression
 from featx.evaluate.baselines import MAX_ROWS as RAW_ROWS
-from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline
+from featx.evaluate.baselines import RawBaseline, guess, has_raw_baseline, sampled
 from featx.evaluate.duplicates import between
 from featx.evaluate.interval import wilson_interval
-from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labelled_rows
+from featx.evaluate.labelled import (
+    LabelledRows,
+    LabelledSet,
+    digest_keys,
+    labelled_rows,
+    set_jitter,
+)
 from featx.evaluate.truth import label_numbers
-from featx.heads.conformal import row_jitter
 from featx.heads.folds import stratified_sample
 from featx.heads.predict import Head, check_space
 from featx.types import Content
 
 TINY = 10
 """A class of fewer scored items says little about itself."""
+
+NOT_SEARCHED = "leaks were not looked for: the rows trained on are not in this set"
+"""The note on a set that holds nothing that the head was trained on."""
 
 Fetch = Callable[[Sequence[int]], Sequence[Content]]
 
@@ -34,6 +42,7 @@ class _Scored:
     trained: LabelledRows
     names: tuple[str, ...]
     y: NDArray[Any]
+    jitter: NDArray[np.float64]
 
 
 def evaluate_head(
@@ -57,7 +66,8 @@ def evaluate_head(
         Score this split and no other.
     contents : callable, optional
         Row numbers of the set → their raw contents; with it a ridge head on raw features is
-        fitted to the rows that the head was trained on, and scored on the same rows.
+        fitted to the rows of the set that the head was trained on, and scored on those that the
+        head is: at most 2,000 of either, which ``notes`` says.
 
     Returns
     -------
@@ -65,8 +75,8 @@ def evaluate_head(
         What `featx.evaluate.measures` says of the task, ``baselines``, ``classes`` (their
         number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (``labels`` and
         ``counts``, rows true; of classes), ``unknown_labels``, ``novel`` (share that is flagged),
-        ``leaks`` (``n`` scored rows that are nearly rows trained on, and ``accuracy_without``
-        them), ``excluded`` (rows trained on) and ``notes``.
+        ``leaks`` (``n`` scored rows that are nearly rows trained on, None where the set holds
+        none of those, and ``accuracy_without`` them), ``excluded`` (rows trained on) and ``notes``.
 
     Raises
     ------
@@ -78,11 +88,13 @@ def evaluate_head(
     note = check_space(head, embedding_set.fingerprint, embedding_set.space)
     rows, trained = _unseen_rows(head, embedding_set, split)
     names, y = label_numbers(rows.labels.tolist(), head.task, head.classes)
-    scored = _Scored(rows=rows, trained=trained, names=names, y=y)
+    jitter = set_jitter(embedding_set, rows) if head.is_random else np.zeros(len(rows))
+    scored = _Scored(rows=rows, trained=trained, names=names, y=y, jitter=jitter)
     answers = head.logits(rows.X) if head.task == "regress" else head.probabilities(rows.X)
     found = _OF_TASK[head.task](head, scored, np.asarray(answers, dtype=np.float64))
+    baselines, raw_notes = _baselines(head, scored, embedding_set.modality, contents)
     found |= {
-        "baselines": _baselines(head, scored, embedding_set.modality, contents),
+        "baselines": baselines,
         "classes": len(head.classes),
         "chosen": head.header.get("chosen", {"head": head.kind}),
         "unknown_labels": list(names[len(head.classes) :]),
@@ -91,7 +103,8 @@ def evaluate_head(
     }
     if head.novelty is not None:
         found["novel"] = float(head.novelty.flags(rows.X).mean())
-    return found | {"notes": [*([note] if note else []), *_warnings(head, found, scored)]}
+    notes = [*([note] if note else []), *_warnings(head, found, scored), *raw_notes]
+    return found | {"notes": notes + ([] if len(trained) else [NOT_SEARCHED])}
 
 
 def _unseen_rows(
@@ -129,7 +142,7 @@ def _classes(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[
     confusion = metrics.confusion_matrix(scored.y, answers.argmax(axis=1), len(scored.names))
     hits = int(np.trace(confusion))
     known = scored.y < len(head.classes)
-    sets = head.sets(answers, row_jitter(scored.rows.X))
+    sets = head.sets(answers, scored.jitter)
     return {
         "accuracy": hits / len(scored.y),
         "interval": list(wilson_interval(hits, len(scored.y))),
@@ -167,21 +180,23 @@ _OF_TASK = {"classify": _classes, "multilabel": _tags, "regress": _values}
 
 def _baselines(
     head: Head, scored: _Scored, modality: str, contents: Fetch | None
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
     """Return what a guess reaches, and a ridge head on raw features of the trained rows."""
     found = guess(head.task, scored.y)
     if contents is None or not has_raw_baseline(modality) or len(scored.trained) < 2:
-        return found
+        return found, []
     names, known = label_numbers(scored.trained.labels.tolist(), head.task, scored.names)
     if len(names) > len(scored.names):  # relabelled since
-        return found
+        return found, []
     fitting, scoring = _sample(known), _sample(scored.y)
     if head.task == "classify" and len(np.unique(known[fitting])) < 2:
-        return found
+        return found, []
     raw = RawBaseline(modality, head.task)
     raw.fit(contents(scored.trained.rows[fitting].tolist()), known[fitting])
     predicted = raw.predict(contents(scored.rows.rows[scoring].tolist()))
-    return found | {"raw": _headline(head, predicted, scored.y[scoring])}
+    reached = {"raw": _headline(head, predicted, scored.y[scoring])}
+    notes = sampled(len(fitting), len(scoring), (len(known), len(scored.y)))
+    return found | reached, notes
 
 
 def _sample(y: NDArray[Any]) -> NDArray[np.int64]:
@@ -199,7 +214,7 @@ def _headline(head: Head, predicted: NDArray[Any], y: NDArray[Any]) -> float:
 def _leaks(head: Head, scored: _Scored, answers: NDArray[Any]) -> dict[str, Any]:
     """Return how many scored rows are nearly rows that the head was trained on."""
     if not len(scored.trained):
-        return {"n": 0}
+        return {"n": None}
     found = between(scored.rows.X, scored.trained.X)
     leaks: dict[str, Any] = {"n": len(found)}
     kept = np.ones(len(scored.y), dtype=bool)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from featx.data.segment import RowView
 from featx.errors import InputError
+from featx.heads.conformal import item_jitter, row_jitter
 from featx.heads.moments import row_blocks
 from featx.types import Rows, Vectors
 
@@ -28,7 +29,7 @@ class LabelledSet(Protocol):
 
     @property
     def items(self) -> pa.Table:
-        """Facts of the rows; ``split`` and ``digest`` are read."""
+        """Facts of the rows; ``split``, ``digest`` and, where there is one, ``id`` are read."""
         ...
 
     @property
@@ -112,6 +113,19 @@ def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -
     everything = LabelledRows(rows, X, labels[rows], table)
     is_finite = np.concatenate([np.isfinite(X[part]).all(axis=1) for part in row_blocks(X)])
     return everything if is_finite.all() else everything.take(is_finite)
+
+
+def item_ids(embedding_set: LabelledSet, rows: Rows) -> list[str] | None:
+    """Return the id of each row, or None where the set has none."""
+    if "id" not in embedding_set.items.column_names:
+        return None
+    return [str(each) for each in embedding_set.items.column("id").take(rows).to_pylist()]
+
+
+def set_jitter(embedding_set: LabelledSet, rows: LabelledRows) -> NDArray[np.float64]:
+    """Return the chance in sets of kind ``aps`` that these items get when they are predicted."""
+    ids = item_ids(embedding_set, rows.rows)
+    return row_jitter(rows.X) if ids is None else item_jitter(ids)
 
 
 def _vectors(X: Vectors | RowView, rows: Rows) -> Vectors:

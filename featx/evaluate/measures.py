@@ -53,13 +53,13 @@ def beaten(task: Task, found: Mapping[str, Any]) -> str | None:
 
 
 def of_classes(
-    probabilities: NDArray[np.float64], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+    probabilities: NDArray[Any], codes: NDArray[np.int64], sets: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Return the measures of a classifier.
 
     Parameters
     ----------
-    probabilities : ndarray of float64, shape (N, C)
+    probabilities : ndarray, shape (N, C)
     codes : ndarray of int64, shape (N,)
     sets : ndarray of bool, shape (N, C)
         Conformal sets.
@@ -86,7 +86,7 @@ def of_classes(
 
 
 def of_probabilities(
-    probabilities: NDArray[np.float64], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+    probabilities: NDArray[Any], codes: NDArray[np.int64], sets: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Return those measures of `of_classes` that need probabilities and sets."""
     band = calibration_band(probabilities)
@@ -100,12 +100,12 @@ def of_probabilities(
     }
 
 
-def of_tags(probabilities: NDArray[np.float64], tags: NDArray[Any]) -> dict[str, Any]:
+def of_tags(probabilities: NDArray[Any], tags: NDArray[Any]) -> dict[str, Any]:
     """Return the measures of a head of tags.
 
     Parameters
     ----------
-    probabilities : ndarray of float64, shape (N, C)
+    probabilities : ndarray, shape (N, C)
     tags : ndarray of 0 and 1, shape (N, C)
 
     Returns
@@ -130,13 +130,13 @@ def of_tags(probabilities: NDArray[np.float64], tags: NDArray[Any]) -> dict[str,
 
 
 def of_values(
-    estimates: NDArray[np.float64], values: NDArray[np.float64], spreads: NDArray[np.float64]
+    estimates: NDArray[Any], values: NDArray[np.float64], spreads: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Return the measures of a regression.
 
     Parameters
     ----------
-    estimates : ndarray of float64, shape (N, T)
+    estimates : ndarray, shape (N, T)
     values : ndarray of float64, shape (N, T)
     spreads : ndarray of float64, shape (N, T)
         Half the width of each interval.

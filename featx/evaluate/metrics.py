@@ -23,11 +23,6 @@ def confusion_matrix(truth: Codes, predicted: Codes, n_classes: int) -> NDArray[
     return counts.reshape(n_classes, n_classes).astype(np.int64)
 
 
-def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Return the share of hits."""
-    return float(np.trace(confusion) / confusion.sum())
-
-
 def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
     """Return the mean recall of the classes that occur."""
     occurring = confusion.sum(axis=1)

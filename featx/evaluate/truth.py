@@ -64,6 +64,9 @@ def _tags(
         message = "embedding set: no row has a tag; expected labels such as 'red|round'"
         raise InputError(message)
     y = np.array([[tag in tags for tag in found] for tags in of_row], dtype=np.float64)
+    if len(found) < 2:
+        message = f"embedding set: one tag, {found[0]!r:.80}; expected two or more"
+        raise InputError(f"{message}; label the other rows too and train on classes instead")
     if names is None and ((y.min(axis=0) == y.max(axis=0)).all()):
         message = f"embedding set: every row has the same tags, {', '.join(found)[:100]}"
         raise InputError(f"{message}; expected rows with and without a tag")

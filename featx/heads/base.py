@@ -135,7 +135,7 @@ def read_queries(head: BaseEstimator, X: ArrayLike) -> NDArray[Any]:
 
 
 def check_values(head: BaseEstimator, X: NDArray[Any]) -> None:
-    """Raise if `X` (N, D) holds NaN, infinity, or values whose squares overflow; name the rows.
+    """Raise if `X` (N, D) holds NaN, infinity, or values whose squares overflow or vanish.
 
     Raises
     ------
@@ -143,9 +143,12 @@ def check_values(head: BaseEstimator, X: NDArray[Any]) -> None:
     """
     largest = float(np.sqrt(np.finfo(X.dtype).max / _HEADROOM))
     bad: list[int] = []
+    found = 0.0
     for part in row_blocks(X):
+        of_row = np.abs(X[part]).max(axis=1, initial=0)
+        found = max(found, float(of_row.max(initial=0)))
         # NaN is not below anything.
-        is_good = np.abs(X[part]).max(axis=1, initial=0) <= largest
+        is_good = of_row <= largest
         if not is_good.all():
             bad += (np.flatnonzero(~is_good) + part.start).tolist()
     if bad:
@@ -154,6 +157,13 @@ def check_values(head: BaseEstimator, X: NDArray[Any]) -> None:
             f"{type(head).__name__}: X holds NaN, infinity or values beyond {largest:.0e} in"
             f" {len(bad)} of {len(X)} rows: {', '.join(map(str, bad[:5]))}{more};"
             " expected finite numbers; leave these rows out"
+        )
+        raise InputError(message)
+    least = float(np.sqrt(np.finfo(X.dtype).tiny))
+    if 0 < found < least:
+        message = (
+            f"{type(head).__name__}: the largest value of X is {found:.0e}; expected {least:.0e} or"
+            f" more, whose square {X.dtype} can hold; scale X"
         )
         raise InputError(message)
 

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-4, 1e4
+# Rows that are added, in effect, and say nothing of the class: without them a few rows that all are
+# right would make new ones certain.
+_PRIOR_ROWS = 2
 # Relative change of the temperature at which the search ends.
 _TOLERANCE = 1e-5
-# A block of logits holds at most this many values, 32 MiB in float64.
+# A block of logits holds at most this many values, 2 MiB in float64.
 _BLOCK_VALUES = 1 << 18
 # Of more logits than this, so many give a temperature to begin with.
 _FEW_VALUES = 1 << 13
@@ -31,13 +34,6 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Return the softmax of each row, in the dtype of `logits`."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the logarithm of the softmax of each row, in float64."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def class_losses(logits: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -68,12 +64,14 @@ def sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
 def fit_temperature(
     logits: NDArray[Any], codes: NDArray[np.int64], weights: NDArray[Any] | None = None
 ) -> float:
-    """Return the temperature that makes held-out logits most probable, within [0.01, 100].
+    """Return the temperature that makes held-out logits most probable, within [1e-4, 1e4].
 
-    The log loss is convex in 1 / temperature: its slope has one root, which Newton's steps find,
-    kept inside a shrinking bracket.  Where the logits separate the classes the loss falls for
-    ever, and the lower bound is returned; so it is where all logits are equal.  Many rows are
-    searched from what some of them give: three passes over the logits, in blocks.
+    Of the probability of each row's class 2 / (n + 2) is dealt out to all classes, as if two more
+    rows had been seen that may be of any: where the logits separate the classes the temperature
+    would be 0 without it.  The log loss is convex in 1 / temperature: its slope has one root,
+    which Newton's steps find, kept inside a shrinking bracket; where all logits are equal it is
+    the lower bound.  Many rows are searched from what some of them give: three passes over the
+    logits, in blocks.
 
     Parameters
     ----------
@@ -99,8 +97,10 @@ def _root(
     """Return the 1 / temperature at which the log loss has no slope, searched from `inverse`."""
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     moved = float("inf")
+    total = len(logits) if weights is None else float(np.sum(weights))
+    dealt_out = _PRIOR_ROWS / (total + _PRIOR_ROWS)
     for _ in range(_MAX_STEPS):
-        slope, curvature = _slope(logits, codes, weights, inverse)
+        slope, curvature = _slope(logits, codes, weights, (inverse, dealt_out))
         low, high = (inverse, high) if slope <= 0 else (low, inverse)
         wanted = inverse - slope / curvature if curvature > 0 else low
         # In a flat tail the steps are short and stay so; then halve the bracket's logarithm.
@@ -113,10 +113,17 @@ def _root(
 
 
 def _slope(
-    logits: NDArray[Any], codes: NDArray[np.int64], weights: NDArray[Any] | None, inverse: float
+    logits: NDArray[Any],
+    codes: NDArray[np.int64],
+    weights: NDArray[Any] | None,
+    at: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return the first two derivatives of the summed log loss by `inverse`, the 1 / temperature."""
+    """Return the first two derivatives of the summed log loss by 1 / temperature.
+
+    `at` is that, and the share of each row's class that is dealt out.
+    """
     slope = curvature = 0.0
+    inverse, dealt_out = at
     step = max(1, _BLOCK_VALUES // logits.shape[1])
     for start in range(0, len(logits), step):
         # In float32 where the logits are: three times as fast, and rounding averages out.
@@ -127,7 +134,8 @@ def _slope(
         powers *= block
         mean = powers.sum(axis=1, dtype=np.float64) / total
         spread = np.einsum("nc,nc->n", powers, block) / total - mean * mean
-        gap = mean - block[np.arange(len(block)), codes[start : start + step]]
+        own = block[np.arange(len(block)), codes[start : start + step]]
+        gap = mean - (1 - dealt_out) * own - dealt_out * block.mean(axis=1)
         shares = np.ones(len(block)) if weights is None else weights[start : start + step]
         slope += float(shares @ gap)
         curvature += float(shares @ spread)

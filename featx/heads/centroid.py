@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from featx.heads.base import LinearHead, read_labels, read_rows, read_weights
 from featx.heads.labels import forget_classes
+from featx.heads.moments import row_blocks
 from featx.index.neighbours import unit_rows
 
 
@@ -56,14 +57,18 @@ class CentroidProbe(LinearHead):
         labels = read_labels(self, y, weights, tags=False)
         self.classes_, codes = labels.classes, labels.codes
         w = np.ones(len(rows)) if weights is None else weights
-        self.centre_ = np.average(rows, axis=0, weights=w).astype(rows.dtype)
-        unit = self._oriented(rows)
-        sums = np.zeros((len(self.classes_), rows.shape[1]))
-        np.add.at(sums, codes, unit * w[:, None])
         totals = np.bincount(codes, w).astype(np.float64)
+        parts = list(row_blocks(rows))
+        total = np.sum([w[part] @ rows[part] for part in parts], axis=0)
+        self.centre_ = (total / totals.sum()).astype(rows.dtype)
+        sums = np.zeros((len(self.classes_), rows.shape[1]))
+        for part in parts:
+            np.add.at(sums, codes[part], self._oriented(rows[part]) * w[part, None])
         self.coef_ = (sums / totals[:, None]).astype(rows.dtype)
         self.intercept_ = -np.einsum("cd,cd->c", self.coef_, self.coef_) / 2
-        self.held_out_logits_ = self._without_each(unit, codes, w, totals)
+        self.held_out_logits_ = np.concatenate(
+            [self._without_each(rows[part], codes[part], w[part], totals) for part in parts]
+        )
         self.tuned_ = {}
         self._calibrate(labels, weights)
         return self
@@ -77,11 +82,12 @@ class CentroidProbe(LinearHead):
 
     def _without_each(
         self,
-        unit: NDArray[Any],
+        X: NDArray[Any],
         codes: NDArray[np.int64],
         weights: NDArray[np.float64],
         totals: NDArray[np.float64],
     ) -> NDArray[Any]:
+        unit = self._oriented(X)
         logits = (unit @ self.coef_.T + self.intercept_).astype(np.float64)
         rows, removed = np.arange(len(unit)), np.minimum(weights, 1)
         left = totals[codes] - removed

@@ -23,10 +23,11 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from featx.errors import InputError, UnknownNameError
+from featx.heads.moments import row_blocks
 
 Method = Literal["lac", "aps", "class"]
 
-# (n + 1) * coverage may come out this much above the whole number that it is.
+# (n + 1) * share may come out this much above the whole number that it is.
 _ROUNDING = 1e-9
 # No misfit is above it, so that every class is in the set.
 _EVERYTHING = 1.0
@@ -108,14 +109,70 @@ def fit_conformal(
     [0.5]
     """
     _check(method, coverage, jitter)
-    misfits = _misfits(method, probabilities, np.zeros(len(codes)) if jitter is None else jitter)
-    own = misfits[np.arange(len(codes)), codes]
-    if method == "class":
-        per_class = [own[codes == code] for code in range(misfits.shape[1])]
-    else:
-        per_class = [own]
-    quantiles = np.array([_quantile(held_out, coverage) for held_out in per_class])
+    own = own_misfits(method, probabilities, codes, jitter)
+    return conformal_of(method, own, codes, n_classes=probabilities.shape[1], coverage=coverage)
+
+
+def own_misfits(
+    method: Method,
+    probabilities: NDArray[Any],
+    codes: NDArray[np.int64],
+    jitter: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return how badly its true class fits each row, 0 to 1, shape (N,).
+
+    Parameters
+    ----------
+    method : {"lac", "aps", "class"}
+    probabilities : ndarray, shape (N, C)
+    codes : ndarray of int64, shape (N,)
+    jitter : ndarray of float64, shape (N,), or None
+        Only ``aps`` reads it.
+    """
+    own = np.empty(len(codes))
+    chance = np.zeros(len(codes)) if jitter is None else jitter
+    for part in row_blocks(probabilities):
+        misfits = _misfits(method, probabilities[part], chance[part])
+        own[part] = misfits[np.arange(len(misfits)), codes[part]]
+    return own
+
+
+def conformal_of(
+    method: Method,
+    own: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    *,
+    n_classes: int,
+    coverage: float,
+) -> Conformal:
+    """Return what `fit_conformal` does, from the misfits of the true classes.
+
+    Parameters
+    ----------
+    method : {"lac", "aps", "class"}
+    own : ndarray of float64, shape (N,)
+        From `own_misfits`.
+    codes : ndarray of int64, shape (N,)
+    n_classes : int
+    coverage : float, above 0 and below 1
+    """
+    per_class = [own[codes == code] for code in range(n_classes)] if method == "class" else [own]
+    quantiles = np.array([_quantile(misfits, coverage) for misfits in per_class])
     return Conformal(method=method, coverage=coverage, quantiles=quantiles)
+
+
+def rank_at(n: int, share: float) -> int:
+    """Return ceil((n + 1) * share): the rank, among n values, of the bound that is promised.
+
+    A new value drawn like these is above that of this rank with a chance of at most 1 - `share`.
+    Above `n` there is none: so few values promise nothing.
+
+    Examples
+    --------
+    >>> rank_at(9, 0.9), rank_at(99, 0.55), rank_at(8, 0.9)
+    (9, 55, 9)
+    """
+    return int(np.ceil((n + 1) * share - _ROUNDING))
 
 
 def item_jitter(ids: Sequence[str]) -> NDArray[np.float64]:
@@ -132,11 +189,16 @@ def item_jitter(ids: Sequence[str]) -> NDArray[np.float64]:
 def row_jitter(X: NDArray[Any]) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each row, from the digest of its values as float32.
 
-    Serves where items have no id.  Equal rows get equal numbers.
+    Serves where items have no id.  Equal rows get equal numbers.  `X` may be a memory map: it is
+    read in blocks.
     """
-    # Adding zero makes -0 and 0 the same bytes; little-endian makes them so on every machine.
-    rows = np.ascontiguousarray(np.asarray(X, dtype=np.float32) + np.float32(0), dtype="<f4")
-    return _uniform([blake3(row.tobytes()).digest(8) for row in rows])
+    digests = []
+    for part in row_blocks(X):
+        # Adding zero makes -0 and 0 the same bytes; little-endian makes them so on every machine.
+        plain = np.asarray(X[part], dtype=np.float32) + np.float32(0)
+        rows = np.ascontiguousarray(plain, dtype="<f4")
+        digests += [blake3(row.tobytes()).digest(8) for row in rows]
+    return _uniform(digests)
 
 
 def _uniform(digests: list[bytes]) -> NDArray[np.float64]:
@@ -161,7 +223,7 @@ def _misfits(
 
 
 def _quantile(misfits: NDArray[np.float64], coverage: float) -> float:
-    rank = int(np.ceil((len(misfits) + 1) * coverage - _ROUNDING))
+    rank = rank_at(len(misfits), coverage)
     return float(np.sort(misfits)[rank - 1]) if rank <= len(misfits) else _EVERYTHING
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _MEMORY = 10
 # Sufficient decrease of Armijo, and the least step before the search is given up.
 _DECREASE, _LEAST_STEP = 1e-4, 1e-6
-# Accepted steps in a row that do not go down, within rounding: the end is reached.
+# Accepted steps in a row that bring nothing, within rounding: the end is reached.
 _LEVEL_STEPS = 3
 
 
@@ -50,24 +50,29 @@ class Descent:
         self._direction = np.zeros_like(start)
         self._step = 1.0
         self._level_steps = 0
+        self._least_gap = float("inf")
         self._pairs: deque[tuple[NDArray[Any], NDArray[Any], float]] = deque(maxlen=_MEMORY)
 
     def tell(self, loss: float, gradient: NDArray[Any]) -> bool:
         """Take the value and gradient at `trial`; return whether it is the new `point`."""
         is_first = self.loss == float("inf")
-        # Below this a change of the loss is rounding error.
-        noise = 2 * float(np.finfo(gradient.dtype).eps) * abs(self.loss)
+        # Below this a change of the loss is rounding error, of terms that are near one or more.
+        noise = 2 * float(np.finfo(gradient.dtype).eps) * max(1.0, abs(self.loss))
         if not is_first and not loss <= self.loss - 2 * _DECREASE * self._step * self.gap + noise:
             self._shorten(loss)
             return False
+        is_lower = loss < self.loss
         if not is_first:
             self._remember(self.trial - self.point, gradient - self._gradient)
             self.steps += 1
-            self._level_steps = 0 if loss < self.loss else self._level_steps + 1
-            self.is_stuck = self._level_steps >= _LEVEL_STEPS
         self.point, self.loss, self._gradient = self.trial, loss, gradient
         self._direction = self._descend(gradient)
         self.gap = -_dot(gradient, self._direction) / 2
+        # Where rounding hides what is won, the gradient may still shrink.
+        is_nearer = is_lower or self.gap < self._least_gap / 2
+        self._least_gap = min(self._least_gap, self.gap)
+        self._level_steps = 0 if is_nearer else self._level_steps + 1
+        self.is_stuck = self._level_steps >= _LEVEL_STEPS
         self._step = 1.0
         self.trial = self.point + self._direction
         return True

@@ -63,13 +63,34 @@ def group_folds(
         raise InputError(message)
     n_splits = min(n_folds, len(names))
     is_alone = np.bincount(of_row)[of_row] == 1
-    if is_alone.sum() < n_splits or len(np.unique(of_row[~is_alone])) < n_splits:
+    n_shared = len(np.unique(of_row[~is_alone]))
+    if n_shared >= n_splits > is_alone.sum():
         return _stratified_groups(codes, of_row, n_splits, seed)
     # The splitter takes seconds for thousands of groups, and a row alone needs none.
-    folds = np.empty(len(codes), dtype=np.int64)
+    folds = np.full(len(codes), -1, dtype=np.int64)
     folds[is_alone] = deal_folds(codes[is_alone], n_splits, seed=seed)
-    folds[~is_alone] = _stratified_groups(codes[~is_alone], of_row[~is_alone], n_splits, seed)
+    if n_shared >= n_splits:
+        folds[~is_alone] = _stratified_groups(codes[~is_alone], of_row[~is_alone], n_splits, seed)
+    else:
+        _deal_groups(folds, codes, of_row, n_splits)
     return folds
+
+
+def _deal_groups(
+    folds: NDArray[np.int64], codes: NDArray[np.int64], of_row: NDArray[np.int64], n_splits: int
+) -> None:
+    """Give the rows without a fold (-1) one, in place, the largest groups first.
+
+    A group goes where its commonest class has fewest rows, and of such folds to the smallest: an
+    empty one, if there is any.
+    """
+    waiting = np.bincount(of_row[folds < 0])
+    for group in np.argsort(-waiting, kind="stable")[: np.count_nonzero(waiting)]:
+        members = of_row == group
+        is_alike = codes == np.bincount(codes[members]).argmax()
+        sizes = np.bincount(folds[folds >= 0], minlength=n_splits)
+        alike = np.bincount(folds[is_alike & (folds >= 0)], minlength=n_splits)
+        folds[members] = np.lexsort((sizes, alike))[0]
 
 
 def _stratified_groups(

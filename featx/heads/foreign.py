@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 from threadpoolctl import threadpool_limits
 
@@ -134,10 +136,24 @@ class SklearnHead(BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the class of each row (N,), or the values (N, T) of a regressor."""
+        """Return the class of each row, (N,), or of a regressor values (N,) or (N, T), T > 1."""
         logits = self._logits(X)
-        return self.classes_[logits.argmax(axis=1)] if is_classifier(self) else logits
+        if is_classifier(self):
+            return np.asarray(self.classes_[logits.argmax(axis=1)])
+        return logits[:, 0] if logits.shape[1] == 1 else logits
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy of a classifier, or the R^2 of a regressor, on rows and labels."""
+        measure = accuracy_score if is_classifier(self) else r2_score
+        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+
+    @available_if(is_classifier)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return the logits (N, C); with two classes their difference (N,), second minus first."""
+        logits = self._logits(X)
+        return logits if len(self.classes_) > 2 else logits[:, 1] - logits[:, 0]
+
+    @available_if(is_classifier)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return ``softmax(logits / temperature_)``, shape (N, C)."""
         return np.asarray(softmax(self._logits(X) / np.float32(self.temperature_)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from featx.errors import InputError
 from featx.heads.calibration import softmax
@@ -186,12 +187,18 @@ def _by_skl2onnx(estimator: Any, dim: int) -> "ModelProto":  # noqa: ANN401
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 
-    is_decision = is_classifier(estimator) and not hasattr(estimator, "predict_proba")
+    options: dict[str, Any] = {}
+    if is_classifier(estimator) and not hasattr(estimator, "predict_proba"):
+        options["raw_scores"] = True
+    is_knn = isinstance(estimator, (KNeighborsClassifier, KNeighborsRegressor))
+    if is_knn and estimator.effective_metric_ == "euclidean":
+        # One operator for all distances, in place of a loop, which `OPERATORS` lacks.
+        options["optim"] = "cdist"
     model: ModelProto = convert_sklearn(
         estimator,
         name="head",  # a random one otherwise
         initial_types=[(INPUT, FloatTensorType([None, dim]))],
-        options={id(estimator): {"raw_scores": True}} if is_decision else None,
+        options={id(estimator): options} if options else None,
         target_opset=OPSETS,
     )
     return model

@@ -1,12 +1,12 @@
 """Scores of a foreign head: a graph in a head's arrays, run by ONNX Runtime.
 
 Such a graph came with a file, so it may only do what one of ours does: take ``X``, give
-``logits``, use the operators that ONNX itself defines, and refer to no file.
+``logits``, use the operators that ours use, and hold no tensor that is larger than the file.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,14 +15,29 @@ from numpy.typing import NDArray
 from featx.errors import DeviceMemoryError, InputError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ValueInfoProto
 
     from featx.backbone.runtime import Session
 
 INPUT, OUTPUT = "X", "logits"
-STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-REFUSED_OPERATORS = frozenset({"Loop"})
-"""What may run for ever; no converted estimator needs it."""
+
+_ML = "ArrayFeatureExtractor LinearClassifier LinearRegressor Normalizer SVMClassifier SVMRegressor"
+_TREES = "TreeEnsembleClassifier TreeEnsembleRegressor ZipMap"
+_PLAIN = """
+Abs Add ArgMax ArgMin Cast Clip Concat CumSum Div Equal Exp Flatten Gather GatherElements Greater
+Identity Less Log MatMul Max Mul Neg Not Pow Reciprocal ReduceLogSumExp ReduceMax ReduceMean
+ReduceSum Relu Reshape Sigmoid Softmax Sub Sum Tanh TopK Transpose
+"""
+OPERATORS = frozenset(
+    {*_PLAIN.split(), *(f"ai.onnx.ml:{name}" for name in f"{_ML} {_TREES}".split())}
+    | {"com.microsoft:CDist"}
+)
+"""What the graphs of scikit-learn's estimators use, so that nothing else needs to be trusted.
+
+Loops (Loop, Scan), and tensors of a size that is a number in the file (ConstantOfShape, Expand,
+Tile, Range), are not among them: with them a file of 1 kB ran without end, or took gigabytes.
+AdaBoostClassifier and GaussianProcessRegressor would need ConstantOfShape, and are refused.
+"""
 
 # Rows of one run: nearest neighbours hold a distance to every training row for each.
 _BLOCK_ROWS = 1024
@@ -59,7 +74,7 @@ def onnx_logits(
     InputError
         If the graph is not as `graph_widths` wants it, or fails, or gives another shape.
     """
-    session = _session(_known(arrays["graph"]))
+    session = _known(_Graph(arrays["graph"])).session
     rows = np.asarray(X, dtype=np.float32, order="C")
     logits = np.empty((len(rows), n_columns), dtype=np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):
@@ -71,15 +86,15 @@ def onnx_logits(
 def graph_widths(graph: NDArray[np.uint8]) -> Widths:
     """Return the columns that a graph takes and gives, after a check that it may be run.
 
-    Cheap once it has been asked of an equal graph.
+    Cheap once it has been asked of this array, which must not change.
 
     Raises
     ------
     InputError
-        If it is no ONNX graph, has another input or output, uses operators that ONNX does not
-        define, or refers to a file.
+        If it is no ONNX graph, has another input or output, uses an operator that is none of
+        `OPERATORS`, claims a tensor that is larger than itself, or refers to a file.
     """
-    return _widths(_known(graph))
+    return _known(_Graph(graph)).widths
 
 
 def _run(session: "Session", rows: NDArray[np.float32], n_columns: int) -> NDArray[np.float32]:
@@ -102,76 +117,78 @@ def _run(session: "Session", rows: NDArray[np.float32], n_columns: int) -> NDArr
     return np.asarray(logits)
 
 
-@dataclass(frozen=True, slots=True)
 class _Graph:
-    """A graph that is known by its digest, so that an equal one is not opened again."""
+    """A graph with what is known of it; equal to one of the same array, and to no other.
 
-    digest: bytes
-    content: NDArray[np.uint8] = field(compare=False)
+    Comparing bytes, or digests of them, would take most of the time of a request: digesting 3 MB
+    of trees took 6.9 ms of the 7.2 that one row took.
+    """
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Same:
-    """An array that is equal to itself alone; the arrays of a head do not change."""
-
-    array: NDArray[np.uint8]
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self.array = array
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.array is self.array
+        return isinstance(other, _Graph) and other.array is self.array
 
     def __hash__(self) -> int:
         return id(self.array)
 
+    @cached_property
+    def widths(self) -> Widths:
+        return _checked_widths(self.array.tobytes())
 
-def _known(graph: NDArray[np.uint8]) -> _Graph:
-    return _digested(_Same(graph))
+    @cached_property
+    def session(self) -> "Session":
+        from featx.backbone.runtime import open_session
 
-
-# Digesting 3 MB of trees for each request took 6.9 ms of the 7.2 that one row took.
-@lru_cache(maxsize=_OPEN_SESSIONS)
-def _digested(same: _Same) -> _Graph:
-    from blake3 import blake3
-
-    content = np.ascontiguousarray(same.array)
-    return _Graph(blake3(content.data).digest(), content)
-
-
-@lru_cache(maxsize=_OPEN_SESSIONS)
-def _session(graph: _Graph) -> "Session":
-    from featx.backbone.runtime import open_session
-
-    _widths(graph)
-    # One thread: a few rows at a time are not worth sharing, and servers have their own.
-    return open_session(graph.content.tobytes(), device="cpu", threads=1)
+        self.widths  # noqa: B018 - raises unless the graph may be run
+        # One thread: a few rows at a time are not worth sharing, and servers have their own.
+        return open_session(self.array.tobytes(), device="cpu", threads=1)
 
 
 @lru_cache(maxsize=_OPEN_SESSIONS)
-def _widths(graph: _Graph) -> Widths:
+def _known(graph: _Graph) -> _Graph:
+    """Return the graph of the same array that was seen before, or else this one."""
+    return graph
+
+
+def _checked_widths(content: bytes) -> Widths:
     from featx.backbone.graphs.whole import read_whole
 
-    model = read_whole(graph.content.tobytes())
+    model = read_whole(content)
     if model.functions or model.training_info:
         message = "graph: holds functions or training steps; expected operators of ONNX alone"
         raise InputError(message)
-    for node in _nodes(model.graph):
-        if node.domain not in STANDARD_DOMAINS or node.op_type in REFUSED_OPERATORS:
-            name = f"{node.domain}:{node.op_type}".lstrip(":")[:80]
-            domains = ", ".join(sorted(STANDARD_DOMAINS - {""}))
-            message = f"graph: operator {name!r}; allowed: those of {domains} but Loop"
-            raise InputError(message)
+    _check_operators(model.graph)
+    _check_sizes(model.graph, len(content))
     return Widths(
         dim=_width(model.graph.input, INPUT, "input"),
         n_columns=_width(model.graph.output, OUTPUT, "output"),
     )
 
 
-def _nodes(graph: "GraphProto") -> Iterator["NodeProto"]:
-    """Yield all nodes, those of subgraphs included."""
+def _check_operators(graph: "GraphProto") -> None:
+    """Raise on an operator that ours do not use; none of ours holds another graph."""
     for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+        name = f"{node.domain}:{node.op_type}".lstrip(":")
+        if name not in OPERATORS:
+            message = f"graph: operator {name[:80]!r}; allowed: the {len(OPERATORS)} that ours use"
+            raise InputError(message)
+
+
+def _check_sizes(graph: "GraphProto", size_bytes: int) -> None:
+    """Raise where a few bytes stand for many values: each value takes a byte at least."""
+    attributes = [each for node in graph.node for each in node.attribute]
+    if graph.sparse_initializer or any(each.HasField("sparse_tensor") for each in attributes):
+        message = "graph: holds a sparse tensor; expected dense ones"
+        raise InputError(message)
+    tensors = [*graph.initializer, *(each.t for each in attributes)]
+    # A number may be a size too, such as the targets of trees.
+    sizes = [*(prod(each.dims) for each in tensors), *(each.i for each in attributes)]
+    claimed = max(sizes, default=0)
+    if claimed > size_bytes:
+        message = f"graph: claims {claimed} values in {size_bytes} bytes; train the head again"
+        raise InputError(message)
 
 
 def _width(values: "list[ValueInfoProto]", name: str, what: str) -> int:

@@ -27,7 +27,7 @@ _OF_TASK: dict[str, tuple[str, ...]] = {
     "multilabel": ("scale", "shift"),
     "regress": ("spread",),
 }
-_LEAST_COLUMNS = {"classify": 2, "multilabel": 1, "regress": 1}
+_LEAST_COLUMNS = {"classify": 2, "multilabel": 2, "regress": 1}
 
 
 class Damage(Exception):  # noqa: N818 - never leaves headfile.py

@@ -1,7 +1,9 @@
 """The ``.head`` file: an uncompressed ZIP of a JSON header and plain arrays, without pickles.
 
 ``header.json`` comes first and lists what `Head` holds; each array is one ``<name>.npy``.  Equal
-heads give equal bytes.  Nothing in a file is trusted: sizes are checked before memory is taken.
+heads give equal bytes.  Nothing in a file is trusted: the sizes of arrays are checked before
+memory is taken, and a graph may only use the operators that graphs of ours use.  None of those
+runs for ever, but graphs are not measured: what a chain of them makes can be larger than the file.
 """
 
 import io

@@ -13,8 +13,8 @@ from featx.heads.base import LinearHead, Weights, read_labels, read_rows, read_w
 from featx.heads.folds import deal_folds, group_folds, read_splits
 from featx.heads.labels import Labels
 from featx.heads.logistic import Solver
-from featx.heads.logisticpath import Step, choose, polish, walk
-from featx.heads.logisticrows import Rows, prepare
+from featx.heads.logisticpath import Step, choose, held_out_logits, polish, walk
+from featx.heads.logisticrows import prepare
 from featx.heads.rowspace import RowSpace, narrow
 
 RELATIVE_CS = np.logspace(-2, 3, 11)
@@ -161,9 +161,10 @@ class LinearProbe(LinearHead):
         self.path_ = [_described(step, C) for step, C in zip(steps, tried, strict=False)]
         self.n_iter_, self.n_products_ = best.model.steps, solver.n_products
         if self.cv is not None:
-            self.held_out_logits_ = _both_columns(solver.held_out(best.folds), labels)
-            _mark_unseen(self.held_out_logits_, rows, labels)
-        coef = _both_columns(best.model.weights.T, labels).T
+            self.held_out_logits_ = held_out_logits(solver, best.folds)
+        coef = best.model.weights
+        if rows.is_pair:
+            coef = np.vstack([-coef, coef]) / 2
         inner = coef[:, :-1] / coef.dtype.type(scale)
         # One number added to all logits changes nothing; their mean at the centre shall be 0.
         shift = 0 if rows.indicators is not None else coef[:, -1].mean()
@@ -242,25 +243,3 @@ def _enough_threads(products: int) -> Any:  # noqa: ANN401 - threadpoolctl has n
     Measured on two busy cores: 306 x 306 rows of 8 classes take 4.2 s with two, 0.4 s with one.
     """
     return threadpool_limits(1 if products < SHARED_PRODUCTS else None, user_api="blas")
-
-
-def _both_columns(logits: NDArray[Any], labels: Labels) -> NDArray[Any]:
-    """Return a column for each class where two classes were solved as one (N, 1)."""
-    if labels.indicators is not None or len(labels.classes) > 2:
-        return logits
-    return np.hstack([-logits, logits]) / 2
-
-
-def _mark_unseen(logits: NDArray[Any], rows: Rows, labels: Labels) -> None:
-    """Give classes that a fold's training rows lack Laplace's probability, in place."""
-    if labels.indicators is not None:
-        return
-    for fold in np.unique(rows.folds):
-        kept = (rows.folds != fold) & (rows.weights > 0)
-        seen = np.bincount(labels.codes[kept], minlength=len(labels.classes)) > 0
-        if seen.all() or not seen.any():
-            continue
-        held_out = np.flatnonzero(rows.folds == fold)
-        known = logits[np.ix_(held_out, np.flatnonzero(seen))].astype(np.float64)
-        total = np.logaddexp.reduce(known, axis=1) - np.log(kept.sum() + 1)
-        logits[np.ix_(held_out, np.flatnonzero(~seen))] = total[:, None]

@@ -103,7 +103,7 @@ class Solver:
             )
             for start, ridge in zip(starts, ridges, strict=True)
         ]
-        floor = atol * self.rows.null_loss()
+        floor = atol * self.rows.null_loss
         active = tasks
         while active:
             self._evaluate(active, scaling)

@@ -18,7 +18,7 @@ can be judged: folds differ by a hundredth of the loss and more."""
 # Share of the last move that the next start lies ahead; 0.6 to 1 save a quarter of the passes.
 _AHEAD = 0.7
 
-FOLD_RTOL = 1e-4
+FOLD_RTOL = {"float32": 1e-4, "float64": 1e-18}
 """The same for the folds whose held-out logits are kept."""
 
 FINAL_RTOL = {"float32": 1e-6, "float64": 1e-18}
@@ -106,7 +106,7 @@ def polish(solver: Solver, step: Step) -> Step:
     (model,) = solver.minimise([step.model], [_ridge(solver, step.C, NO_FOLD)], rtol)
     model.steps += step.model.steps
     ridges = [_ridge(solver, step.C, fold.fold) for fold in step.folds]
-    folds = solver.minimise(step.folds, ridges, FOLD_RTOL)
+    folds = solver.minimise(step.folds, ridges, FOLD_RTOL[str(step.model.weights.dtype)])
     return replace(step, model=model, folds=folds)
 
 
@@ -127,13 +127,42 @@ def _has_risen(steps: Sequence[Step], patience: int) -> bool:
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
+def held_out_logits(solver: Solver, folds: Sequence[Fit]) -> NDArray[Any]:
+    """Return the logits of each row by the model of the other folds, shape (N, C).
+
+    A class that those rows lack gets Laplace's probability for what has never been seen: 1 over
+    their number plus two.
+    """
+    rows = solver.rows
+    logits = solver.held_out(folds)
+    if rows.is_pair:
+        logits = np.hstack([-logits, logits]) / 2
+    if rows.indicators is None or rows.is_pair:
+        _mark_unseen(logits, rows)
+    return logits
+
+
+def _mark_unseen(logits: NDArray[Any], rows: Rows) -> None:
+    for fold in np.unique(rows.folds):
+        counts = rows.counts_without(fold)
+        seen = counts > 0
+        if seen.all() or not seen.any():
+            continue
+        held_out = np.flatnonzero(rows.folds == fold)
+        known = logits[np.ix_(held_out, np.flatnonzero(seen))].astype(np.float64)
+        total = np.logaddexp.reduce(known, axis=1) - np.log(counts.sum() + 1)
+        logits[np.ix_(held_out, np.flatnonzero(~seen))] = total[:, None]
+
+
 def _judged(solver: Solver, C: float, model: Fit, folds: list[Fit]) -> Step:
     """Return a step with what its folds say of the rows that they left out."""
     if not folds:
         return Step(C, model, folds)
     rows = solver.rows
-    losses, hits = _losses_and_hits(solver.held_out(folds), rows)
-    weights = rows.weights
+    # A row whose class its fold's training rows lack says nothing of any penalty.
+    weights = np.where(rows.is_taught, rows.weights, 0.0)
+    weights = weights if weights.any() else rows.weights
+    losses, hits = _losses_and_hits(held_out_logits(solver, folds), rows, weights)
     total = np.bincount(rows.folds, weights)
     is_weighty = total > 0
     means = np.bincount(rows.folds, weights * losses)[is_weighty] / total[is_weighty]
@@ -142,16 +171,16 @@ def _judged(solver: Solver, C: float, model: Fit, folds: list[Fit]) -> Step:
     return Step(C, model, folds, float(means.mean()), error, float(shares.mean()))
 
 
-def _losses_and_hits(logits: NDArray[Any], rows: Rows) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return the log loss of each row, calibrated as predictions will be, and whether it is right."""
-    if rows.n_columns == 1:  # two classes, to which one temperature is fitted, as to more
-        logits = np.hstack([-logits, logits]) / 2
-    if rows.indicators is None or rows.n_columns == 1:
+def _losses_and_hits(
+    logits: NDArray[Any], rows: Rows, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return the log loss of each row, calibrated as predictions will be, and whether it is hit."""
+    if rows.indicators is None or rows.is_pair:
         truth = logits[np.arange(len(logits)), rows.codes]
-        scaled = logits / logits.dtype.type(fit_temperature(logits, rows.codes, rows.weights))
+        scaled = logits / logits.dtype.type(fit_temperature(logits, rows.codes, weights))
         return class_losses(scaled, rows.codes), truth >= logits.max(axis=1)
     tags = rows.indicators.T
-    scale, shift = fit_platt(logits, tags, rows.weights)
+    scale, shift = fit_platt(logits, tags, weights)
     scaled = logits * scale + shift
     losses = np.logaddexp(0, np.where(tags > 0, -scaled, scaled)).sum(axis=1)
     return losses, ((scaled > 0) == (tags > 0)).mean(axis=1)

@@ -87,6 +87,11 @@ class Rows:
     runs: list[Run]
 
     @property
+    def is_pair(self) -> bool:
+        """Whether the one column tells the second of two classes from the first."""
+        return self.n_columns == 1
+
+    @property
     def width(self) -> int:
         """Columns of a block: D + 1."""
         return len(self.mean) + 1
@@ -116,8 +121,22 @@ class Rows:
         """Return which classes have no row with weight outside a fold, shape (K,)."""
         if self.indicators is not None:
             return np.zeros(self.n_columns, dtype=bool)
+        return np.asarray(self.counts_without(fold) == 0)
+
+    def counts_without(self, fold: int) -> NDArray[np.int64]:
+        """Return how many rows with weight each class has outside a fold, shape (C,)."""
         kept = (self.folds != fold) & (self.weights > 0)
-        return np.asarray(np.bincount(self.codes[kept], minlength=self.n_columns) == 0)
+        counts = np.bincount(self.codes[kept], minlength=int(self.codes.max()) + 1)
+        return np.asarray(counts, dtype=np.int64)
+
+    @cached_property
+    def is_taught(self) -> NDArray[np.bool_]:
+        """Whether the rows outside a row's fold have its class, shape (N,)."""
+        taught = np.ones(len(self.codes), dtype=bool)
+        for fold in np.unique(self.folds):
+            own = self.folds == fold
+            taught[own] = self.counts_without(int(fold))[self.codes[own]] > 0
+        return taught
 
     def shares(self) -> NDArray[np.float64]:
         """Return the share of each class, or of the rows with each tag; above 0, tags below 1."""
@@ -127,12 +146,9 @@ class Rows:
         counts = np.bincount(self.codes, self.weights, minlength=self.n_columns)
         return np.asarray(np.maximum(counts / total, _LEAST_SHARE))
 
-    def null_loss(self) -> float:
-        """Return the log loss of knowing nothing but `shares`."""
-        return self._null_loss
-
     @cached_property
-    def _null_loss(self) -> float:
+    def null_loss(self) -> float:
+        """Log loss of knowing nothing but `shares`."""
         share = self.shares()
         rest = 0 if self.indicators is None else (1 - share) * np.log1p(-share)
         return -float(np.sum(share * np.log(share) + rest))

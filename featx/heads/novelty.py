@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.heads.conformal import rank_at
 from featx.heads.moments import Moments, measure_classes, row_blocks
 from featx.heads.rowspace import RowSpace, narrow
 from featx.types import Vectors
@@ -25,13 +26,8 @@ digits of seven classes (three others unseen), .892 to .909 on 70, .781 to .801 
 pictures; .964, .905 and .792 with 1.
 """
 
-NEIGHBOURS = 5
-"""Nearest rows of a gallery that an item is compared with."""
-
-# (n + 1) * quantile may come out this much above the whole number that it is.
-_ROUNDING = 1e-9
-# The part of the spread that may be rounding errors of equal rows.
-_NO_SPREAD = 1e-9
+# The part of the spread, in roundings of one number, that may be rounding errors of equal rows.
+_NO_SPREAD = 1e3
 # Threshold where too few rows promise nothing: no distance is above it.
 _NEVER = float(np.finfo(np.float64).max)
 _PREFIX = "novelty_"
@@ -145,22 +141,6 @@ def fit_novelty(
     )
 
 
-def neighbour_distances(similarities: NDArray[Any]) -> NDArray[np.float64]:
-    """Return one minus the mean similarity of an item's `NEIGHBOURS` nearest rows; shape (N,).
-
-    Parameters
-    ----------
-    similarities : ndarray, shape (N, K)
-        Cosines, nearest first.  Of a training row, of its neighbours without itself.
-
-    Examples
-    --------
-    >>> neighbour_distances(np.array([[0.9, 0.8, 0.7]])).round(3).tolist()
-    [0.2]
-    """
-    return np.asarray(1 - similarities[:, :NEIGHBOURS].mean(axis=1, dtype=np.float64))
-
-
 def threshold_at(distances: NDArray[np.float64], quantile: float) -> float:
     """Return the held-out distance of rank ceil((n + 1) * quantile), or one that none is above.
 
@@ -172,7 +152,7 @@ def threshold_at(distances: NDArray[np.float64], quantile: float) -> float:
     >>> threshold_at(np.arange(1.0, 20), 0.95)
     19.0
     """
-    rank = int(np.ceil((len(distances) + 1) * quantile - _ROUNDING))
+    rank = rank_at(len(distances), quantile)
     return float(np.sort(distances)[rank - 1]) if rank <= len(distances) else _NEVER
 
 
@@ -185,7 +165,8 @@ def _solve(space: RowSpace, moments: Moments, dim: int) -> Novelty:
     spread = float(np.trace(scatter)) or 1.0
     # Where each class has one row, or equal ones, all that is known is the spread of all rows.
     own = float(np.trace(within))
-    own = own if own > _NO_SPREAD * spread else spread * freedom / freedom_all
+    rounding = float(np.finfo(space.rows.dtype).eps)
+    own = own if own > _NO_SPREAD * rounding * spread else spread * freedom / freedom_all
     penalty, penalty_all = PENALTY * own / dim, PENALTY * spread / dim
     unit = np.eye(len(scatter))
     root = np.linalg.cholesky(within + penalty * unit)

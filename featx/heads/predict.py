@@ -117,20 +117,29 @@ class Head:
         """
         self._require("classify")
         probabilities = self.probabilities(X)
-        jitter = row_jitter(X) if ids is None else item_jitter(ids)
-        sets = self.sets(probabilities, jitter)
-        order = np.argsort(-probabilities, axis=1, kind="stable")
+        sets = self.sets(probabilities, self._jitter(X, ids))
+        best = probabilities.argmax(axis=1)
         return [
             Prediction(
-                label=self.classes[row[0]],
-                probability=float(values[row[0]]),
-                set=tuple(self.classes[code] for code in row if held[code]),
+                label=self.classes[code],
+                probability=float(values[code]),
+                set=tuple(self.classes[each] for each in _ranked(values, held)),
                 novel=novel,
             )
-            for row, values, held, novel in zip(
-                order, probabilities, sets, self._flags(X), strict=True
+            for code, values, held, novel in zip(
+                best, probabilities, sets, self._flags(X), strict=True
             )
         ]
+
+    def _jitter(self, X: NDArray[Any], ids: Sequence[str] | None) -> NDArray[np.float64]:
+        if not self.is_random:
+            return np.zeros(len(X))
+        return row_jitter(X) if ids is None else item_jitter(ids)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its sets need the chance that `item_jitter` or `row_jitter` gives."""
+        return self.conformal is not None and self.conformal.method == "aps"
 
     def sets(
         self, probabilities: NDArray[np.float64], jitter: NDArray[np.float64]
@@ -219,6 +228,13 @@ def check_space(head: Head, fingerprint: str, space: str) -> str | None:
         f" run: featx embed SOURCE -m {model} -o OUT.emb"
     )
     raise SpaceError(message)
+
+
+def _ranked(values: NDArray[Any], held: NDArray[np.bool_]) -> list[int]:
+    """Return the columns that are held, the highest value first: few of them, often, of many."""
+    codes = np.flatnonzero(held)
+    ranked: list[int] = codes[np.argsort(-values[codes], kind="stable")].tolist()
+    return ranked
 
 
 def _linear_logits(arrays: Arrays, X: NDArray[Any], _: int) -> NDArray[Any]:

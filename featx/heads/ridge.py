@@ -125,6 +125,9 @@ class RidgeProbe(LinearHead):
     ) -> Self:
         """Add rows; the result is that of one `fit` to all rows, at its penalty.
 
+        Held-out logits need the rows, and so does a temperature: probabilities keep that of the
+        last `fit`, or are not calibrated (temperature 1).
+
         Parameters
         ----------
         X : array-like, shape (N, D)
@@ -145,6 +148,8 @@ class RidgeProbe(LinearHead):
     def remove(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Take away rows that were fitted; the result is that of a `fit` to the others.
 
+        As after `partial_fit`, probabilities keep the temperature of the last `fit`.
+
         Raises
         ------
         InputError
@@ -156,6 +161,8 @@ class RidgeProbe(LinearHead):
 
     def merge(self, other: "RidgeProbe") -> Self:
         """Add the rows of another probe of the same classes, which stays as it is.
+
+        As after `partial_fit`, probabilities keep the temperature of the last `fit`.
 
         Raises
         ------

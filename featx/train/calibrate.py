@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from featx.evaluate import measures
 from featx.heads.calibration import fit_platt, fit_temperature, sigmoid, softmax
-from featx.heads.conformal import Conformal, fit_conformal
+from featx.heads.conformal import Conformal, conformal_of, own_misfits, rank_at
 from featx.heads.folds import deal_folds
+from featx.heads.moments import row_blocks
 from featx.train.recipe import FOLDS, Recipe
 from featx.types import Task
 
@@ -101,14 +102,18 @@ def _with_sets(calibration: Calibration, rows: HeldOut, recipe: Recipe) -> Calib
         return calibration
     if rows.task == "regress":
         residuals = np.sort(np.abs(rows.logits.astype(np.float64) - rows.y), axis=0)
-        rank = min(int(np.ceil((len(residuals) + 1) * recipe.coverage)), len(residuals))
+        rank = min(rank_at(len(residuals), recipe.coverage), len(residuals))
         return replace(calibration, arrays={"spread": residuals[rank - 1]})
-    conformal = fit_conformal(
-        calibration.answers(rows.logits),
+    misfits = np.empty(len(rows.y))
+    for part in row_blocks(rows.logits):
+        likely = calibration.answers(rows.logits[part])
+        misfits[part] = own_misfits(recipe.conformal, likely, rows.y[part], rows.jitter[part])
+    conformal = conformal_of(
+        recipe.conformal,
+        misfits,
         rows.y,
-        method=recipe.conformal,
+        n_classes=rows.logits.shape[1],
         coverage=recipe.coverage,
-        jitter=rows.jitter,
     )
     return replace(calibration, conformal=conformal)
 
@@ -118,6 +123,9 @@ def measure(held_out: HeldOut, recipe: Recipe, setting: HeldOut | None = None) -
 
     The rows are dealt into five parts, and each is measured with the calibration and the sets
     that the other four give: nothing is measured on rows that it was fitted to.
+
+    Beside logits of classes it takes about twice their memory: probabilities as precise as they
+    are, and a copy of four parts at a time.  What is in float64 comes in blocks of rows.
 
     Parameters
     ----------
@@ -136,19 +144,36 @@ def measure(held_out: HeldOut, recipe: Recipe, setting: HeldOut | None = None) -
 def _measures(rows: HeldOut, recipe: Recipe, fixed: Calibration | None) -> dict[str, Any]:
     """Measure each part with what the others give; of a `fixed` calibration with their sets."""
     parts = deal_folds(rows.strata, FOLDS, seed=recipe.seed)
-    answers = np.empty(rows.logits.shape)
-    sets = np.zeros(rows.logits.shape, dtype=bool)
-    spreads = np.zeros(rows.logits.shape)
+    is_classes = rows.task == "classify"
+    # One minus the probability of a tag needs float64; nobody asks that of a class.
+    dtype = np.result_type(rows.logits, np.float32) if is_classes else np.float64
+    answers = np.empty(rows.logits.shape, dtype=dtype)
+    # Of classes which are in the sets, of values half the width of each interval.
+    bounds = np.zeros(rows.logits.shape, dtype=bool if is_classes else np.float64)
     for part in np.unique(parts):
-        is_part = parts == part
-        rest = rows.take(~is_part)
+        rest = rows.take(parts != part)
         calibration = calibrate(rest, recipe) if fixed is None else _with_sets(fixed, rest, recipe)
-        answers[is_part] = calibration.answers(rows.logits[is_part])
-        if calibration.conformal is not None:
-            sets[is_part] = calibration.conformal.sets(answers[is_part], rows.jitter[is_part])
-        spreads[is_part] = calibration.arrays.get("spread", 0.0)
-    if rows.task == "classify":
-        return measures.of_classes(answers, rows.y, sets)
+        own = np.flatnonzero(parts == part)
+        for block in row_blocks(own):
+            _answer(calibration, rows, own[block], answers, bounds)
+    if is_classes:
+        return measures.of_classes(answers, rows.y, bounds)
     if rows.task == "multilabel":
         return measures.of_tags(answers, rows.y)
-    return measures.of_values(answers, rows.y, spreads)
+    return measures.of_values(answers, rows.y, bounds)
+
+
+def _answer(
+    calibration: Calibration,
+    rows: HeldOut,
+    which: NDArray[np.int64],
+    answers: NDArray[Any],
+    bounds: NDArray[Any],
+) -> None:
+    """Fill in the answers to some rows, and their sets or spreads."""
+    exact = calibration.answers(rows.logits[which])
+    answers[which] = exact
+    if calibration.conformal is not None:
+        bounds[which] = calibration.conformal.sets(exact, rows.jitter[which])
+    elif rows.task == "regress":
+        bounds[which] = calibration.arrays["spread"]

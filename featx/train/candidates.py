@@ -1,7 +1,7 @@
 """Fitted heads of each kind, in one form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ FEW = 8
 """Up to so many items a class, tuning by held-out rows does worse than a fixed strong shrinkage."""
 
 _TAGGING = ("logreg", "ridge")
+_WEIGHTED = ("centroid", "lda", "logreg", "ridge")
 
 # Folds of a foreign head are fitted in processes of their own from so many rows; starting those
 # takes a second.
@@ -65,6 +66,11 @@ def kinds(material: Material) -> tuple[str, ...]:
     return ("ridge", "lda", "logreg", "knn", "centroid")
 
 
+def are_few(material: Material) -> bool:
+    """Return whether there are so few items a class that some are best left untuned."""
+    return material.task == "classify" and float(np.median(material.counts())) <= FEW
+
+
 def require_kind(kind: str, task: Task) -> None:
     """Raise unless heads of this kind do the task.
 
@@ -91,7 +97,14 @@ def require_kind(kind: str, task: Task) -> None:
         raise InputError(message)
 
 
-def fit(kind: str, material: Material, *, seed: int, groups: NDArray[Any] | None = None) -> Fitted:
+def fit(
+    kind: str,
+    material: Material,
+    *,
+    seed: int,
+    groups: NDArray[Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Fitted:
     """Fit a head of one kind to all rows.
 
     Parameters
@@ -102,14 +115,15 @@ def fit(kind: str, material: Material, *, seed: int, groups: NDArray[Any] | None
         Deals the folds, where the kind has any.
     groups : ndarray, shape (N,), optional
         Rows of one group share a fold.
+    options : mapping, optional
+        Of the estimator, from `few_options`; by default those of this material.
     """
-    estimator = _make(kind, material, seed)
+    estimator = _make(kind, material, seed, few_options(kind, material) | dict(options or {}))
     # Rows that are nearly equal must not be split between a fold and the rest.  Where none are,
     # dealing rows gives folds as good, in milliseconds: groups of one take seconds.
     has_twins = groups is not None and len(np.unique(groups)) < len(groups)
     shared = {"groups": groups} if has_twins and _has_folds(kind) else {}
-    y = material.y[:, 0] if _is_single_value(material) else material.y
-    estimator.fit(material.rows.X, y, **shared)
+    estimator.fit(material.rows.X, _targets(material), **shared)
     logits = estimator.held_out_logits_
     return Fitted(
         kind=kind.partition(":")[0],
@@ -119,27 +133,65 @@ def fit(kind: str, material: Material, *, seed: int, groups: NDArray[Any] | None
     )
 
 
-def _is_single_value(material: Material) -> bool:
-    return material.task == "regress" and material.y.shape[1] == 1
+def refit(fitted: Fitted, material: Material, groups: NDArray[Any], *, seed: int) -> Fitted:
+    """Return a head, tuned as one of distinct rows was, fitted to rows of which some have twins.
+
+    A group weighs as much as one row.  If it weighed more, penalties would weigh less, and logits
+    grow beyond what the temperature was fitted to.  A kind without weights stays as it is: twins
+    would be neighbours of the same vote, and other estimators may do anything with them.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        To one row of each group.
+    material : Material
+    groups : ndarray, shape (N,)
+    seed : int
+    """
+    if fitted.kind not in _WEIGHTED:
+        return fitted
+    _, of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    estimator = _make(fitted.kind, material, seed, _tuned_options(fitted))
+    estimator.fit(material.rows.X, _targets(material), sample_weight=1 / sizes[of_row])
+    return replace(fitted, arrays=estimator.head_arrays())
+
+
+def _tuned_options(fitted: Fitted) -> dict[str, Any]:
+    """Return the options of an estimator that has nothing left to tune."""
+    value = next(iter(fitted.tuned.values()), None)
+    options: dict[str, dict[str, Any]] = {
+        "centroid": {},
+        "lda": {"shrinkage": value},
+        "logreg": {"C": value, "cv": None},
+        "ridge": {"alphas": (value,)},
+    }
+    return options[fitted.kind]
+
+
+def _targets(material: Material) -> NDArray[Any]:
+    is_single_value = material.task == "regress" and material.y.shape[1] == 1
+    return material.y[:, 0] if is_single_value else material.y
 
 
 def _has_folds(kind: str) -> bool:
     return kind == "logreg" or kind.startswith(FOREIGN)
 
 
-def _make(kind: str, material: Material, seed: int) -> Any:  # noqa: ANN401 - scikit-learn estimators
+def few_options(kind: str, material: Material) -> dict[str, Any]:
+    """Return what is not tuned where there are few items a class."""
+    return {"shrinkage": 0.5 if are_few(material) else None} if kind == "lda" else {}
+
+
+def _make(kind: str, material: Material, seed: int, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - scikit-learn estimators
     if kind.startswith(FOREIGN):
         from featx.heads.foreign import SklearnHead
 
         n_jobs = -1 if len(material) >= _SHARED_ROWS else None
         return SklearnHead(kind.removeprefix(FOREIGN), n_jobs=n_jobs, random_state=seed)
     if material.task == "regress":
-        return resolve("regressor", REGRESSORS, kind)()
-    options: dict[str, Any] = {}
-    if kind == "logreg":
-        options = {"random_state": seed}
-    elif kind == "knn":
-        options = {"k": "auto", "temperature": 0.07}
-    elif kind == "lda" and float(np.median(material.counts())) <= FEW:
-        options = {"shrinkage": 0.5}
-    return resolve("head", HEADS, kind)(**options)
+        return resolve("regressor", REGRESSORS, kind)(**options)
+    own: dict[str, dict[str, Any]] = {
+        "knn": {"k": "auto", "temperature": 0.07},
+        "logreg": {"random_state": seed},
+    }
+    return resolve("head", HEADS, kind)(**{**own.get(kind, {}), **options})

@@ -29,8 +29,8 @@ def require_enough(material: Material) -> None:
     least = max(_LEAST_ROWS, FOLDS * len(material.names))
     if len(material) < least:
         message = (
-            f"curve: {len(material)} rows of {len(material.names)} classes; needs {least} or more;"
-            " label more, or leave the curve out"
+            f"curve: {len(material)} different rows of {len(material.names)} classes;"
+            f" needs {least} or more; label more, or leave the curve out"
         )
         raise InputError(message)
 
@@ -47,7 +47,7 @@ def learning_curve(material: Material, kind: str, *, seed: int) -> dict[str, Any
     Parameters
     ----------
     material : Material
-        Of classes; see `require_enough`.
+        Of classes, no two rows nearly equal; see `require_enough`.
     kind : str
         Of head.
     seed : int

@@ -4,10 +4,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featx.evaluate.duplicates import Duplicates
-from featx.evaluate.labelled import LabelledSet
+from featx.evaluate.labelled import LabelledSet, item_ids
 from featx.evaluate.measures import beaten
 from featx.evaluate.suspects import suspect_labels
 from featx.train.calibrate import Calibration, HeldOut
@@ -82,35 +81,59 @@ def suspects(
 
 
 def duplicates(
-    embedding_set: LabelledSet, material: Material, found: Duplicates, logits: NDArray[Any]
+    embedding_set: LabelledSet, material: Material, found: Duplicates, distinct: int
 ) -> dict[str, Any]:
-    """Return the training rows that are nearly equal, and how well the others are predicted.
+    """Return the training rows that are nearly equal, as JSON values.
 
-    A row whose twin stays in the training rows when it is left out is easy to get right.
+    Parameters
+    ----------
+    embedding_set : EmbeddingSet
+    material : Material
+    found : Duplicates
+        Among the rows of `material`.
+    distinct : int
+        Rows that the head was judged by.
 
     Returns
     -------
     dict
-        ``n`` (rows with a twin), ``searched``, ``first`` (ids of at most ten groups) and
-        ``accuracy_without`` (share of hits among the other rows; absent if there are no twins).
+        ``n`` (rows with a twin), ``searched``, ``distinct`` and ``first`` (ids of at most ten
+        groups).
     """
     clusters = found.clusters()
     ids = _ids(embedding_set, material.rows.rows)
-    facts: dict[str, Any] = {
+    return {
         "n": int(sum(len(rows) for rows in clusters)),
         "searched": found.searched,
+        "distinct": distinct,
         "first": [[ids[row] for row in rows[:10]] for rows in clusters[:10]],
     }
-    is_alone = np.ones(len(material), dtype=bool)
-    is_alone[np.concatenate([*clusters, np.empty(0, np.int64)])] = False
-    if clusters and is_alone.any() and material.task == "classify":
-        facts["accuracy_without"] = float((logits.argmax(axis=1) == material.y)[is_alone].mean())
-    return facts
 
 
-def warnings(
-    embedding_set: LabelledSet, material: Material, metrics: dict[str, Any], twins: dict[str, Any]
-) -> list[str]:
+def twin_warnings(found: Duplicates, facts: dict[str, Any]) -> list[str]:
+    """Return what a person should know of rows that are nearly equal, or may be.
+
+    Parameters
+    ----------
+    found : Duplicates
+    facts : dict
+        From `duplicates`.
+    """
+    notes = []
+    if facts["n"]:
+        notes.append(
+            f"{facts['n']:,} rows have a twin; what is said of the head comes from"
+            f" {facts['distinct']:,} distinct rows"
+        )
+    if found.searched < found.different:
+        notes.append(
+            f"twins were looked for among {found.searched:,} of {found.different:,} rows;"
+            " those of other rows may make the head look better than it is"
+        )
+    return notes
+
+
+def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, Any]) -> list[str]:
     """Return what a person should know before trusting the head."""
     notes = []
     if len(rows := material.contradicted):
@@ -123,11 +146,6 @@ def warnings(
         notes += _few_items(material)
     if note := beaten(material.task, metrics):
         notes.append(note)
-    if twins.get("accuracy_without", 1.0) < metrics["interval"][0]:
-        notes.append(
-            f"{twins['n']} rows have a twin; without them the accuracy is"
-            f" {twins['accuracy_without']:.3f}"
-        )
     return notes
 
 
@@ -167,6 +185,4 @@ def _few_items(material: Material) -> list[str]:
 
 def _ids(embedding_set: LabelledSet, rows: Rows) -> list[str]:
     """Return the id of each row, or its number where the set has none."""
-    if "id" not in embedding_set.items.column_names:
-        return [str(row) for row in rows]
-    return [str(each) for each in embedding_set.items.column("id").take(rows).to_pylist()]
+    return item_ids(embedding_set, rows) or [str(row) for row in rows]
