@@ -1,5 +1,6 @@
 """Calibration comes from rows held out, and is measured on others."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,32 @@ def test_intervals_are_the_residual_of_the_rank_that_promises_the_coverage() -> 
 
     residuals = np.sort(np.abs(rows.logits - rows.y), axis=0)
     np.testing.assert_array_equal(calibration.arrays["spread"], residuals[79])
+
+
+def test_a_rank_that_is_whole_is_not_rounded_up() -> None:
+    rows = estimated(99)
+
+    calibration = calibrate(rows, Recipe(task="regress", coverage=0.55))
+
+    assert 100 * 0.55 > 55
+    residuals = np.sort(np.abs(rows.logits - rows.y), axis=0)
+    np.testing.assert_array_equal(calibration.arrays["spread"], residuals[54])
+
+
+def test_measuring_takes_about_twice_the_memory_of_the_logits() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    logits = rng.normal(size=(n, 200)).astype(np.float32)
+    y = logits[:, ::10].argmax(axis=1) * 10
+    rows = HeldOut(task="classify", logits=logits, y=y, jitter=np.zeros(n))
+    tracemalloc.start()
+
+    measure(rows, Recipe())
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Blocks of rows and draws of labels take so much whatever the number of rows.
+    assert peak_bytes < 2 * logits.nbytes + 50e6
 
 
 def test_intervals_cover_new_values_as_often_as_promised() -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from featx.errors import InputError, UnknownNameError
 from featx.heads.calibration import fit_temperature
-from featx.heads.folds import deal_folds
+from featx.heads.folds import deal_folds, stratified_sample
+from featx.heads.lda import LDAProbe
 from featx.train import candidates
+from featx.train import choose as choosing
 from featx.train.candidates import Fitted, fit, kinds, require_kind
 from featx.train.choose import Tried, choose, losses_and_hits, try_kinds
 from featx.train.material import Material, read_material
@@ -58,6 +60,21 @@ def test_with_few_labels_a_class_the_shrinkage_of_lda_is_a_half(n: int, is_fixed
     made: Any = candidates._make("lda", shots(n), 0, options)
     assert made.shrinkage == (0.5 if is_fixed else type(made)().shrinkage)
     assert 0 <= fitted.tuned["shrinkage"] <= 1
+
+
+def test_all_rows_settle_the_shrinkage_of_a_sample_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "CHOOSING_ROWS", 20)
+    material = shots(12)
+
+    (lda,) = [each for each in try_kinds(material, None, seed=0) if each.kind == "lda"]
+
+    assert len(lda.losses) == 20
+    assert lda.fitted.tuned["shrinkage"] == LDAProbe().fit(*sampled(material, 20)).shrinkage_ != 0.5
+
+
+def sampled(material: Material, n: int) -> tuple[Any, Any]:
+    part = material.take(stratified_sample(material.y, n, seed=0))
+    return part.rows.X, part.y
 
 
 def test_tags_and_values_have_their_own_kinds() -> None:

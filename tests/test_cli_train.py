@@ -102,7 +102,7 @@ def test_json_is_one_object_with_what_is_promised(folder: Path, tmp_path: Path) 
 
     report = json.loads(line)
     assert report.keys() >= TRAIN_KEYS
-    assert report["n"] == 240
+    assert report["n"] == report["duplicates"]["distinct"] == 238
     assert report["baselines"].keys() == {"majority"}
     compared = report["chosen"]["compared"]
     assert all(each.keys() == {"accuracy", "log_loss", "seconds"} for each in compared.values())
@@ -201,7 +201,7 @@ def test_options_out_of_range_are_usage_errors(
 
 
 def test_thirty_rows_are_too_few_for_a_curve(folder: Path, tmp_path: Path) -> None:
-    X = np.random.default_rng(0).normal(size=(30, 3))
+    X = np.random.default_rng(0).normal(size=(30, 9))
     place = embed(tmp_path / "x", X, ["a", "b"] * 15)
 
     line = refused("train", place, "-o", tmp_path / "x.head", "--curve")
@@ -215,8 +215,8 @@ def test_a_curve_is_printed(folder: Path, tmp_path: Path) -> None:
     lines = done(*command, "--curve").splitlines()
 
     start = lines.index("labels  accuracy  of fifths")
-    assert [line.split()[0] for line in lines[start + 1 : -1]] == ["20", "30", "60", "120", "192"]
-    assert lines[-1].startswith("with 480 labels instead of 240 expect 0.")
+    assert [line.split()[0] for line in lines[start + 1 : -1]] == ["20", "30", "60", "119", "190"]
+    assert lines[-1].startswith("with 476 labels instead of 238 expect 0.")
 
 
 def test_labels_that_look_wrong_are_written(folder: Path, tmp_path: Path) -> None:
@@ -335,3 +335,17 @@ def test_equal_contents_with_other_labels_are_told(folder: Path, tmp_path: Path)
         "note: 1 item is there again with another label; the first label counts: x.npz:3"
     )
     assert ", 29 of 30 rows used" in result.stdout
+
+
+def test_leaks_that_were_not_looked_for_are_told_to_programs_only(
+    folder: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "x.head"
+    done("train", folder / "classes.emb", "-o", head, "--head", "ridge", "--quiet")
+    command = ("evaluate", head, folder / "new.emb")
+
+    report = json.loads(done(*command, "--json"))
+
+    assert report["leaks"] == {"n": None}
+    assert report["notes"][-1].startswith("leaks were not looked for: the rows trained on are not")
+    assert "leaks" not in call(*command).stderr

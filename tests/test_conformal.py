@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from featx.errors import InputError, UnknownNameError
 from featx.heads.calibration import softmax
 from featx.heads.conformal import Conformal, Method, fit_conformal, item_jitter, row_jitter
+from featx.heads.predict import Head
 
 SPLITS = 20
 N_HELD_OUT = 500
@@ -160,6 +161,24 @@ def test_jitter_of_a_row_does_not_see_layout_dtype_or_the_sign_of_zero(dtype: st
 
     np.testing.assert_array_equal(row_jitter(same), expected)
     assert expected[0] != expected[1]
+
+
+def test_members_of_a_set_come_most_probable_first_and_equals_in_order() -> None:
+    rng = np.random.default_rng(0)
+    # Few different values, so that many are equal.
+    coef = rng.integers(-2, 3, size=(300, 2)).astype(np.float64)
+    head = Head(
+        kind="ridge",
+        classes=tuple(f"c{code:03d}" for code in range(300)),
+        arrays={"coef": coef, "intercept": np.zeros(300)},
+        conformal=Conformal(method="lac", coverage=0.9, quantiles=np.array([0.995])),
+    )
+    X = rng.normal(size=(20, 2))
+
+    for row, item in zip(head.probabilities(X), head.predict(X), strict=True):
+        order = [code for code in np.argsort(-row, kind="stable") if 1 - row[code] <= 0.995]
+        assert item.set == tuple(head.classes[code] for code in order)
+        assert item.label == head.classes[int(row.argmax())]
 
 
 def test_bad_arguments_are_refused_with_what_is_allowed() -> None:

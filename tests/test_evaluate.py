@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn import metrics as oracle
 
 from featx.errors import InputError
-from featx.evaluate.evaluate import evaluate_head
+from featx.evaluate import evaluate as evaluation
+from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
 from featx.evaluate.measures import beaten
 from featx.train.recipe import Recipe
 from featx.train.train import train
@@ -137,6 +139,53 @@ def test_items_that_are_nearly_items_trained_on_are_told() -> None:
     without = f"{np.mean(hits):.3f}"
     assert note == (
         f"40 scored items are nearly items trained on; without them the accuracy is {without}"
+    )
+
+
+@dataclass(frozen=True)
+class NamedSet(MemorySet):
+    """A set whose items have ids."""
+
+    @property
+    def items(self) -> pa.Table:
+        return super().items.append_column(
+            "id", pa.array([f"i{row}" for row in range(len(self.X))])
+        )
+
+
+def test_sets_are_scored_as_they_are_predicted() -> None:
+    known, new = parts(digits(500), 300)
+    head = train(known, Recipe(head="ridge", conformal="aps", coverage=0.6))
+    named = NamedSet(new.X, new.y)
+
+    for data, ids in ((named, [f"i{row}" for row in range(200)]), (new, None)):
+        found = evaluate_head(head, data)
+        sets = [item.set for item in head.predict(new.X, ids=ids)]
+        assert found["set_size"] == pytest.approx(np.mean([len(each) for each in sets]))
+        held = [label in each for label, each in zip(new.y, sets, strict=True)]
+        assert found["set_coverage"] == np.mean(held)
+    assert evaluate_head(head, named)["set_size"] != evaluate_head(head, new)["set_size"]
+
+
+def test_a_set_without_rows_trained_on_is_not_said_to_be_free_of_leaks() -> None:
+    known, new = parts(digits(300), 200)
+    new.X[0] = known.X[0] * np.float32(1.001)
+
+    found = evaluate_head(train(known, Recipe(head="ridge")), new)
+
+    assert found["leaks"] == {"n": None}
+    assert found["notes"][-1] == NOT_SEARCHED
+
+
+def test_a_raw_baseline_of_fewer_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "RAW_ROWS", 20)
+    both = replace(noise(100), splits=["train"] * 60 + ["test"] * 40)
+    head = train(both, Recipe(head="ridge"))
+
+    found = evaluate_head(head, both, contents=lambda rows: [f"w{row % 2}" for row in rows])
+
+    assert found["notes"][-1] == (
+        "the raw baseline was fitted to 20 of 60 rows and scored on 20 of 40 rows"
     )
 
 

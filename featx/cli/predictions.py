@@ -121,10 +121,10 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, object]:
         if isinstance(value, Mapping):
             flat |= {f"probability:{name}": p for name, p in value.items()}
         elif key == "values":
-            flat |= {f"value:{name}": each for name, each in zip(names, value, strict=True)}
+            flat |= {_column("value", n, names): v for n, v in zip(names, value, strict=True)}
         elif key == "intervals":
             for name, (low, high) in zip(names, value, strict=True):
-                flat |= {f"low:{name}": low, f"high:{name}": high}
+                flat |= {_column("low", name, names): low, _column("high", name, names): high}
         elif isinstance(value, list):
             flat[key] = "|".join(value)
         else:
@@ -138,8 +138,14 @@ def _columns(head: "Head") -> list[str]:
         return ["id", "label", "probability", "set", "novel"]
     if head.task == "multilabel":
         return ["id", "tags", *(f"probability:{name}" for name in head.classes), "novel"]
-    values = [f"{what}:{name}" for what in ("value", "low", "high") for name in head.classes]
+    names = head.classes
+    values = [_column(what, name, names) for what in ("value", "low", "high") for name in names]
     return ["id", *values, "novel"]
+
+
+def _column(what: str, name: str, names: Sequence[str]) -> str:
+    """Return the name of a CSV column; of the only output it needs no second part."""
+    return what if len(names) == 1 else f"{what}:{name}"
 
 
 def _csv(head: "Head", file: IO[str]) -> Write:

@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "X", "logits"
 
-_ML = "ArrayFeatureExtractor LinearClassifier LinearRegressor Normalizer SVMClassifier SVMRegressor"
-_TREES = "TreeEnsembleClassifier TreeEnsembleRegressor ZipMap"
-_PLAIN = """
-Abs Add ArgMax ArgMin Cast Clip Concat CumSum Div Equal Exp Flatten Gather GatherElements Greater
-Identity Less Log MatMul Max Mul Neg Not Pow Reciprocal ReduceLogSumExp ReduceMax ReduceMean
-ReduceSum Relu Reshape Sigmoid Softmax Sub Sum Tanh TopK Transpose
-"""
 OPERATORS = frozenset(
-    {*_PLAIN.split(), *(f"ai.onnx.ml:{name}" for name in f"{_ML} {_TREES}".split())}
-    | {"com.microsoft:CDist"}
+    """
+    Abs Add ArgMax ArgMin Cast Clip Concat CumSum Div Equal Exp Flatten Gather GatherElements
+    Greater Identity Less Log MatMul Max Mul Neg Not Pow Reciprocal ReduceLogSumExp ReduceMax
+    ReduceMean ReduceSum Relu Reshape Sigmoid Softmax Sub Sum Tanh TopK Transpose
+    ai.onnx.ml:ArrayFeatureExtractor ai.onnx.ml:LinearClassifier ai.onnx.ml:LinearRegressor
+    ai.onnx.ml:Normalizer ai.onnx.ml:SVMClassifier ai.onnx.ml:SVMRegressor
+    ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor ai.onnx.ml:ZipMap
+    com.microsoft:CDist
+    """.split()  # noqa: SIM905 - a list would fill a screen
 )
 """What the graphs of scikit-learn's estimators use, so that nothing else needs to be trusted.
 
-Loops (Loop, Scan), and tensors of a size that is a number in the file (ConstantOfShape, Expand,
-Tile, Range), are not among them: with them a file of 1 kB ran without end, or took gigabytes.
-AdaBoostClassifier and GaussianProcessRegressor would need ConstantOfShape, and are refused.
+Branches and loops (If, Loop, Scan), and tensors of a size that is a number in the file
+(ConstantOfShape, Expand, Tile), are not among them: with these a file of 1 kB ran without end, or
+took gigabytes.  AdaBoostClassifier and GaussianProcessRegressor would need them, and are refused.
+Matrices joined or multiplied many times can still be large; only what the file holds is measured.
 """
 
 # Rows of one run: nearest neighbours hold a distance to every training row for each.
