@@ -54,8 +54,15 @@ def test_only_the_train_split_is_read_where_there_is_one() -> None:
     data = noise(6)
 
     assert read_material(replace(data, splits=splits), "classify").rows.rows.tolist() == [0, 3, 5]
-    others = replace(data, splits=["val", "test"] * 3)
-    assert len(read_material(others, "classify")) == 6
+    unsplit = replace(data, splits=[None, "val", None, "test", None, None])
+    assert read_material(unsplit, "classify").rows.rows.tolist() == [0, 2, 4, 5]
+
+
+def test_rows_that_are_all_held_back_are_not_trained_on() -> None:
+    data = replace(noise(6), splits=["val", "test"] * 3)
+
+    with pytest.raises(InputError, match="all 6 labelled rows are in split test, val; expected"):
+        read_material(data, "classify")
 
 
 def test_items_are_counted_by_class_and_by_tag() -> None:

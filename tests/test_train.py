@@ -452,3 +452,35 @@ def test_other_tasks_survive_their_file_and_are_the_same_twice(task: Task, tmp_p
     answer = "tag" if task == "multilabel" else "estimate"
     assert getattr(back, answer)(data.X) == getattr(head, answer)(data.X)
     assert back.header["coverage"] == 0.9
+
+
+def test_labels_of_another_task_are_pointed_at() -> None:
+    data = digits(60)
+    tags = replace(data, y=np.array([f"x|{label}" for label in data.y], dtype=object))
+    numbers = replace(data, y=np.array([str(n % 30) for n in range(60)], dtype=object))
+
+    assert any("add --task multilabel" in each for each in train(tags).header["warnings"])
+    assert any("add --task regress" in each for each in train(numbers).header["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "multilabel", "strict": True}, "strict: tags have neither"),
+        ({"task": "regress", "conformal": "aps"}, "has no sets; leave it out"),
+    ],
+)
+def test_options_that_mean_nothing_to_a_task_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Recipe(**options)
+
+
+def test_rows_of_equal_contents_are_counted_aloud() -> None:
+    data = digits(80)
+    twice = MemorySet(np.concatenate([data.X, data.X[:7]]), np.concatenate([data.y, data.y[:7]]))
+
+    head = train(twice, Recipe(head="ridge"))
+
+    assert "7 rows hold the contents of another and are left out" in head.header["warnings"]

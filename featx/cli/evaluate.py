@@ -43,6 +43,9 @@ def evaluate(
         # True of every set that was kept apart, as it should be; programs read it in the JSON.
         if note != NOT_SEARCHED:
             o.say(f"note: {note}")
+    where = f" of split {result['split']}" if result["split"] else ""
+    left_out = f"; {result['excluded']:,} that the head was trained on are left out"
+    click.echo(f"{result['n']:,} rows{where}{left_out if result['excluded'] else ''}")
     o.print_measures(result, HEADLINES[loaded.task])
     if "novel" in result:
         o.print_measure("unlike anything", f"{result['novel']:.3f}  of the items")

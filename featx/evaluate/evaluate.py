@@ -76,7 +76,8 @@ def evaluate_head(
         number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (``labels`` and
         ``counts``, rows true; of classes), ``unknown_labels``, ``novel`` (share that is flagged),
         ``leaks`` (``n`` scored rows that are nearly rows trained on, None where the set holds
-        none of those, and ``accuracy_without`` them), ``excluded`` (rows trained on) and ``notes``.
+        none of those, and ``accuracy_without`` them), ``excluded`` (rows trained on),
+        ``split`` (of all rows scored, or None) and ``notes``.
 
     Raises
     ------
@@ -100,6 +101,7 @@ def evaluate_head(
         "unknown_labels": list(names[len(head.classes) :]),
         "leaks": _leaks(head, scored, np.asarray(answers)),
         "excluded": len(trained),
+        "split": _split_of(embedding_set, rows),
     }
     if head.novelty is not None:
         found["novel"] = float(head.novelty.flags(rows.X).mean())
@@ -130,6 +132,13 @@ def _unseen_rows(
         )
         raise InputError(message)
     return rows.take(kept), everything.take(is_seen)
+
+
+def _split_of(embedding_set: LabelledSet, rows: LabelledRows) -> str | None:
+    """Return the one split that all rows are in; None if there is none."""
+    held = embedding_set.items.column("split").to_pylist()
+    found = {held[row] for row in rows.rows.tolist()}
+    return found.pop() if len(found) == 1 else None
 
 
 def _is_seen(head: Head, rows: LabelledRows) -> NDArray[np.bool_]:

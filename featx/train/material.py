@@ -11,6 +11,9 @@ from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labe
 from featx.evaluate.truth import label_numbers
 from featx.types import Rows, Task
 
+HELD_BACK = ("test", "val")
+"""Splits that a head never sees."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
@@ -25,6 +28,8 @@ class Material:
     y : ndarray
         Class codes (N,) of int64, tags (N, C) of 0 and 1, or values (N, C); the latter two are
         float64.
+    repeated : int
+        Rows of the set that were left out because their contents are those of another.
     contradicted : ndarray of int64
         Numbers, in the set, of rows whose contents occur again with another label.
     """
@@ -33,6 +38,7 @@ class Material:
     rows: LabelledRows
     names: tuple[str, ...]
     y: NDArray[Any]
+    repeated: int = 0
     contradicted: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
@@ -66,7 +72,7 @@ def read_material(embedding_set: LabelledSet, task: Task) -> Material:
     InputError
         If no row has a label, or the labels do not suit the task.
     """
-    rows = labelled_rows(embedding_set, splits=("train",))
+    rows = _training_rows(embedding_set)
     if not len(rows):
         message = "embedding set: its labelled rows hold no finite vector; embed the items again"
         raise InputError(message)
@@ -76,7 +82,29 @@ def read_material(embedding_set: LabelledSet, task: Task) -> Material:
     is_first = first == np.arange(len(rows))
     rows = rows if is_first.all() else rows.take(is_first)
     names, y = label_numbers(rows.labels.tolist(), task)
-    return Material(task=task, rows=rows, names=names, y=y, contradicted=contradicted)
+    return Material(
+        task=task,
+        rows=rows,
+        names=names,
+        y=y,
+        contradicted=contradicted,
+        repeated=int((~is_first).sum()),
+    )
+
+
+def _training_rows(embedding_set: LabelledSet) -> LabelledRows:
+    """Return the labelled rows of split ``train``, else those of no split."""
+    rows = labelled_rows(embedding_set, splits=("train",))
+    splits = np.array(embedding_set.items.column("split").to_pylist(), dtype=object)[rows.rows]
+    is_kept = ~np.isin(splits.astype(str), HELD_BACK)
+    if len(rows) and not is_kept.any():
+        found = ", ".join(sorted(set(splits)))
+        message = (
+            f"embedding set: all {len(rows)} labelled rows are in split {found}; expected some in"
+            " train, or in none; run: featx label SET labels.csv"
+        )
+        raise InputError(message)
+    return rows if is_kept.all() else rows.take(is_kept)
 
 
 def lost_classes(material: Material, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

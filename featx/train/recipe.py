@@ -54,6 +54,12 @@ class Recipe:
             if not 0 < getattr(self, name) < 1:
                 message = f"{name}: found {getattr(self, name)!r}; must be above 0 and below 1"
                 raise InputError(message)
+        if self.strict and self.task == "multilabel":
+            message = "strict: tags have neither sets nor intervals to keep rows for; leave it out"
+            raise InputError(message)
+        if self.conformal != "lac" and self.task != "classify":
+            message = f"conformal {self.conformal!r}: task {self.task!r} has no sets; leave it out"
+            raise InputError(message)
         if self.curve and self.task != "classify":
             message = f"curve: task {self.task!r} has no accuracy to follow; leave the curve out"
             raise InputError(message)

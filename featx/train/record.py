@@ -1,5 +1,6 @@
 """What a head's header says of where it came from and of its training rows."""
 
+import math
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +10,7 @@ from featx.evaluate.duplicates import Duplicates
 from featx.evaluate.labelled import LabelledSet, item_ids
 from featx.evaluate.measures import beaten
 from featx.evaluate.suspects import suspect_labels
+from featx.evaluate.truth import SEPARATOR
 from featx.train.calibrate import Calibration, HeldOut
 from featx.train.material import Material
 from featx.train.recipe import FOLDS, Recipe
@@ -16,6 +18,9 @@ from featx.types import Rows
 
 KEPT_SUSPECTS = 100
 """Suspected labels that a head file lists, at most."""
+
+MANY_CLASSES = 20
+"""Numbers of so many kinds are hardly names."""
 
 SHOWN_NAMES = 20
 
@@ -142,8 +147,10 @@ def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, 
         notes.append(
             f"{len(rows)} {items} there again with another label; the first label counts: {shown}"
         )
+    if material.repeated:
+        notes.append(f"{material.repeated:,} rows hold the contents of another and are left out")
     if material.task == "classify":
-        notes += _few_items(material)
+        notes += _few_items(material) + _other_task(material)
     if note := beaten(material.task, metrics):
         notes.append(note)
     return notes
@@ -166,6 +173,23 @@ def set_warnings(calibration: Calibration, rows: HeldOut, recipe: Recipe) -> lis
         f"{of} in every set: a coverage of {recipe.coverage} needs {recipe.least_rows} rows or more"
         f"{' a class' if recipe.conformal == 'class' else ''}"
     ]
+
+
+def _other_task(material: Material) -> list[str]:
+    """Return notes on labels that look like those of another task."""
+    names = material.names
+    if any(SEPARATOR in name for name in names):
+        return [f"labels hold {SEPARATOR!r}: for tags add --task multilabel"]
+    if len(names) > MANY_CLASSES and all(_is_number(name) for name in names):
+        return [f"the {len(names)} classes are numbers: to estimate them add --task regress"]
+    return []
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def _few_items(material: Material) -> list[str]:
