@@ -17,14 +17,13 @@ from bench.support.heads_runs import (
     Tool,
     accurate,
     as_exact,
+    is_slow,
     over_bound,
     timed,
-    turns_for,
 )
 from bench.support.rounds import Runs, in_turns
 
 CS = np.logspace(-4, 4, 10).tolist()  # what LogisticRegressionCV takes when it is not told
-SWEPT = CS[4:6]
 OURS = Tool("LinearProbe", "probe-path", {"C": CS}, ("--bound",))
 WHOLE = OURS.having("LinearProbe, every C", patience=None)
 PEER = Tool(
@@ -47,46 +46,32 @@ def measure(plan: Plan) -> list[dict[str, Any]]:
 
 
 def of_problem(problem: Problem, plan: Plan) -> list[Found]:
-    most = max(plan.threads)
-    optimum = Optimum(problem, most)
-    first = OURS.told(*optimum.saved).fit(problem, most)
-    shared, swept = fastest_way(PEER, problem, most)
-    exact, slowest, tried = as_exact(shared, first, optimum, plan.tolerances)
-    found: list[Found] = []
-    for threads in plan.threads:
-        alone = PEER.having(exact.name, tol=exact.setting["tol"])
-        peer = exact if threads == most else alone
-        runs = turns(problem, threads, plan.rounds, (peer, turns_for(slowest, plan.rounds)))
-        found += speeds(runs, problem, peer)
-    found[0]["note"] += f"; {tried}; {swept}"
-    return found + agreement(runs, problem, peer, optimum)
-
-
-def fastest_way(peer: Tool, problem: Problem, threads: int) -> tuple[Tool, str]:
-    """Return the peer with the threads or processes that suit it best, and what was tried."""
-    few = {"Cs": SWEPT}
-    ways = {
-        "threads in BLAS": peer,
-        "processes": peer.having(peer.name, n_jobs=threads),
-        "threads in joblib": peer.having(peer.name, n_jobs=threads).told("--backend", "threading"),
+    threads = min(plan.threads)  # the peer takes minutes, and gains little from more
+    optimum = Optimum(problem, threads)
+    first = OURS.told(*optimum.saved).fit(problem, threads)
+    exact, slowest, tried = as_exact(PEER, first, optimum, plan.tolerances)
+    found_once = {
+        exact.name: slowest,
+        AS_IT_COMES.name: AS_IT_COMES.fit(problem, threads),
     }
-    if threads == 1:
-        return peer, "nothing to share among threads"
-    seconds = {
-        name: tool.having(tool.name, **few).fit(problem, threads)["fit_s"]
-        for name, tool in ways.items()
-    }
-    best = min(seconds, key=lambda name: seconds[name])
-    tried = ", ".join(f"{name} {spent_s:.1f} s" for name, spent_s in seconds.items())
-    chosen = ways[best].having(f"{peer.name}, {threads} {best}")
-    return chosen, f"{threads} threads tried on {len(SWEPT)} C: {tried}"
+    runs = turns(problem, threads, plan.rounds, found_once, (exact, AS_IT_COMES))
+    found = speeds(runs, problem, exact)
+    found[0]["note"] += f"; {tried}"
+    return found + agreement(runs, problem, exact, optimum)
 
 
-def turns(problem: Problem, threads: int, rounds: int, exact: tuple[Tool, int]) -> Runs:
-    """Return runs of ours and of the peer as it comes, in turns, and of the peer made exact."""
-    peer, times = exact
-    works = {tool.name: tool.turn(problem, threads) for tool in (OURS, WHOLE, AS_IT_COMES)}
-    return in_turns(works, rounds) | in_turns({peer.name: peer.turn(problem, threads)}, times)
+def turns(
+    problem: Problem,
+    threads: int,
+    rounds: int,
+    found_once: dict[str, Found],
+    peers: tuple[Tool, ...],
+) -> Runs:
+    """Return runs in turns of ours and of the peers, but for those slow enough to count once."""
+    slow = {name: [found] for name, found in found_once.items() if is_slow(found)}
+    quick = tuple(peer for peer in peers if peer.name not in slow)
+    works = {tool.name: tool.turn(problem, threads) for tool in (OURS, WHOLE, *quick)}
+    return in_turns(works, rounds) | slow
 
 
 def speeds(runs: Runs, problem: Problem, peer: Tool) -> list[Found]:

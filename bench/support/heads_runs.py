@@ -52,12 +52,12 @@ class Tool:
         return lambda: self.fit(problem, threads)
 
 
-SLOW_S = 30.0
+SLOW_S = 20.0
 
 
-def turns_for(peer: Found, rounds: int) -> int:
-    """Return how many rounds a peer gets that took so long: of half a minute, one is enough."""
-    return rounds if peer["fit_s"] < SLOW_S else 1
+def is_slow(found: Found) -> bool:
+    """Return whether one run is enough: of twenty seconds, noise is a small part."""
+    return bool(found["fit_s"] >= SLOW_S)
 
 
 class Optimum:
