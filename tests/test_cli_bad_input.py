@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner, Result
 from PIL import Image
 
 import featx
+from command_line import call, done, refused
 from featx import samples
-from featx.cli import main
 from featx.errors import InputError
 from featx.zoo import catalog
 
@@ -40,29 +39,6 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done("train", folder / "x.emb", "-o", folder / "x.head", "--head", "ridge")
     done("index", folder / "x.emb", "-o", folder / "x.knn")
     return folder
-
-
-def call(*arguments: object) -> Result:
-    """Run a command; anything but an exit is a traceback, and a bug."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def done(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """Return the one line of a command that could not do anything."""
-    result = call(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line.removeprefix("error: ")
 
 
 def skipped(out: Path, *arguments: object) -> dict[str, str]:

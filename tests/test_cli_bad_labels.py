@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import featx
-from featx.cli import main
+from command_line import call, done, refused
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,29 +30,6 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done("embed", folder / "x.npz", "-m", "identity", "-o", folder / "x.emb")
     done("train", folder / "x.emb", "-o", folder / "x.head", "--head", "ridge")
     return folder
-
-
-def call(*arguments: object) -> Result:
-    """Run a command; anything but an exit is a traceback, and a bug."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def done(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """Return the one line of a command that could not do anything."""
-    result = call(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line.removeprefix("error: ")
 
 
 def test_one_class_only_cannot_be_trained(tmp_path: Path) -> None:

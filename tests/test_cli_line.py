@@ -1,19 +1,16 @@
 """The whole line on small real data: embed, label, train, evaluate, predict, index, search, cat."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import featx
+from command_line import call, done, objects
 from featx import samples
-from featx.cli import main
 
 ANIMALS = [
     f"the {who} {what}"
@@ -54,50 +51,33 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = [f"{row[0]},{row[2]},{split}" for row, split in zip(rows, splits, strict=True)]
     text = "\n".join(["id,label,split", *labels]) + "\n"
     (folder / "labels.csv").write_text(text, encoding="utf-8")
-    ok("embed", folder / "texts.csv", "-m", "minilm-l6", "-o", folder / "texts.emb")
+    done("embed", folder / "texts.csv", "-m", "minilm-l6", "-o", folder / "texts.emb")
     return folder
 
 
 @pytest.fixture(scope="module")
 def trained(texts: Path) -> Path:
-    ok("label", texts / "texts.emb", texts / "labels.csv")
-    ok("train", texts / "texts.emb", "-o", texts / "texts.head")
-    ok("index", texts / "texts.emb", "-o", texts / "texts.knn")
+    done("label", texts / "texts.emb", texts / "labels.csv")
+    done("train", texts / "texts.emb", "-o", texts / "texts.head")
+    done("index", texts / "texts.emb", "-o", texts / "texts.knn")
     return texts
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def ok(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def objects(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
 
 
 def test_embed_reports_and_a_second_run_encodes_nothing(texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "new.emb"
     command = ("embed", texts / "texts.csv", "-m", "minilm-l6", "-o", out, "--json")
-    (first,) = objects(ok(*command, "--no-cache"))
+    (first,) = objects(done(*command, "--no-cache"))
     assert first.keys() == EMBED_KEYS
     assert first["seconds"] > 0.0
     counts = {"items": 40, "embedded": 40, "cached": 0, "errors": 0, "truncated": 0, "removed": 0}
     assert first == {**counts, "seconds": first["seconds"], "out": str(out)}
-    (second,) = objects(ok(*command))
+    (second,) = objects(done(*command))
     assert (second["embedded"], second["cached"]) == (0, 40)
 
 
 def test_the_cache_spares_the_encoding_of_a_new_set(texts: Path, tmp_path: Path) -> None:
     command = ("embed", texts / "texts.csv", "-m", "minilm-l6", "-o", tmp_path / "x.emb", "--json")
-    (report,) = objects(ok(*command))
+    (report,) = objects(done(*command))
     assert (report["embedded"], report["cached"]) == (0, 40)
     X, old = featx.open(tmp_path / "x.emb").X, featx.open(texts / "texts.emb").X
     np.testing.assert_array_equal(X, old)
@@ -107,7 +87,7 @@ def test_labels_change_rows_and_leave_vectors(trained: Path, tmp_path: Path) -> 
     copy = shutil.copytree(trained / "texts.emb", tmp_path / "x.emb")
     before = np.array(featx.open(copy).X)
     (tmp_path / "labels.csv").write_text("id,label\na0,cats\nm1,\n", encoding="utf-8")
-    (report,) = objects(ok("label", copy, tmp_path / "labels.csv", "--json"))
+    (report,) = objects(done("label", copy, tmp_path / "labels.csv", "--json"))
     assert report == {"changed": 2, "unknown": 0, "errors": 0, "out": str(copy)}
     opened = featx.open(copy)
     changed = {"a0": "cats", "a1": "animals", "m0": "money", "m1": None}
@@ -118,7 +98,7 @@ def test_labels_change_rows_and_leave_vectors(trained: Path, tmp_path: Path) -> 
 
 def test_train_says_how_good_the_head_is(trained: Path, tmp_path: Path) -> None:
     command = ("train", trained / "texts.emb", "-o", tmp_path / "x.head", "--head", "ridge")
-    (report,) = objects(ok(*command, "--json"))
+    (report,) = objects(done(*command, "--json"))
     assert report.keys() >= TRAIN_KEYS
     assert report["n"] == 30
     assert report["classes"] == 2
@@ -128,19 +108,21 @@ def test_train_says_how_good_the_head_is(trained: Path, tmp_path: Path) -> None:
     assert low - 1e-9 <= report["accuracy"] <= high + 1e-9
     assert report["baselines"]["majority"] == pytest.approx(0.5)
     assert 0.0 <= report["baselines"]["raw"] <= 1.0
-    (plain,) = objects(ok(*command, "--json", "--no-raw-baseline"))
+    (plain,) = objects(done(*command, "--json", "--no-raw-baseline"))
     assert plain["baselines"].keys() == {"majority"}
 
 
 def test_evaluate_scores_the_test_rows_only(trained: Path) -> None:
-    (report,) = objects(ok("evaluate", trained / "texts.head", trained / "texts.emb", "--json"))
+    (report,) = objects(done("evaluate", trained / "texts.head", trained / "texts.emb", "--json"))
     assert report.keys() >= TRAIN_KEYS
     assert report["n"] == 10
     assert report["accuracy"] >= 0.9
     assert report["baselines"]["majority"] == 0.5
     assert 0.0 <= report["baselines"]["raw"] <= 1.0
     (plain,) = objects(
-        ok("evaluate", trained / "texts.head", trained / "texts.emb", "--json", "--no-raw-baseline")
+        done(
+            "evaluate", trained / "texts.head", trained / "texts.emb", "--json", "--no-raw-baseline"
+        )
     )
     assert plain == {**report, "baselines": {"majority": 0.5}, "notes": plain["notes"]}
 
@@ -154,7 +136,7 @@ def test_evaluate_refuses_the_rows_of_the_training(trained: Path) -> None:
 
 def test_predict_takes_texts_and_sets(trained: Path) -> None:
     head = trained / "texts.head"
-    found = objects(ok("predict", head, "a kitten plays", "shares fell sharply", "--json"))
+    found = objects(done("predict", head, "a kitten plays", "shares fell sharply", "--json"))
     assert [list(row) for row in found] == [["id", "label", "probability", "set", "novel"]] * 2
     assert [row["id"] for row in found] == ["a kitten plays", "shares fell sharply"]
     assert [row["label"] for row in found] == ["animals", "money"]
@@ -162,9 +144,9 @@ def test_predict_takes_texts_and_sets(trained: Path) -> None:
         assert 0.5 <= row["probability"] <= 1.0
         assert row["set"] in ([row["label"]], [], ["animals", "money"], ["money", "animals"])
         assert type(row["novel"]) is bool
-    rows = objects(ok("predict", head, trained / "texts.emb", "--json"))
+    rows = objects(done("predict", head, trained / "texts.emb", "--json"))
     assert [row["id"] for row in rows] == featx.open(trained / "texts.emb").ids
-    again = objects(ok("predict", head, trained / "texts.csv", "--json"))
+    again = objects(done("predict", head, trained / "texts.csv", "--json"))
     assert [row["label"] for row in again] == [row["label"] for row in rows]
 
 
@@ -177,18 +159,18 @@ def test_a_misspelt_file_is_not_taken_for_a_text(trained: Path) -> None:
 
 @pytest.mark.parametrize("text", ["is 5 * 3 [really] 15?", "The end.", "a" * 5000])
 def test_a_text_with_marks_of_a_path_is_a_text(trained: Path, text: str) -> None:
-    (found,) = objects(ok("predict", trained / "texts.head", text, "--json"))
+    (found,) = objects(done("predict", trained / "texts.head", text, "--json"))
     assert found["id"] == text
 
 
 def test_index_and_search_find_what_a_matrix_product_finds(trained: Path, tmp_path: Path) -> None:
     opened = featx.open(trained / "texts.emb")
     gallery = tmp_path / "x.knn"
-    (made,) = objects(ok("index", trained / "texts.emb", "-o", gallery, "--json"))
+    (made,) = objects(done("index", trained / "texts.emb", "-o", gallery, "--json"))
     assert made["items"] == 40
     assert made["accuracy"] >= 0.9
     query = "a kitten plays"
-    (found,) = objects(ok("search", gallery, query, "-k", 3, "--json"))
+    (found,) = objects(done("search", gallery, query, "-k", 3, "--json"))
     assert found["id"] == query
     similarities = opened.X @ featx.Embedder("minilm-l6", device="cpu").transform([query])[0]
     best = np.argsort(-similarities)[:3]
@@ -201,11 +183,11 @@ def test_index_and_search_find_what_a_matrix_product_finds(trained: Path, tmp_pa
 
 def test_cat_prints_rows_as_lines_or_json(trained: Path) -> None:
     target = trained / "texts.emb"
-    assert ok("cat", target, "-n", 1) == f"a0\tanimals\ttest\t{ANIMALS[0]}\n"
-    (row,) = objects(ok("cat", target, "-n", 1, "--json", "--vectors"))
+    assert done("cat", target, "-n", 1) == f"a0\tanimals\ttest\t{ANIMALS[0]}\n"
+    (row,) = objects(done("cat", target, "-n", 1, "--json", "--vectors"))
     assert (row["id"], row["label"], row["preview"]) == ("a0", "animals", ANIMALS[0])
     np.testing.assert_array_equal(np.float32(row["vector"]), featx.open(target).X[0])
-    assert len(ok("cat", target).splitlines()) == 40
+    assert len(done("cat", target).splitlines()) == 40
 
 
 @pytest.mark.parametrize(
@@ -224,18 +206,18 @@ def test_the_line_runs_on_folders_of_classes(
         for path in sorted((samples.folder() / kind / name).glob(f"*.{suffix}"))[:12]:
             shutil.copy(path, tmp_path / kind / name)
     target, head, gallery = (tmp_path / f"x.{end}" for end in ("emb", "head", "knn"))
-    (report,) = objects(ok("embed", tmp_path / kind, "-m", model, "-o", target, "--json"))
+    (report,) = objects(done("embed", tmp_path / kind, "-m", model, "-o", target, "--json"))
     items = report["items"]
     assert items == len([p for p in (tmp_path / kind).rglob("*") if p.is_file()])
-    (report,) = objects(ok("train", target, "-o", head, "--head", "ridge", "--json"))
+    (report,) = objects(done("train", target, "-o", head, "--head", "ridge", "--json"))
     assert (report["classes"], report["n"]) == (2, items)
     assert report["accuracy"] >= accuracy
     assert report["baselines"].keys() == {"majority", "raw"}
-    ok("index", target, "-o", gallery)
+    done("index", target, "-o", gallery)
     path = min((tmp_path / kind / chosen[0]).iterdir())
-    (found,) = objects(ok("predict", head, path, "--json"))
+    (found,) = objects(done("predict", head, path, "--json"))
     assert found["label"] in chosen
-    (found,) = objects(ok("search", gallery, path, "-k", 1, "--json"))
+    (found,) = objects(done("search", gallery, path, "-k", 1, "--json"))
     assert found["neighbours"][0]["id"] == f"{chosen[0]}/{path.name}"
     assert found["neighbours"][0]["similarity"] == pytest.approx(1.0, abs=1e-4)
 

@@ -1,7 +1,6 @@
 """What ``featx predict`` says of items, in each form and of each task."""
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
 
 import featx
+from command_line import call, done, objects
 from featx.backbone.backbone import Backbone, identity
-from featx.cli import main
 from featx.cli.predictions import choose_form, writing_rows
 from featx.errors import InputError
 from featx.export.files import save_joblib, save_skops
@@ -82,29 +80,12 @@ def folder(tmp_path: Path) -> Path:
     np.save(tmp_path / "v.npy", ROWS)
     for task, make in HEADS.items():
         save_head(tmp_path / f"{task}.head", make())
-    ok("embed", tmp_path / "v.npy", "-m", "identity", "-o", tmp_path / "v.emb")
+    done("embed", tmp_path / "v.npy", "-m", "identity", "-o", tmp_path / "v.emb")
     return tmp_path
 
 
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def ok(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def objects(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def test_classes_are_told_with_probability_set_and_flag(folder: Path) -> None:
-    rows = objects(ok("predict", folder / "classify.head", folder / "v.npy", "--json"))
+    rows = objects(done("predict", folder / "classify.head", folder / "v.npy", "--json"))
 
     odds = np.exp([3.0, 3.0, 0.0, 0.0])
     assert [list(row) for row in rows] == [["id", "label", "probability", "set", "novel"]] * 4
@@ -116,7 +97,7 @@ def test_classes_are_told_with_probability_set_and_flag(folder: Path) -> None:
 
 
 def test_tags_are_told_with_all_probabilities(folder: Path) -> None:
-    rows = objects(ok("predict", folder / "multilabel.head", folder / "v.npy", "--json"))
+    rows = objects(done("predict", folder / "multilabel.head", folder / "v.npy", "--json"))
 
     assert [list(row) for row in rows] == [["id", "tags", "probabilities", "novel"]] * 4
     assert [row["tags"] for row in rows] == [["ant"], ["b,ee|"], ["ant", "b,ee|"], []]
@@ -125,7 +106,7 @@ def test_tags_are_told_with_all_probabilities(folder: Path) -> None:
 
 
 def test_values_are_told_with_intervals(folder: Path) -> None:
-    rows = objects(ok("predict", folder / "regress.head", folder / "v.npy", "--json"))
+    rows = objects(done("predict", folder / "regress.head", folder / "v.npy", "--json"))
 
     assert [list(row) for row in rows] == [["id", "values", "intervals", "novel"]] * 4
     assert rows[0] == {
@@ -139,7 +120,7 @@ def test_values_are_told_with_intervals(folder: Path) -> None:
 @pytest.mark.parametrize("task", HEADS)
 def test_every_form_tells_the_same(task: str, folder: Path) -> None:
     head, source = folder / f"{task}.head", folder / "v.npy"
-    rows = objects(ok("predict", head, source, "--json"))
+    rows = objects(done("predict", head, source, "--json"))
 
     for suffix in ("jsonl", "csv", "parquet"):
         result = call("predict", head, source, "-o", folder / f"out.{suffix}")
@@ -149,7 +130,7 @@ def test_every_form_tells_the_same(task: str, folder: Path) -> None:
     assert objects((folder / "out.jsonl").read_text(encoding="utf-8")) == rows
     assert pq.read_table(folder / "out.parquet").to_pylist() == rows
     text = (folder / "out.csv").read_text(encoding="utf-8")
-    assert ok("predict", head, source, "--format", "csv") == text
+    assert done("predict", head, source, "--format", "csv") == text
     for read, row in zip(csv.DictReader(StringIO(text)), rows, strict=True):
         assert read["id"] == row["id"]
         assert read["novel"] == {True: "true", False: "false", None: ""}[row["novel"]]
@@ -201,7 +182,7 @@ def test_every_form_tells_the_same(task: str, folder: Path) -> None:
     ],
 )
 def test_people_read_a_table(task: str, lines: list[str], folder: Path) -> None:
-    text = ok("predict", folder / f"{task}.head", folder / "v.npy", "--format", "table")
+    text = done("predict", folder / f"{task}.head", folder / "v.npy", "--format", "table")
 
     assert [line.split() for line in text.splitlines()] == [line.split() for line in lines]
     if task == "classify":
@@ -257,9 +238,9 @@ def test_a_set_is_predicted_window_by_window_as_its_vectors(tmp_path: Path) -> N
     np.save(tmp_path / "v.npy", X)
     head = class_head(conformal=Conformal(method="aps", coverage=0.9, quantiles=np.array([0.6])))
     save_head(tmp_path / "x.head", head)
-    ok("embed", tmp_path / "v.npy", "-m", "identity", "-o", tmp_path / "v.emb")
+    done("embed", tmp_path / "v.npy", "-m", "identity", "-o", tmp_path / "v.emb")
 
-    ok("predict", tmp_path / "x.head", tmp_path / "v.emb", "-o", tmp_path / "out.parquet")
+    done("predict", tmp_path / "x.head", tmp_path / "v.emb", "-o", tmp_path / "out.parquet")
 
     opened = featx.open(tmp_path / "v.emb")
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
@@ -308,10 +289,10 @@ def test_exported_heads_predict_too(folder: Path) -> None:
     head = class_head()
     save_skops(folder / "x.skops", head)
     save_joblib(folder / "x.joblib", head)
-    rows = objects(ok("predict", folder / "classify.head", folder / "v.npy", "--json"))
+    rows = objects(done("predict", folder / "classify.head", folder / "v.npy", "--json"))
 
-    safe = objects(ok("predict", folder / "x.skops", folder / "v.npy", "--json"))
-    pickled = ok("predict", folder / "x.joblib", folder / "v.npy", "--json", "--unsafe-pickle")
+    safe = objects(done("predict", folder / "x.skops", folder / "v.npy", "--json"))
+    pickled = done("predict", folder / "x.joblib", folder / "v.npy", "--json", "--unsafe-pickle")
     refused = call("predict", folder / "x.joblib", folder / "v.npy", "--json")
 
     assert safe == [{**row, "novel": None} for row in rows]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from sklearn.datasets import load_digits
 
-from featx.cli import main
+from command_line import call, done, refused
 from featx.heads.headfile import load_head
 
 TRAIN_KEYS = {
@@ -48,29 +47,6 @@ def embed(place: Path, X: Any, y: Any) -> Path:  # noqa: ANN401 - what NumPy sav
     out = place.with_suffix(".emb")
     done("embed", place.with_suffix(".npz"), "-m", "identity", "-o", out)
     return out
-
-
-def call(*arguments: object) -> Result:
-    """Run a command; anything but an exit is a traceback, and a bug."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def done(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """Return the one line of a command that could not do anything."""
-    result = call(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line.removeprefix("error: ")
 
 
 def test_equal_runs_print_and_write_the_same(folder: Path, tmp_path: Path) -> None:

@@ -13,13 +13,12 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
-from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 
-from featx.cli import main
+from command_line import call
 from featx.errors import InputError, MissingPackageError, StoreError
 from featx.export.files import (
     Exported,
@@ -94,13 +93,6 @@ every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 
 def said_by(head: Head, X: NDArray[Any]) -> NDArray[np.float64]:
     return head.logits(X).astype(np.float64) if head.task == "regress" else head.probabilities(X)
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @every_head

@@ -366,3 +366,12 @@ def test_logits_of_probabilities_are_their_floored_logarithms() -> None:
     logits = estimator_logits(made, X, name="it")
 
     assert set(np.round(np.exp(logits), 9).ravel()) == {PROBABILITY_FLOOR, 1.0}
+
+
+def test_groups_and_given_folds_contradict_each_other() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    y, rows = np.arange(20) % 2, np.arange(20)
+    pairs = [(rows[10:], rows[:10]), (rows[:10], rows[10:])]
+
+    with pytest.raises(InputError, match="groups and folds are given; expected one of them"):
+        SklearnHead("naive_bayes.GaussianNB", cv=pairs).fit(X, y, groups=rows)

@@ -108,6 +108,39 @@ def _stratified_groups(
         return read_splits(list(splitter.split(codes, codes, of_row)), len(codes))
 
 
+def choose_folds(
+    codes: NDArray[np.int64],
+    cv: int | Sequence[tuple[ArrayLike, ArrayLike]],
+    groups: ArrayLike | None,
+    *,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Return the fold of each row as an estimator was told to make them.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (N,)
+    cv : int or sequence of (train, test)
+        Number of folds, or the folds themselves.
+    groups : array-like, shape (N,), or None
+        Rows of one group share a fold.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If there are folds and groups, or either is not as it should be.
+    """
+    if not isinstance(cv, int):
+        if groups is not None:
+            message = "cv: groups and folds are given; expected one of them"
+            raise InputError(message)
+        return read_splits(list(cv), len(codes))
+    if groups is not None:
+        return group_folds(codes, groups, cv, seed=seed)
+    return deal_folds(codes, cv, seed=seed)
+
+
 def read_splits(splits: Sequence[tuple[ArrayLike, ArrayLike]], n_rows: int) -> NDArray[np.int64]:
     """Return the fold of each row from pairs of row numbers (train, test).
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from featx.errors import InputError
 from featx.heads.base import read_labels, read_rows, read_weights
 from featx.heads.calibration import fit_temperature, softmax
-from featx.heads.folds import deal_folds, group_folds, read_splits
+from featx.heads.folds import choose_folds
 from featx.heads.foreign_folds import Fit, fitted, held_out_logits
 from featx.heads.foreign_graph import to_graph
 from featx.heads.foreign_name import make_estimator
@@ -185,16 +185,12 @@ class SklearnHead(BaseEstimator):
         return rows, values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def _folds(self, targets: NDArray[Any], groups: ArrayLike | None) -> NDArray[np.int64]:
-        if not isinstance(self.cv, int):
-            return read_splits(list(self.cv), len(targets))
-        if self.cv < 2 or len(targets) < 2:
+        if isinstance(self.cv, int) and (self.cv < 2 or len(targets) < 2):
             message = f"SklearnHead: {self.cv} folds of {len(targets)} rows; expected 2 or more"
             raise InputError(message)
         is_class = targets.dtype.kind == "i"
         codes = targets if is_class else np.zeros(len(targets), dtype=np.int64)
-        if groups is not None:
-            return group_folds(codes, groups, self.cv, seed=self.random_state)
-        return deal_folds(codes, self.cv, seed=self.random_state)
+        return choose_folds(codes, self.cv, groups, seed=self.random_state)
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401
         made = make_estimator(self.name, random_state=self.random_state)

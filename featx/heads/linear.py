@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from featx.errors import InputError
 from featx.heads.base import LinearHead, Weights, read_labels, read_rows, read_weights
-from featx.heads.folds import deal_folds, group_folds, read_splits
+from featx.heads.folds import choose_folds
 from featx.heads.labels import Labels
 from featx.heads.logistic import Solver
 from featx.heads.logisticpath import Step, choose, held_out_logits, polish, walk
@@ -211,14 +211,7 @@ class LinearProbe(LinearHead):
             return np.zeros(len(rows), dtype=np.int64)
         # Tags cannot be spread evenly as classes can: rows are dealt at random.
         codes = labels.codes if labels.indicators is None else np.zeros(len(rows), dtype=np.int64)
-        if not isinstance(self.cv, int):
-            if groups is not None:
-                message = "LinearProbe: groups and folds are given; expected one of them"
-                raise InputError(message)
-            return read_splits(list(self.cv), len(rows))
-        if groups is not None:
-            return group_folds(codes, groups, self.cv, seed=self.random_state)
-        return deal_folds(codes, self.cv, seed=self.random_state)
+        return choose_folds(codes, self.cv, groups, seed=self.random_state)
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401
         tags = super().__sklearn_tags__()
