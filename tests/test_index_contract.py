@@ -9,7 +9,8 @@ import pytest
 
 from featx.errors import InputError
 from featx.index import INDEXES
-from featx.index.neighbours import Index, Neighbours, choose_vote, leave_one_out, vote
+from featx.index.neighbours import Index, Neighbours
+from featx.index.voting import choose_vote, leave_one_out, vote
 from featx.registry import resolve
 from featx.types import Vectors
 

@@ -11,14 +11,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx.errors import InputError
 from featx.index import INDEXES
-from featx.index.neighbours import (
+from featx.index.neighbours import Index, unit_rows
+from featx.index.voting import (
     CHOICES_OF_K,
     CHOICES_OF_TEMPERATURE,
-    Index,
     choose_vote,
     leave_one_out,
     smoothed_log_shares,
-    unit_rows,
     vote,
 )
 from featx.registry import resolve

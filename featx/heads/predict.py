@@ -13,7 +13,7 @@ from featx.heads.calibration import sigmoid, softmax
 from featx.heads.conformal import Conformal, item_jitter, row_jitter
 from featx.heads.foreign_scorer import graph_widths, onnx_logits
 from featx.heads.novelty import Novelty
-from featx.index.neighbours import smoothed_log_shares
+from featx.index.voting import smoothed_log_shares
 from featx.types import Task
 
 # A block of similarities holds at most this many values, 64 MiB in float32.

@@ -35,7 +35,8 @@ from featx.index.galleryfile import (
     relative_to_gallery,
     write_gallery,
 )
-from featx.index.neighbours import Choice, Index, choose_vote, leave_one_out, unit_rows, vote
+from featx.index.neighbours import Index, unit_rows
+from featx.index.voting import Choice, choose_vote, leave_one_out, vote
 from featx.registry import resolve
 from featx.types import Rows, Vectors
 
