@@ -30,6 +30,9 @@ PEERS = {
         "optimum-onnx==0.1.0",
         "onnxruntime==1.32.0",
     ],
+    "neighbours": ["hnswlib==0.8.0", "usearch==2.26.6", "threadpoolctl==3.8.0"],
+    "faissknn": [TORCH, "faissknn==0.4.2", "faiss-cpu==1.15.1"],
+    "plots": ["matplotlib==3.11.2"],
 }
 """Environment → what is installed in it.
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
+    from featx.gallery.gallery import Gallery
     from featx.heads.centroid import CentroidProbe
     from featx.heads.headfile import load_head
     from featx.heads.knn import KNNClassifier
     from featx.heads.lda import LDAProbe
     from featx.heads.linear import LinearProbe
     from featx.heads.ridge import RidgeProbe, RidgeProbeRegressor
-    from featx.index.gallery import Gallery
 
     open = EmbeddingSet.open
 
@@ -25,7 +25,7 @@ _HOMES = {
     "CentroidProbe": "featx.heads.centroid:CentroidProbe",
     "Embedder": "featx.estimators:Embedder",
     "EmbeddingSet": "featx.data.store:EmbeddingSet",
-    "Gallery": "featx.index.gallery:Gallery",
+    "Gallery": "featx.gallery.gallery:Gallery",
     "KNNClassifier": "featx.heads.knn:KNNClassifier",
     "LDAProbe": "featx.heads.lda:LDAProbe",
     "LinearProbe": "featx.heads.linear:LinearProbe",

@@ -16,6 +16,10 @@ from featx.backbone.runtime import (
 )
 from featx.backbone.settings import Settings
 from featx.errors import DeviceError, DeviceMemoryError, InputError
+from featx.index.metric import METRICS, MetricName
+from featx.index.opening import build_index
+from featx.index.stack import Stack
+from featx.index.tuning import build_tuned
 from featx.zoo import catalog
 from featx.zoo.manifest import Precision
 
@@ -61,6 +65,33 @@ def test_the_cpu_is_the_cpu() -> None:
 def test_names_of_no_device_are_refused(device: str) -> None:
     with pytest.raises(InputError, match=r"expected 'auto', 'cpu', 'cuda' or 'cuda:<n>'"):
         choose_device(device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dropped", [0, 30, 3000])
+def test_exact_search_on_a_gpu_answers_as_plain_numpy(metric: MetricName, dropped: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 96)).astype(np.float32)
+    X[100:140] = X[7]
+    Q = np.concatenate((X[:50], rng.standard_normal((50, 96)).astype(np.float32)))
+    keep = np.ones(len(X), np.bool_)
+    keep[rng.choice(len(X), dropped, replace=False)] = False
+    index = build_index("exact", X, metric)
+
+    found = index.search(Q, 10, keep=keep)
+
+    true = build_index("numpy", X, metric).search(Q, 10, keep=keep)
+    np.testing.assert_array_equal(found.rows, true.rows)
+    np.testing.assert_array_equal(found.similarities, true.similarities)
+    assert ("_on_gpu" in vars(index)) == (dropped < 2000)
+
+
+@pytest.mark.gpu
+def test_auto_is_exact_on_a_gpu_that_holds_the_rows() -> None:
+    X = np.random.default_rng(0).standard_normal((100_000, 128)).astype(np.float32)
+
+    assert build_tuned("auto", Stack.of(X), "cosine")[0] == "exact"
 
 
 @pytest.mark.gpu

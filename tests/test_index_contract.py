@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from featx.errors import InputError
+from featx.data.segment import RowView
+from featx.errors import InputError, UnknownNameError
 from featx.index import INDEXES
+from featx.index.metric import METRICS, MetricName, distances
 from featx.index.neighbours import Index, Neighbours
-from featx.index.voting import choose_vote, leave_one_out, vote
-from featx.registry import resolve
+from featx.index.opening import build_index, index_class
+from featx.index.stack import Stack
 from featx.types import Vectors
 
 # Both round a float64 sum to float32 once; the sums differ by their order alone.
@@ -20,13 +24,33 @@ RTOL, ATOL = 2e-7, 1e-7
 every_index = pytest.mark.parametrize("kind", list(INDEXES))
 
 
-def make(kind: str, X: Vectors) -> Index:
-    index: Index = resolve("index", INDEXES, kind)(X)
-    return index
+every_metric = pytest.mark.parametrize("metric", METRICS)
 
 
-def oracle(X: Vectors, Q: Vectors, k: int) -> Neighbours:
-    similarities = (Q.astype(np.float64) @ X.astype(np.float64).T).round(9)
+def make(kind: str, X: Vectors | Stack, metric: MetricName = "cosine") -> Index:
+    return build_index(kind, X, metric)
+
+
+def similarities_of(X: Vectors, Q: Vectors, metric: MetricName = "cosine") -> NDArray[np.float64]:
+    rows, queries = X.astype(np.float64), Q.astype(np.float64)
+    if metric == "l2":
+        return np.array([-np.linalg.norm(rows - query, axis=1) for query in queries])
+    if metric == "cosine":
+        rows /= np.maximum(np.linalg.norm(rows, axis=1), 1e-30)[:, None]
+        queries /= np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
+    return queries @ rows.T
+
+
+def oracle(
+    X: Vectors,
+    Q: Vectors,
+    k: int,
+    metric: MetricName = "cosine",
+    keep: NDArray[np.bool_] | None = None,
+) -> Neighbours:
+    similarities = similarities_of(X, Q, metric).round(9)
+    if keep is not None:
+        similarities[:, ~keep] = -np.inf
     rows = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return Neighbours(np.take_along_axis(similarities, rows, 1).astype(np.float32), rows)
 
@@ -70,7 +94,9 @@ def test_near_ties_within_float32_error_rank_exactly(kind: str) -> None:
     exact = 63 + X[:, 0].astype(np.float64)
     rows = np.lexsort((np.arange(3000), -exact.astype(np.float32)))[:10]
 
-    np.testing.assert_array_equal(make(kind, X).search(Q, 10).rows, np.tile(rows, (25, 1)))
+    found = make(kind, X, "dot").search(Q, 10)
+
+    np.testing.assert_array_equal(found.rows, np.tile(rows, (25, 1)))
 
 
 @every_index
@@ -116,7 +142,7 @@ def test_a_memory_map_is_searched_in_place(kind: str, tmp_path: Path) -> None:
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     index = make(kind, mapped)
 
-    assert np.shares_memory(mapped, vars(index)["X"])
+    assert np.shares_memory(mapped, index.stack.parts[0])
     assert_same(index.search(X[:9], 4), oracle(X, X[:9], 4))
 
 
@@ -172,11 +198,15 @@ def test_the_table_and_the_numpy_index_load_without_faiss() -> None:
         "import sys; sys.modules['faiss'] = None\n"
         "import numpy as np\n"
         "from featx.errors import MissingPackageError\n"
-        "from featx.index.faiss import FaissFlat\n"
-        "from featx.index.flat import NumpyFlat\n"
-        "print(NumpyFlat(np.eye(2, dtype='f4')).search(np.eye(2, dtype='f4'), 1).rows.tolist())\n"
-        "try:\n    FaissFlat(np.eye(2, dtype='f4'))\n"
-        "except MissingPackageError as error:\n    print(error)\n"
+        "from featx.index.opening import build_index\n"
+        "from featx.index.stack import Stack\n"
+        "from featx.index.tuning import build_tuned\n"
+        "X = np.eye(2, dtype='f4')\n"
+        "print(build_index('numpy', X).search(X, 1).rows.tolist())\n"
+        "print(build_tuned('auto', Stack.of(X), 'cosine')[0])\n"
+        "for kind in ('exact', 'pq'):\n"
+        "    try:\n        build_index(kind, X)\n"
+        "    except MissingPackageError as error:\n        print(error)\n"
         "print('sklearn' in sys.modules)\n"
     )
 
@@ -184,46 +214,185 @@ def test_the_table_and_the_numpy_index_load_without_faiss() -> None:
 
     assert out.stdout.splitlines() == [
         "[[0], [1]]",
+        "numpy",
+        "faiss is not installed; run: pip install faiss-cpu",
         "faiss is not installed; run: pip install faiss-cpu",
         "False",
     ]
 
 
-def test_a_vote_is_the_softmax_over_similarities() -> None:
-    neighbours = Neighbours(
-        np.array([[0.9, 0.8, 0.1]], np.float32), np.array([[2, 0, 1]], np.int64)
+def raw_rows(n: int, dim: int, seed: int = 0) -> Vectors:
+    """Return rows of all lengths, one of them zero."""
+    X = random_rows(n, dim, seed)
+    X *= np.random.default_rng(seed + 1).uniform(0.1, 5, (n, 1)).astype(np.float32)
+    X[n // 3] = 0
+    return X
+
+
+@cache
+def in_parts(kind: str, metric: MetricName) -> Index:
+    X = raw_rows(1500, 33)
+    return make(kind, Stack([X[:1], X[1:1], X[1:700], X[700:]]), metric)
+
+
+@every_index
+@every_metric
+@pytest.mark.parametrize("share", [1.0, 0.995, 0.4, 0.01, 0.0])
+def test_rows_of_any_length_in_several_parts_rank_as_in_numpy(
+    kind: str, metric: MetricName, share: float
+) -> None:
+    index, Q = in_parts(kind, metric), raw_rows(40, 33, seed=5)
+    keep = np.random.default_rng(2).random(1500) < share
+
+    expected = oracle(raw_rows(1500, 33), Q, min(12, int(keep.sum())), metric, keep)
+    assert_same(index.search(Q, 12, keep=keep), expected)
+
+
+@every_index
+@pytest.mark.parametrize("metric", ["dot", "l2"])  # all cosines are one in float32
+def test_queries_far_from_the_origin_rank_as_in_numpy(kind: str, metric: MetricName) -> None:
+    X, Q = random_rows(800, 12) + np.float32(100), random_rows(9, 12, seed=3) + np.float32(100)
+
+    found = make(kind, X, metric).search(Q, 5)
+
+    np.testing.assert_array_equal(found.rows, oracle(X, Q, 5, metric).rows)
+
+
+@every_index
+def test_equal_rows_only(kind: str) -> None:
+    X = np.ones((300, 20), np.float32)
+
+    found = make(kind, X).search(X[:3], 4)
+
+    assert found.rows.tolist() == [[0, 1, 2, 3]] * 3
+    np.testing.assert_allclose(found.similarities, 1.0, rtol=RTOL)
+
+
+@every_index
+def test_one_row_is_its_own_neighbour(kind: str) -> None:
+    X = np.array([[3.0, 4.0]], np.float32)
+
+    assert_same(make(kind, X).search(X, 5), oracle(X, X, 1))
+
+
+@every_index
+def test_what_is_kept_must_be_one_truth_for_each_row(kind: str) -> None:
+    with pytest.raises(InputError, match=r"^keep: bool of shape \(9,\); must be .* \(10,\)"):
+        make(kind, random_rows(10, 4)).search(random_rows(1, 4), 3, keep=np.ones(9, np.bool_))
+
+
+def test_unknown_kinds_and_metrics_suggest_the_nearest() -> None:
+    X = random_rows(10, 4)
+
+    with pytest.raises(UnknownNameError, match=r"unknown index 'hnws'; did you mean 'hnsw'\?"):
+        build_index("hnws", X)
+    with pytest.raises(UnknownNameError, match=r"unknown metric 'cosin'; did you mean 'cosine'\?"):
+        build_index("exact", X, "cosin")  # type: ignore[arg-type]
+
+
+@every_index
+def test_several_segments_are_searched_without_a_copy(kind: str) -> None:
+    X = random_rows(90, 8)
+    index = build_index(kind, RowView([X[:30], X[30:]]))
+
+    assert [np.shares_memory(part, X) for part in index.stack.parts] == [True, True]
+    assert_same(index.search(X[:9], 4), oracle(X, X[:9], 4))
+
+
+@every_index
+@every_metric
+def test_an_extended_index_finds_old_and_new_rows(kind: str, metric: MetricName) -> None:
+    X, Q = raw_rows(400, 16), raw_rows(20, 16, seed=8)
+    index = make(kind, X[:300], metric)
+
+    longer = index.extended(index.stack.joined(X[300:]))
+
+    assert_same(longer.search(Q, 7), oracle(X, Q, 7, metric))
+    assert_same(index.search(Q, 7), oracle(X[:300], Q, 7, metric))
+
+
+@every_index
+def test_a_written_index_is_opened_without_a_look_at_the_rows(kind: str, tmp_path: Path) -> None:
+    X, Q = raw_rows(500, 16), raw_rows(20, 16, seed=8)
+    index = make(kind, X)
+    index.write(tmp_path / "index")
+    unread = np.full_like(X, np.nan)
+    stack = Stack([unread], index.stack.norms)
+
+    opened = index_class(kind).read(tmp_path / "index", stack, "cosine", index.settings)
+
+    assert (tmp_path / "index").exists() == index.has_file
+    unread[:] = X
+    assert_same(opened.search(Q, 7), oracle(X, Q, 7))
+
+
+def test_lengths_are_measured_once_and_told() -> None:
+    X = raw_rows(100, 8)
+    stack = Stack([random_rows(20, 8), X])
+
+    unit, lengths = stack.norms
+
+    assert unit == "unit"
+    assert not isinstance(lengths, str)
+    np.testing.assert_allclose(lengths, np.linalg.norm(X.astype(np.float64), axis=1))
+    assert stack.joined(X[:1]).norms[1] is lengths
+
+
+def test_a_row_that_is_not_finite_is_refused_by_its_number_among_all_parts() -> None:
+    X = random_rows(10, 8)
+    X[4] = np.inf
+
+    with pytest.raises(InputError, match=r"^gallery: row 24 is NaN or infinite"):
+        build_index("exact", Stack([random_rows(20, 8), X]))
+
+
+def test_parts_of_other_dimensions_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^gallery: parts of \[3, 4\] dimensions"):
+        Stack([random_rows(2, 3), random_rows(2, 4)])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_distances_fall_as_similarities_rise(metric: MetricName) -> None:
+    X, Q = random_rows(50, 8), random_rows(4, 8, seed=1)
+
+    found = distances(make("exact", X, metric).search(Q, 3).similarities, metric)
+
+    np.testing.assert_array_equal(found, np.sort(found, axis=1))
+    assert (found >= 0).all()
+
+
+def test_an_inner_product_has_no_distance() -> None:
+    with pytest.raises(InputError, match=r"^metric: 'dot' has no distance; use 'cosine' or 'l2'"):
+        distances(np.ones(3), "dot")
+
+
+def test_many_equal_rows_of_a_large_gallery_are_told_apart_by_their_number() -> None:
+    X = np.concatenate((np.ones((20_000, 8), np.float32), random_rows(100, 8)))
+
+    assert make("exact", X).search(X[:2], 3).rows.tolist() == [[0, 1, 2]] * 2
+
+
+def test_nothing_of_a_large_memory_map_is_held_in_memory(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from featx.index.opening import build_index\n"
+        "def anonymous():\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return int(next(l.split()[1] for l in lines if l.startswith('RssAnon')))\n"
+        "X = np.load(sys.argv[1], mmap_mode='r')\n"
+        "for kind in ('exact', 'numpy', 'pq'):\n"
+        "    build_index(kind, X[:5000]).search(X[:3], 5)\n"
+        "before = anonymous()\n"
+        "for kind in ('exact', 'numpy', 'pq'):\n"
+        "    index = build_index(kind, X)\n"
+        "    index.search(X[:3], 5)\n"
+        "    index.search(X[:3], 5, keep=np.arange(len(X)) % 2 > 0)\n"
+        "print((anonymous() - before) / 1024)\n"
     )
-    weights = np.exp(np.array([0.9, 0.8, 0.1], np.float32).astype(np.float64) / 0.5)
+    X = np.random.default_rng(0).standard_normal((100_000, 512), dtype=np.float32)
+    np.save(tmp_path / "x.npy", X)  # 195 MiB of rows that must be scaled
 
-    shares = vote(neighbours, np.array([1, 0, 1]), 3, 0.5)
+    run = [sys.executable, "-c", code, str(tmp_path / "x.npy")]
+    out = subprocess.run(run, capture_output=True, text=True, check=True)
 
-    np.testing.assert_allclose(
-        shares, [[weights[2], weights[0] + weights[1], 0.0] / weights.sum()], rtol=1e-12
-    )
-
-
-def test_leave_one_out_drops_the_row_itself_even_among_copies() -> None:
-    X = random_rows(40, 6)
-    X[10:30] = X[10]
-    index = make("exact", X)
-
-    found = leave_one_out(index, X, np.arange(40), 4)
-
-    for row in range(40):
-        rest = np.delete(np.arange(40), row)
-        assert (
-            found.rows[row].tolist() == rest[oracle(X[rest], X[row : row + 1], 4).rows[0]].tolist()
-        )
-
-
-def test_the_chosen_k_is_the_most_accurate() -> None:
-    # The nearest neighbour always lies, the next two tell the truth.
-    neighbours = Neighbours(
-        np.tile(np.array([0.9, 0.89, 0.88], np.float32), (4, 1)),
-        np.array([[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1]]),
-    )
-    codes = np.array([0, 1])
-
-    chosen = choose_vote(neighbours, codes, np.array([0, 0, 1, 1]))
-
-    assert (chosen.k, chosen.accuracy, chosen.n) == (3, 1.0, 4)
+    assert float(out.stdout) < 100

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.errors import ItemError, ManifestError
-from featx.modality.image import Image, _decode
+from featx.modality.image import Image, decode
 from featx.zoo.manifest import ImageOptions, Manifest
 
 RNG = np.random.default_rng(3)
@@ -244,7 +244,7 @@ def test_a_fast_decoded_jpeg_keeps_its_colours(mode: str) -> None:
 def test_a_jpeg_is_decoded_no_smaller_than_what_is_needed(
     size: tuple[int, int], resize: Literal["shortest", "stretch", "pad"], decoded: tuple[int, int]
 ) -> None:
-    image = _decode(encode(SMOOTH, "JPEG"), options(size, resize, decode="fast"))
+    image = decode(encode(SMOOTH, "JPEG"), options(size, resize, decode="fast"))
 
     assert image.size == decoded
 

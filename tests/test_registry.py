@@ -8,6 +8,7 @@ from featx.heads import HEADS
 from featx.heads.ridge import RidgeProbe
 from featx.index import INDEXES
 from featx.index.flat import NumpyFlat
+from featx.index.stack import Stack
 from featx.modality import MODALITIES
 from featx.modality.array import Array
 from featx.registry import names, resolve
@@ -43,7 +44,7 @@ def test_a_toy_of_each_kind_is_one_line(kind: str, table: dict[str, str], made: 
 def test_a_toy_index_and_head_answer_as_their_kind_does() -> None:
     X = np.eye(3, dtype=np.float32)
 
-    assert ToyIndex(X).search(X, 1).rows.ravel().tolist() == [0, 1, 2]
+    assert ToyIndex.build(Stack.of(X)).search(X, 1).rows.ravel().tolist() == [0, 1, 2]
     many, labels = np.repeat(X, 9, axis=0), np.repeat(["a", "b", "c"], 9)
     assert ToyHead().fit(many, labels).predict(X).tolist() == ["a", "b", "c"]
 

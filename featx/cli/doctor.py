@@ -198,11 +198,11 @@ def _cure(device: str) -> str:
 def _nearest_neighbours(report: Report) -> None:
     import numpy as np
 
-    from featx.index.faiss import FaissFlat
+    from featx.index.opening import build_index
 
     X = np.eye(2, dtype=np.float32)
     try:
-        rows = FaissFlat(X).search(X, 1).rows.ravel().tolist()
+        rows = build_index("exact", X).search(X, 1).rows.ravel().tolist()
     except FeatxError as error:
         report.warnings.append(f"{error}; exact search runs in numpy until then")
         rows = []

@@ -12,22 +12,29 @@ SHOWN_CLASSES = 20
 
 
 @click.command()
-@click.argument("head", type=click.Path(path_type=Path))
-@click.argument("target", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("head", metavar="HEAD|GALLERY", type=click.Path(path_type=Path))
+@click.argument("target", metavar="[SET]", required=False, type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Score this split.")
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
 @o.json_option
 def evaluate(
     head: Path,
-    target: Path,
+    target: Path | None,
     split: str | None,
     no_raw_baseline: bool,
     as_json: bool,
 ) -> None:
-    """Score a head on an embedding set.
+    """Score a head on an embedding set, or a gallery.
 
-    Scores the `test` rows, else `val`, else all; never rows that the head was trained on.
+    Scores the `test` rows, else `val`, else all; never rows that the head was trained on or the
+    gallery holds.  A gallery without a set is scored on its own items, each left out of its
+    neighbours.
     """
+    if head.suffix == ".knn" or (head / "gallery.json").is_file():
+        _gallery(head, target, split, as_json=as_json)
+        return
+    if target is None:
+        raise click.UsageError(f"Missing argument 'SET': what to score {head} on.")
     from featx.data.origin import contents_of
     from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
     from featx.evaluate.measures import HEADLINES
@@ -39,19 +46,46 @@ def evaluate(
     if as_json:
         o.print_json(result)
         return
-    for note in result["notes"]:
-        # True of every set that was kept apart, as it should be; programs read it in the JSON.
-        if note != NOT_SEARCHED:
-            o.say(f"note: {note}")
-    where = f" of split {result['split']}" if result["split"] else ""
-    left_out = f"; {result['excluded']:,} that the head was trained on are left out"
-    click.echo(f"{result['n']:,} rows{where}{left_out if result['excluded'] else ''}")
+    # True of every set that was kept apart, as it should be; programs read it in the JSON.
+    _show_rows(result, "that the head was trained on", hidden=NOT_SEARCHED)
     o.print_measures(result, HEADLINES[loaded.task])
     if "novel" in result:
         o.print_measure("unlike anything", f"{result['novel']:.3f}  of the items")
     _show_classes(result["per_class"])
     if "confusion" in result:
         _show_confusion(result["confusion"])
+
+
+def _gallery(path: Path, target: Path | None, split: str | None, *, as_json: bool) -> None:
+    """Score a gallery, on a set if there is one."""
+    if target is None and split is not None:
+        raise click.UsageError("--split needs a SET: without one a gallery's own items are scored.")
+    from featx.evaluate.galleryscore import score_gallery, score_queries
+    from featx.gallery.gallery import Gallery
+
+    with Gallery.open(path) as gallery:
+        if target is None:
+            result = score_gallery(gallery)
+        else:
+            result = score_queries(gallery, o.open_set(target), split)
+    if as_json:
+        o.print_json(result)
+        return
+    _show_rows(result, "that the gallery holds")
+    o.print_measures(result, "accuracy")
+    for k, share in result["recall_at"].items():
+        o.print_measure(f"recall@{k}", f"{share:.3f}")
+    o.print_measure("mAP@10", f"{result['map']:.3f}")
+
+
+def _show_rows(result: dict[str, Any], excluded: str, *, hidden: str = "") -> None:
+    """Print the notes but the one that is `hidden`, and how many rows were scored."""
+    for note in result["notes"]:
+        if note != hidden:
+            o.say(f"note: {note}")
+    where = f" of split {result['split']}" if result["split"] else ""
+    left_out = f"; {result['excluded']:,} {excluded} are left out" if result["excluded"] else ""
+    click.echo(f"{result['n']:,} rows{where}{left_out}")
 
 
 def _show_classes(table: dict[str, dict[str, Any]]) -> None:

@@ -230,9 +230,28 @@ def open_set(path: Path) -> "EmbeddingSet":
     return opened
 
 
+def require_apart(out: Path, *others: str | Path) -> None:
+    """Raise before what is read would be replaced by what is written."""
+    from featx.errors import InputError
+
+    for other in others:
+        try:
+            is_same = out.exists() and Path(other).exists() and out.samefile(other)
+        except OSError:  # a text that is longer than a path may be
+            continue
+        if is_same:
+            message = f"{out}: is read by this command; choose another name for what it writes"
+            raise InputError(message)
+
+
 def print_json(document: object) -> None:
     """Print one JSON object on one line of stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    click.echo(printable(json.dumps(document, ensure_ascii=False, allow_nan=False)))
+
+
+def printable(text: str) -> str:
+    """Return a text in which a file name that is not UTF-8 has escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def say(message: str) -> None:

@@ -64,7 +64,7 @@ def predict(
 
     chosen = choose_form("jsonl" if as_json else form, out, is_terminal=sys.stdout.isatty())
     if out is not None:
-        _require_apart(out, head, *items)
+        o.require_apart(out, head, *items)
     loaded = _load(head, unsafe_pickle=unsafe_pickle)
     if is_set(items):
         windows = _of_set(loaded, Path(items[0]))
@@ -75,20 +75,6 @@ def predict(
         o.say(f"{out}: {done:,} items")
     if problems:
         ctx.exit(3 if done else 1)
-
-
-def _require_apart(out: Path, *others: str | Path) -> None:
-    """Raise before what is read would be replaced by what is written."""
-    from featx.errors import InputError
-
-    for other in others:
-        try:
-            is_same = out.exists() and Path(other).exists() and out.samefile(other)
-        except OSError:  # a text that is longer than a path may be
-            continue
-        if is_same:
-            message = f"{out}: is read by this command; choose another name for what it writes"
-            raise InputError(message)
 
 
 def _load(path: Path, *, unsafe_pickle: bool) -> "Head":

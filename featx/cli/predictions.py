@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from featx.cli.options import printable
+
 if TYPE_CHECKING:
     from featx.heads.predict import Head
     from featx.types import Vectors
@@ -28,7 +30,7 @@ _FLAGS = {True: "yes", False: "no", None: "-"}
 def describe(head: "Head", ids: Sequence[str], X: "Vectors") -> list[Row]:
     """Return a row for each item: what the head says of it."""
     made = zip(ids, _SAY[head.task](head, ids, X), strict=True)
-    return [{"id": _printable(item_id), **said} for item_id, said in made]
+    return [{"id": printable(item_id), **said} for item_id, said in made]
 
 
 def choose_form(form: str | None, out: Path | None, *, is_terminal: bool) -> str:
@@ -78,11 +80,6 @@ def writing_rows(head: "Head", form: str, out: Path | None) -> Iterator[Write]:
     else:
         with writing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             yield _WRITERS[form](head, file)
-
-
-def _printable(item_id: str) -> str:
-    """Return an id in which a file name that is not UTF-8 has escapes."""
-    return item_id.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _say_classes(head: "Head", ids: Sequence[str], X: "Vectors") -> Iterator[Row]:

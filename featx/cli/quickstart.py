@@ -96,8 +96,8 @@ def _walk(
     from featx.data.store import EmbeddingSet
     from featx.data.writer import versions
     from featx.embedding import Run
+    from featx.gallery.gallery import GalleryRecipe, build_gallery
     from featx.heads.headfile import save_head
-    from featx.index.gallery import build_gallery
     from featx.train.recipe import Recipe
     from featx.train.train import train
 
@@ -115,7 +115,9 @@ def _walk(
     save_head(out / f"{demo.name}.head", head)
     trained_s = time.perf_counter()
     gallery_path = out / f"{demo.name}.knn"
-    gallery = build_gallery(opened, gallery_path, command=command, versions=versions())
+    gallery = build_gallery(
+        opened, gallery_path, GalleryRecipe(command=command, versions=versions())
+    )
     metrics = head.header["metrics"]
     row = {
         "data": demo.name,
@@ -153,7 +155,7 @@ def _explain(opened: "EmbeddingSet", head: "Head", gallery_path: Path, *, seed: 
     """Say what speaks for the label of one item: its nearest neighbours, itself left out."""
     import numpy as np
 
-    from featx.index.gallery import Gallery
+    from featx.gallery.gallery import Gallery
 
     row = int(np.random.default_rng(seed).integers(len(opened)))
     X = np.asarray(opened.X[row : row + 1])

@@ -1,22 +1,37 @@
 """``featx search``."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from featx.cli import options as o
 
 if TYPE_CHECKING:
-    from featx.backbone.backbone import Backbone
-    from featx.index.gallery import Neighbour
+    from collections.abc import Sequence
+
+    from featx.gallery.answers import Classified, Neighbour
+    from featx.gallery.snapshot import Snapshot
+
+
+class Wish(NamedTuple):
+    """How many neighbours are wanted, and of which label and split; None stands for any."""
+
+    k: int
+    label: str | None
+    split: str | None
 
 
 @click.command()
 @click.argument("gallery", type=click.Path(path_type=Path))
 @click.argument("items", nargs=-1, required=True)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
+@click.option("--label", help="Only neighbours of this label.")
+@click.option("--split", help="Only neighbours of this split: train, val or test.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page of pictures."
+)
+@o.column_options
 @o.device_option
 @o.threads_option
 @o.json_option
@@ -27,73 +42,94 @@ def search(
     gallery: Path,
     items: tuple[str, ...],
     k: int,
+    label: str | None,
+    split: str | None,
+    html: Path | None,
     device: str,
     threads: int | None,
     as_json: bool,
+    **columns: str | None,
 ) -> None:
     """Find the nearest examples in a gallery.
 
-    ITEMS are files, or texts for a text model.  With --json one object for each item.
-    """
-    from featx.backbone.backbone import Backbone, identity
-    from featx.cli.queries import encode
-    from featx.index.gallery import Gallery
+    ITEMS are what `featx embed` takes, texts for a gallery of texts, or one embedding set, whose
+    vectors are taken as they are.
 
-    opened = Gallery.open(gallery)
-    model = opened.facts["model"]
-    if model == "identity":
-        backbone = Backbone(identity(int(opened.facts["dim"])))
-    else:
-        backbone = o.open_backbone(
-            model,
-            o.settings(o.cache_place(), device=device, threads=threads),
-            prompt=str(opened.facts.get("prompt", "")),
-            dim=int(opened.facts["dim"]),
-        )
-    check_space(backbone, opened.facts)
+    Where the gallery is labelled its own number of nearest labelled items vote, as they were
+    tuned to; not if --label or --split leave some out.  A similarity rises as things get nearer.
+
+    --html FILE writes a page with thumbnails instead of a table; with --json as well as it.
+
+    \b
+    With --json one object a query, on a line of its own:
+      {"id": "a.jpg",
+       "neighbours": [{"id": "b.jpg", "label": "cat" or null, "similarity": 0.93}, ...],
+       "vote": {"label": "cat", "probability": 0.87, "novel": false or null} or null}
+    """  # noqa: D301 - click wants the control character
+    from featx.cli.answers import Answer, showing
+    from featx.cli.asked import Asked, windows_for
+    from featx.gallery.gallery import Gallery
+
+    if html is not None:
+        o.require_apart(html, *items)
+    asked = Asked(
+        items=items, device=device, threads=threads, columns=columns, with_thumbnails=bool(html)
+    )
+    wish = Wish(k, label, split)
     done, failed = 0, 0
-    for window in encode(items, backbone):
-        for item_id, problem in window.problems:
-            o.say(f"skipped {item_id}: {problem}")
-        failed += len(window.problems)
-        done += len(window.ids)
-        if window.ids:
-            for item_id, found in zip(window.ids, opened.search(window.X, k), strict=True):
-                show(item_id, found, as_json=as_json)
+    with Gallery.open(gallery) as opened:
+        held = opened.snapshot  # rows keep their numbers in it, whoever changes the gallery
+        _require_possible(held, wish)
+        with showing(held, html, as_json=as_json) as show:
+            for window in windows_for(opened, asked):
+                failed += len(window.problems)
+                done += len(window.ids)
+                found = _find(held, window.X, wish) if window.ids else []
+                each = zip(window.ids, window.facts, found, strict=True)
+                show([Answer(id=i, facts=f, neighbours=n, vote=v) for i, f, (n, v) in each])
+            _require_done(html, done, failed)
+    if html is not None:
+        o.say(f"{html}: {done:,} {'query' if done == 1 else 'queries'}")
     if failed:
         ctx.exit(3 if done else 1)
 
 
-def check_space(backbone: "Backbone", facts: dict[str, str]) -> None:
-    """Apply the rule of spaces: same fingerprint silent, same space said, other space refused.
+def _require_done(html: Path | None, done: int, failed: int) -> None:
+    """Raise where a page would hold nothing."""
+    from featx.errors import InputError
 
-    Raises
-    ------
-    SpaceError
-        Naming the command that mends it.
-    """
-    from featx.errors import SpaceError
+    if html is not None and failed and not done:
+        message = f"{html}: not written, since no item could be read"
+        raise InputError(message)
 
-    if backbone.space != facts["space"]:
+
+def _require_possible(held: "Snapshot", wish: Wish) -> None:
+    """Raise where a gallery is empty, or has no item of a label."""
+    from featx.errors import InputError, UnknownNameError
+
+    path = held.base.path
+    if not len(held):
+        message = f"{path}: holds no items; run: featx index add {path} ITEMS"
+        raise InputError(message)
+    if wish.label is not None and wish.label not in held.classes:
+        raise UnknownNameError("label", wish.label, held.classes)
+
+
+def _find(
+    held: "Snapshot",
+    Q: Any,  # noqa: ANN401 - NumPy is not imported yet
+    wish: Wish,
+) -> "list[tuple[list[Neighbour], Classified | None]]":
+    """Return what is near each query, and how a labelled gallery votes if nothing is left out."""
+    from featx.errors import InputError
+
+    found = held.search(Q, wish.k, label=wish.label, split=wish.split)
+    if not found[0]:
         message = (
-            f"the gallery's vectors lie in space {facts['space'][:12]}, those of "
-            f"{backbone.manifest.name!r} now in {backbone.space[:12]}; embed the items again: "
-            f"featx embed SOURCE -m {backbone.manifest.name} -o X.emb"
+            f"{held.base.path}: no item has the label {wish.label!r} and the split {wish.split!r}"
         )
-        raise SpaceError(message)
-    if backbone.fingerprint != facts["fingerprint"]:
-        o.say("note: same space, other fingerprint: similarities may be off a little")
-
-
-def show(item_id: str, found: "list[Neighbour]", *, as_json: bool) -> None:
-    """Print the neighbours of one item."""
-    if as_json:
-        kept = ("id", "label", "similarity")
-        rows = [{key: asdict(neighbour)[key] for key in kept} for neighbour in found]
-        o.print_json({"id": item_id, "neighbours": rows})
-        return
-    click.echo(item_id[:100])
-    o.print_table(
-        ["similarity", "label", "id", ""],
-        [(f"{n.similarity:.3f}", n.label or "-", n.id, n.preview[:60]) for n in found],
-    )
+        raise InputError(message)
+    votes: Sequence[Classified | None] = [None] * len(found)
+    if held.classes and wish.label is None and wish.split is None:
+        votes = held.classify(Q, int(held.base.facts["k"]))
+    return list(zip(found, votes, strict=True))

@@ -22,14 +22,14 @@ def writing(path: Path) -> Iterator[Path]:
         If the disk is full or the place cannot be written; `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    try:
-        with explained(path):
+    with explained(path):
+        try:
             yield temporary
             sync_file(temporary)
             temporary.replace(path)
             sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -119,9 +119,9 @@ class RowView:
     """
 
     def __init__(self, segments: Sequence[Vectors]) -> None:
-        self._segments = list(segments)
-        self._ends = np.cumsum([len(segment) for segment in self._segments])
-        self.shape = (int(self._ends[-1]), self._segments[0].shape[1])
+        self.segments = list(segments)
+        self._ends = np.cumsum([len(segment) for segment in self.segments])
+        self.shape = (int(self._ends[-1]), self.segments[0].shape[1])
         self.dtype = np.dtype(np.float32)
         self.ndim = 2
 
@@ -138,13 +138,13 @@ class RowView:
         if copy is False:
             message = "a set of several segments cannot be one array without a copy"
             raise ValueError(message)
-        return np.concatenate(self._segments).astype(dtype or self.dtype, copy=False)
+        return np.concatenate(self.segments).astype(dtype or self.dtype, copy=False)
 
     def _take(self, rows: NDArray[np.int64]) -> Vectors:
         out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
         homes = np.searchsorted(self._ends, rows, side="right")
         for home in np.unique(homes):
             mask = homes == home
-            start = self._ends[home] - len(self._segments[home])
-            out[mask] = self._segments[home][rows[mask] - start]
+            start = self._ends[home] - len(self.segments[home])
+            out[mask] = self.segments[home][rows[mask] - start]
         return out

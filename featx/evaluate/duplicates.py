@@ -111,12 +111,12 @@ def near_duplicates(
     [0, 1, 0, 1]
     """
     X, _ = checked(X, "rows")
-    groups = _first_equal(_row_keys(X))
+    groups = first_equal(row_keys(X))
     different = np.flatnonzero(groups == np.arange(len(X)))
     size = min(max_rows, len(different))
     compared = different[np.arange(size) * len(different) // max(1, size)]
     near = _group_near(unit_rows(X[compared]), threshold)
-    _unite(groups, compared, compared[near])
+    unite(groups, compared, compared[near])
     return Duplicates(groups, len(different), size)
 
 
@@ -153,8 +153,8 @@ def between(Q: Vectors, X: Vectors, *, threshold: float = SAME) -> Matches:
             is_nearer = found > best[part]
             rows[part] = np.where(is_nearer, nearest + other.start, rows[part])
             best[part] = np.maximum(best[part], found)
-    queries = np.flatnonzero(best >= threshold - _slack(Q))
-    similarities = _cosines(Q[queries], X[rows[queries]])
+    queries = np.flatnonzero(best >= threshold - slack(Q.shape[1]))
+    similarities = cosines(Q[queries], X[rows[queries]])
     kept = similarities >= threshold
     return Matches(queries[kept], rows[queries[kept]], similarities[kept])
 
@@ -162,24 +162,24 @@ def between(Q: Vectors, X: Vectors, *, threshold: float = SAME) -> Matches:
 def _group_near(U: Vectors, threshold: float) -> Rows:
     """Return the first row of the group of each row of length one."""
     groups = np.arange(len(U))
-    slack = _slack(U)
+    margin = slack(U.shape[1])
     for part in _tiles(len(U)):
         for other in _tiles(len(U), part.start):
             near = U[part] @ U[other].T
-            left, right = np.nonzero(near >= threshold - slack)
+            left, right = np.nonzero(near >= threshold - margin)
             found = near[left, right]
             left, right = left + part.start, right + other.start
             # Pairs of one group need no second look: there may be millions of them.
             open_ = np.flatnonzero(groups[left] != groups[right])
-            doubtful = open_[found[open_] <= threshold + slack]
+            doubtful = open_[found[open_] <= threshold + margin]
             is_near = np.zeros(len(left), bool)
             is_near[open_] = True
-            is_near[doubtful] = _cosines(U[left[doubtful]], U[right[doubtful]]) >= threshold
-            _unite(groups, left[is_near], right[is_near])
+            is_near[doubtful] = cosines(U[left[doubtful]], U[right[doubtful]]) >= threshold
+            unite(groups, left[is_near], right[is_near])
     return groups
 
 
-def _unite(groups: Rows, left: Rows, right: Rows) -> None:
+def unite(groups: Rows, left: Rows, right: Rows) -> None:
     """Join the groups of each pair of rows, in place; the lowest row names the group.
 
     Hooking and pointer jumping (Shiloach and Vishkin 1982, "An O(log n) parallel connectivity
@@ -200,27 +200,28 @@ def _tiles(n: int, start: int = 0) -> list[slice]:
     return [slice(at, min(at + _TILE, n)) for at in range(start, n, _TILE)]
 
 
-def _slack(U: Vectors) -> float:
+def slack(dim: int) -> float:
     """Return the largest error of a float32 inner product of rows of length one (Higham 2002)."""
-    return float((U.shape[1] + 4) * _UNIT_ROUNDOFF)
+    return (dim + 4) * _UNIT_ROUNDOFF
 
 
-def _cosines(left: Vectors, right: Vectors) -> NDArray[np.float64]:
-    cosines = np.empty(len(left))
+def cosines(left: Vectors, right: Vectors) -> NDArray[np.float64]:
+    """Return the inner product of each pair of rows of length one, summed in float64."""
+    products = np.empty(len(left))
     for part in _tiles(len(left)):
         pair = left[part].astype(np.float64), right[part].astype(np.float64)
-        cosines[part] = np.einsum("nd,nd->n", *pair)
-    return cosines
+        products[part] = np.einsum("nd,nd->n", *pair)
+    return products
 
 
-def _row_keys(X: Vectors) -> NDArray[np.void]:
+def row_keys(X: Vectors) -> NDArray[np.void]:
     """Return 32 bytes for each row that are the same for equal rows."""
     # Adding zero makes -0 and 0 the same bytes.
     digests = b"".join(blake3((row + np.float32(0)).tobytes()).digest() for row in X)
     return digest_keys(np.frombuffer(digests, np.uint8).reshape(-1, 32))
 
 
-def _first_equal(keys: NDArray[np.void]) -> Rows:
+def first_equal(keys: NDArray[np.void]) -> Rows:
     """Return the first row with the key of each row."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return np.asarray(first[inverse])

@@ -13,7 +13,7 @@ from featx.heads.calibration import sigmoid, softmax
 from featx.heads.conformal import Conformal, item_jitter, row_jitter
 from featx.heads.foreign_scorer import graph_widths, onnx_logits
 from featx.heads.novelty import Novelty
-from featx.index.voting import smoothed_log_shares
+from featx.index.voting import shares_of, smoothed_log_shares
 from featx.types import Task
 
 # A block of similarities holds at most this many values, 64 MiB in float32.
@@ -35,7 +35,8 @@ class Head:
     arrays : mapping of str to ndarray
         ``ridge``, ``logreg`` and ``lda``: ``coef`` (C, D), ``intercept`` (C,).  ``centroid``:
         ``centre`` (D,), ``centroids`` (C, D).  ``knn``: ``vectors`` (N, D) of length one,
-        ``codes`` (N,) int64, ``k`` and ``vote_temperature``, both ().  ``sklearn``: ``graph``,
+        ``codes`` (N,) int64, ``k`` and ``vote_temperature``, both (), the latter the largest
+        number where all k count the same.  ``sklearn``: ``graph``,
         the bytes of an ONNX file.  Of any kind ``trained_digests`` (N, 32) uint8: the items it
         was fitted to.  Of tags ``scale`` and ``shift`` (C,), which calibrate the logits; of
         values ``spread`` (C,), half the width of the intervals.
@@ -262,8 +263,7 @@ def _knn_logits(arrays: Arrays, X: NDArray[Any], n_classes: int) -> NDArray[Any]
         nearest = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
         found = np.take_along_axis(similarities, nearest, axis=1).astype(np.float64)
         weights = softmax(found / float(arrays["vote_temperature"]))
-        shares = np.zeros((len(queries), n_classes))
-        np.add.at(shares, (np.arange(len(queries))[:, None], codes[nearest]), weights)
+        shares = shares_of(weights, codes[nearest], n_classes)
         logits[start : start + step] = smoothed_log_shares(shares, k)
     return logits
 

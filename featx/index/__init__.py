@@ -1,7 +1,10 @@
-"""Nearest neighbours: exact indexes over rows of vectors, and galleries on disk."""
+"""Nearest neighbours: indexes over rows of vectors, and votes of what they find."""
 
 INDEXES = {
     "exact": "featx.index.faiss:FaissFlat",
     "numpy": "featx.index.flat:NumpyFlat",
+    "pq": "featx.index.approximate:PQ",
+    "ivf": "featx.index.approximate:IVF",
+    "hnsw": "featx.index.approximate:HNSW",
 }
-"""Name → index class: built by ``Index(X)``, asked by ``.search(Q, k) -> Neighbours``."""
+"""Name → index class, as `featx.index.neighbours.Index` says."""

@@ -104,7 +104,7 @@ class Image:
         ItemError
             If it is no image, is damaged or truncated, or holds too many pixels.
         """
-        image = _resized(_decode(raw, self.options), self.options)
+        image = _resized(decode(raw, self.options), self.options)
         return Sample(inputs={ROLE: np.asarray(image)[None]}, cost=1)
 
     def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
@@ -134,8 +134,14 @@ class Image:
         return f"{image.format} {image.width} x {image.height}"
 
 
-def _decode(raw: bytes, options: ImageOptions) -> PIL.Image.Image:
-    """Return an upright, opaque, 8-bit RGB image; a fast decoded JPEG is smaller than its file."""
+def decode(raw: bytes, options: ImageOptions) -> PIL.Image.Image:
+    """Return an upright, opaque, 8-bit RGB image; a fast decoded JPEG is smaller than its file.
+
+    Raises
+    ------
+    ItemError
+        If it is no image, is damaged or truncated, or holds too many pixels.
+    """
     if raw.startswith(NPY_MAGIC):
         array = npy_array(raw)
         _check_pixels(array)

@@ -1,0 +1,151 @@
+"""Items for a gallery, as vectors of its space: of one embedding set, or encoded by its model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.cli import options as o
+
+if TYPE_CHECKING:
+    from featx.backbone.backbone import Backbone
+    from featx.cli.queries import Encoded
+    from featx.gallery.gallery import Gallery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a command line says of items.
+
+    Attributes
+    ----------
+    items : sequence of str
+        What `featx embed` takes, texts, or one embedding set.
+    device : str
+    threads : int or None
+    columns : mapping of str to str or None
+        Options such as ``text_col``.
+    with_thumbnails : bool
+        Whether images shall have thumbnails.
+    """
+
+    items: Sequence[str]
+    device: str = "auto"
+    threads: int | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    with_thumbnails: bool = False
+
+
+def windows_for(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
+    """Yield the items window by window, in order; say what is skipped.
+
+    Raises
+    ------
+    InputError
+        If there are no items, or they are of another kind than those of the gallery.
+    SpaceError
+        If a set lies in another space.
+    """
+    from featx.cli.queries import is_set
+
+    windows = _of_set if is_set(asked.items) else _of_items
+    for window in windows(gallery, asked):
+        for item_id, problem in window.problems:
+            o.say(f"skipped {item_id}: {problem}")
+        yield window
+
+
+def _of_set(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
+    from featx.cli.queries import windows_of
+    from featx.errors import InputError
+    from featx.gallery.thumbnails import thumbnails_of
+
+    opened = o.open_set(Path(asked.items[0]))
+    if not len(opened):
+        message = f"{opened.path}: holds no items; run its embed command again"
+        raise InputError(message)
+    check_space(gallery, str(opened.path), opened.manifest["model"])
+    return windows_of(opened, thumbnails=thumbnails_of(opened) if asked.with_thumbnails else None)
+
+
+def _of_items(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
+    from featx.cli.queries import encode
+
+    for item in asked.items:
+        _require_item(gallery, item)
+    backbone = _backbone(gallery.facts, asked)
+    check_space(gallery, backbone.manifest.name, backbone.facts)
+    columns = o.columns(dict(asked.columns))
+    return encode(asked.items, backbone, columns, with_thumbnails=asked.with_thumbnails)
+
+
+def _backbone(facts: Mapping[str, Any], asked: Asked) -> "Backbone":
+    """Return the backbone that made the vectors of a gallery."""
+    from featx.backbone.backbone import Backbone, identity
+
+    if facts["model"] == "identity":
+        return Backbone(identity(int(facts["dim"])))
+    return o.open_backbone(
+        facts["model"],
+        o.settings(o.cache_place(), device=asked.device, threads=asked.threads),
+        prompt=str(facts.get("prompt", "")),
+        dim=int(facts["dim"]),
+    )
+
+
+def _require_item(gallery: "Gallery", item: str) -> None:
+    """Raise for sets among other items, for galleries, and for texts where none are taken."""
+    from featx.cli.queries import is_set
+    from featx.errors import InputError
+
+    kind = gallery.facts["modality"]
+    if is_set([item]):
+        message = f"{item}: is an embedding set; name one, and nothing else"
+    elif _exists(Path(item) / "gallery.json"):
+        message = f"{item}: is a gallery; name the embedding set that it was made of"
+    elif kind != "text" and " " in item.strip() and "*" not in item and not _exists(Path(item)):
+        message = (
+            f"{item!r}: no such file; {gallery.path} holds items of kind {kind!r} "
+            f"({gallery.facts['model']}) and takes files, a folder or a set of them, no texts"
+        )
+    else:
+        return
+    raise InputError(message)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text that is longer than a path may be
+        return False
+
+
+def check_space(gallery: "Gallery", origin: str, model: Mapping[str, Any]) -> None:
+    """Apply the rule of spaces: same fingerprint silent, same space said, other space refused.
+
+    Parameters
+    ----------
+    gallery : Gallery
+    origin : str
+        Where the vectors come from.
+    model : mapping
+        What made them: its name, dim, space and fingerprint.
+
+    Raises
+    ------
+    SpaceError
+        Naming the command that mends it.
+    """
+    from featx.errors import SpaceError
+
+    facts = gallery.facts
+    if model["space"] != facts["space"]:
+        message = (
+            f"{origin}: its vectors are of {model['name']}, {model['dim']} wide, in space "
+            f"{model['space'][:12]}; those of {gallery.path} are of {facts['model']}, "
+            f"{facts['dim']} wide, in {facts['space'][:12]}; embed the items again: "
+            f"featx embed SOURCE -m {facts['model']} -o X.emb"
+        )
+        raise SpaceError(message)
+    if model["fingerprint"] != facts["fingerprint"]:
+        o.say("note: same space, other fingerprint: similarities may be off a little")

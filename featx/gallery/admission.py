@@ -1,0 +1,113 @@
+"""Admission: which items may be added to a gallery and removed from it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from featx.errors import InputError
+from featx.gallery.changelog import Change
+from featx.gallery.items import ItemFacts
+from featx.gallery.snapshot import Snapshot
+from featx.index.metric import UNIT_SLACK, matrix, refuse_unfit, scaled, snapped
+from featx.types import Vectors
+
+NAMED = 3
+"""Ids that a message names."""
+
+
+def additions(
+    snapshot: Snapshot,
+    ids: Sequence[str],
+    X: Vectors,
+    facts: Sequence[ItemFacts] | None,
+    *,
+    replace: bool,
+) -> list[Change]:
+    """Return the changes that add items; vectors are scaled to length one for cosines.
+
+    Raises
+    ------
+    InputError
+        If they cannot be added; see `Gallery.add`.
+    """
+    facts = [ItemFacts()] * len(ids) if facts is None else facts
+    X = _vectors(snapshot, X)
+    if not len(ids) == len(X) == len(facts):
+        found = f"{len(ids)} ids, {len(X)} vectors and {len(facts)} facts"
+        raise InputError(f"add: {found}; needs one of each an item")
+    _refuse_unfit(ids, facts)
+    there = [item_id for item_id in ids if snapshot.find(item_id) is not None]
+    if there and not replace:
+        raise InputError(
+            f"add: {_listed(there)} is in the gallery; choose another id, or replace it"
+        )
+    known = set(there)
+    return [
+        Change("replace" if item_id in known else "add", item_id, vector, each)
+        for item_id, vector, each in zip(ids, X, facts, strict=True)
+    ]
+
+
+def removals(snapshot: Snapshot, ids: Sequence[str]) -> list[Change]:
+    """Return the changes that remove items.
+
+    Raises
+    ------
+    InputError
+        If an id is not there, or is given twice.
+    """
+    _refuse_repeated("remove", ids)
+    missing = [item_id for item_id in ids if snapshot.find(item_id) is None]
+    if missing:
+        raise InputError(f"remove: no item has the id {_listed(missing)}; nothing was removed")
+    return [Change("remove", item_id) for item_id in ids]
+
+
+def _vectors(snapshot: Snapshot, X: Vectors) -> Vectors:
+    X = matrix(X, "add")
+    norms = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64))
+    refuse_unfit(norms, "add")
+    dim = snapshot.base.stack.dim
+    if X.shape[1] != dim:
+        raise InputError(
+            f"add: vectors of {X.shape[1]} dimensions; the gallery has {dim}; embed the items "
+            f"with {snapshot.base.facts['model']}"
+        )
+    if snapshot.metric != "cosine":
+        return X
+    if not norms.all():
+        row = int(np.argmin(norms))
+        raise InputError(
+            f"add: row {row} is zero, which has no direction; drop it or embed it again"
+        )
+    if np.abs(norms - 1).max(initial=0.0) <= UNIT_SLACK:
+        return X
+    return scaled(X, snapped(norms))
+
+
+def _refuse_unfit(ids: Sequence[str], facts: Sequence[ItemFacts]) -> None:
+    _refuse_repeated("add", ids)
+    for item_id, each in zip(ids, facts, strict=True):
+        texts = (item_id, each.label or "", each.split or "", each.uri, each.preview)
+        if not item_id or not all(_is_text(text) for text in texts):
+            raise InputError(f"add: {item_id!r}: ids and facts must be text, ids not empty")
+
+
+def _is_text(text: object) -> bool:
+    """Return whether it is a text that UTF-8 can hold: half of a surrogate pair is none."""
+    if not isinstance(text, str):
+        return False
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _refuse_repeated(what: str, ids: Sequence[str]) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    twice = [item_id for item_id in ids if item_id in seen or seen.add(item_id)]  # type: ignore[func-returns-value]
+    raise InputError(f"{what}: {_listed(twice)} is given twice; give each id once")
+
+
+def _listed(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return ", ".join(repr(item_id) for item_id in ids[:NAMED]) + more

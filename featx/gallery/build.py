@@ -1,0 +1,253 @@
+"""Building a gallery over an embedding set."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from featx.data.claim import lock, now
+from featx.data.files import explained
+from featx.data.rows import read_batches
+from featx.data.store import EmbeddingSet
+from featx.errors import InputError, StoreError
+from featx.gallery.base import Base
+from featx.gallery.changelog import ChangeLog, DamagedLogError
+from featx.gallery.draft import Draft
+from featx.gallery.fitting import Wanted, fit
+from featx.gallery.folder import (
+    LOCK,
+    LOG,
+    clean,
+    identity,
+    read_facts,
+    refuse_strangers,
+    relative_to_gallery,
+)
+from featx.gallery.generation import commit, next_number
+from featx.gallery.items import SCHEMA, TEXTS, Batches, names_of
+from featx.index.metric import MetricName, checked_metric
+from featx.index.opening import index_class
+from featx.index.stack import Stack
+
+if TYPE_CHECKING:
+    from featx.gallery.gallery import Gallery
+
+Thumbnails = Callable[[list[int]], list[bytes | None]]
+"""Rows of the set → a small picture of each, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryRecipe:
+    """How a gallery shall be built.
+
+    Attributes
+    ----------
+    kind : str
+        A name of `featx.index.INDEXES`, or ``"auto"``: by size, tuned to `recall`.
+    recall : float
+        Share of the true ten nearest that the index has to find on held-out queries.
+    metric : "cosine", "dot" or "l2"
+    standalone : bool
+        Whether to copy the vectors of the set, which is not needed any more then.
+    drop_changes : bool
+        Whether a gallery whose items were added or removed online may be replaced.
+    command : str
+        What the user ran, for the record.
+    versions : mapping of str to str
+        Versions of the packages at work, for the record.
+    """
+
+    kind: str = "auto"
+    recall: float = 0.99
+    metric: MetricName = "cosine"
+    standalone: bool = False
+    drop_changes: bool = False
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_gallery(
+    embedding_set: EmbeddingSet,
+    out: str | Path,
+    recipe: GalleryRecipe | None = None,
+    *,
+    thumbnails: Thumbnails | None = None,
+) -> "Gallery":
+    """Write a gallery over an embedding set and return it, opened for reading.
+
+    `k` and the temperature are the most accurate by leave-one-out on at most 5,000 labelled rows;
+    ``metrics`` of ``gallery.json`` holds that accuracy, the number of rows, and the measured
+    recall, latency and memory of the index.
+
+    Parameters
+    ----------
+    embedding_set : EmbeddingSet
+        Unless the gallery stands alone it is referred to by its path relative to the folder of
+        `out`; move both together.
+    out : str or Path
+        Replaced where it is a gallery; a failure leaves that as it was.
+    recipe : GalleryRecipe, optional
+    thumbnails : callable, optional
+        Rows of the set → a small picture of each, or None.
+
+    Raises
+    ------
+    StoreError
+        If `out` exists and is no gallery, holds changes made online, or another process writes
+        to it; or the disk is full.
+    InputError
+        If the set is empty or has a row that is not finite.
+    UnknownNameError
+        If there is no index of that kind.
+    """
+    from featx.gallery.gallery import Gallery
+
+    out, recipe = Path(out), recipe or GalleryRecipe()
+    _check(embedding_set, recipe)
+    refuse_strangers(out)
+    with _writing(out, recipe) as log:
+        _refuse_changes(out, log, embedding_set, recipe)
+        number = next_number(out, log)
+        base = _written(embedding_set, Draft(out, number, embedding_set.dim), recipe, thumbnails)
+        base.facts["folded"] = max(log.last(), _folded(out))
+        commit(out, log, base.facts)
+    return Gallery.open(out)
+
+
+def _check(embedding_set: EmbeddingSet, recipe: GalleryRecipe) -> None:
+    checked_metric(recipe.metric)
+    if recipe.kind != "auto":
+        index_class(recipe.kind)
+    if not 0 < recipe.recall <= 1:
+        raise InputError(f"recall: found {recipe.recall}; must be above 0 and at most 1")
+    if not len(embedding_set):
+        raise InputError(f"{embedding_set.path}: holds no embedding; run featx embed first")
+
+
+@contextmanager
+def _writing(out: Path, recipe: GalleryRecipe) -> Iterator[ChangeLog]:
+    """Hold the lock of the gallery and give its log; after a failure it is as it was."""
+    is_new = not out.exists()
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+    held = lock(out / LOCK)
+    try:
+        log = _opened_log(out, recipe)
+        try:
+            yield log
+        finally:
+            log.close()
+    except BaseException:
+        if is_new:
+            shutil.rmtree(out, ignore_errors=True)
+        else:
+            with suppress(StoreError):
+                clean(out, read_facts(out)["files"])
+        raise
+    finally:
+        os.close(held)
+
+
+def _opened_log(out: Path, recipe: GalleryRecipe) -> ChangeLog:
+    try:
+        return ChangeLog.writing(out / LOG, make=True)
+    except DamagedLogError as cause:
+        if not recipe.drop_changes:
+            message = f"{out}: {LOG} is damaged; give --drop-changes to lose the changes in it"
+            raise StoreError(message) from cause
+    for ending in ("", "-wal", "-shm"):
+        (out / f"{LOG}{ending}").unlink(missing_ok=True)
+    return ChangeLog.writing(out / LOG, make=True)
+
+
+def _refuse_changes(
+    out: Path, log: ChangeLog, embedding_set: EmbeddingSet, recipe: GalleryRecipe
+) -> None:
+    """Refuse to lose what was added and removed online."""
+    try:
+        changes = int(read_facts(out)["changes"])
+    except StoreError:  # nothing is there, or nothing that can be read
+        changes = 0
+    changes += log.count(_folded(out))
+    if changes and not recipe.drop_changes:
+        raise StoreError(
+            f"{out}: holds {changes:,} changes made online, items added or removed, that "
+            f"{embedding_set.path} knows nothing of; give --drop-changes to lose them, or choose "
+            "another name with -o"
+        )
+
+
+def _folded(out: Path) -> int:
+    """Return the number of the last change that is in the parts."""
+    try:
+        return int(read_facts(out)["folded"])
+    except StoreError:
+        return 0
+
+
+def _written(
+    embedding_set: EmbeddingSet, draft: Draft, recipe: GalleryRecipe, thumbnails: Thumbnails | None
+) -> Base:
+    """Write the files of a gallery but for ``gallery.json``."""
+    stack = Stack.of(embedding_set.X)
+    names = names_of(_columns(embedding_set, ("label", "split")))
+    batches = _items(embedding_set, thumbnails)
+    if recipe.standalone:
+        blocks = (block for _, block in stack.blocks())
+        draft.add(batches, names, blocks, is_unit=False)
+    else:
+        draft.refer(batches, names, stack.parts, ["unknown"] * len(stack.parts))
+    (table,) = draft.tables
+    alive = np.ones(len(table), np.bool_)
+    alive[table.repeated()] = False  # rows that a run which goes on has replaced
+    wanted = Wanted(kind=recipe.kind, recall=recipe.recall, metric=recipe.metric)
+    labels = table.codes("label")
+    index, facts = fit(draft.stack, wanted, labels, None if alive.all() else alive)
+    facts |= _record(embedding_set, draft.path, recipe)
+    return draft.finish(index, facts, alive, blanked=0)
+
+
+def _record(embedding_set: EmbeddingSet, out: Path, recipe: GalleryRecipe) -> dict[str, Any]:
+    return {
+        "created": now(),
+        "set": {
+            "path": relative_to_gallery(embedding_set.path, out),
+            **identity(embedding_set),
+        },
+        "model": embedding_set.model,
+        "prompt": embedding_set.prompt,
+        "modality": embedding_set.modality,
+        "fingerprint": embedding_set.fingerprint,
+        "space": embedding_set.space,
+        "dim": embedding_set.dim,
+        "metric": recipe.metric,
+        "changes": 0,
+        "command": recipe.command,
+        "versions": dict(recipe.versions),
+    }
+
+
+def _columns(embedding_set: EmbeddingSet, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    for segment in embedding_set.manifest["segments"]:
+        path = embedding_set.path / str(segment["items"])
+        yield from read_batches(path, rows=int(segment["rows"]), names=names)
+
+
+def _items(embedding_set: EmbeddingSet, thumbnails: Thumbnails | None) -> Batches:
+    def give() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in _columns(embedding_set, TEXTS):
+            rows = list(range(start, start + batch.num_rows))
+            start += batch.num_rows
+            pictures = [None] * len(rows) if thumbnails is None else thumbnails(rows)
+            columns = [batch.column(name) for name in TEXTS]
+            columns.append(pa.array(pictures, SCHEMA.field("thumbnail").type))
+            yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+    return give

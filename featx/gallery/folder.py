@@ -1,0 +1,153 @@
+"""The folder of a gallery: ``gallery.json``, the files that it names, and what is left over."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from featx.data.files import explained, read_json, write_json
+from featx.data.store import EmbeddingSet
+from featx.errors import InputError, StoreError
+
+FORMAT = "featx-gallery"
+VERSION = 2
+
+FACTS, LOG, LOCK = "gallery.json", "log.sqlite", "lock"
+
+_KEYS = {
+    *("generation", "set", "parts", "index", "removed", "files", "folded", "changes"),
+    *("metric", "model", "space", "fingerprint", "dim", "k", "temperature", "vote", "metrics"),
+}
+_SET_KEYS = {"path", "set_id", "segments", "items", "rows"}
+_MADE = re.compile(r"(items-.*\.arrow|(order|vectors|norms|removed)-.*\.npy|index-.*\.faiss)")
+"""Names of the files that ``gallery.json`` may name."""
+
+_OLD = {"items.parquet"}
+"""Files of version 1."""
+
+
+def identity(embedding_set: EmbeddingSet) -> dict[str, Any]:
+    """Return what changes when the vectors or the labels of a set do."""
+    return {
+        "set_id": embedding_set.set_id,
+        "segments": list(embedding_set.segments),
+        "items": [segment["items"] for segment in embedding_set.manifest["segments"]],
+        "rows": len(embedding_set),
+    }
+
+
+def relative_to_gallery(target: Path, out: Path) -> str:
+    """Return the way from the folder that holds `out` to `target`."""
+    return Path(os.path.relpath(target.resolve(), out.resolve().parent)).as_posix()
+
+
+def set_folder(path: Path, facts: Mapping[str, Any]) -> Path:
+    """Return where the set of a gallery lies."""
+    return path.resolve().parent / str(facts["set"]["path"])
+
+
+def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
+    """Return an error that says what was found and the command that mends it."""
+    embedding_set = path.parent / str(facts["set"]["path"])
+    return StoreError(f"{path}: {found}; run: featx index {embedding_set} -o {path}")
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read ``gallery.json``.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged or of another version.
+    """
+    mend = f"run: featx index SET -o {path}"
+    if not (path / FACTS).is_file():
+        raise StoreError(f"{path}: not a gallery, {FACTS} is missing; {mend}")
+    try:
+        facts = read_json(path / FACTS, format_name=FORMAT, version=VERSION)
+    except StoreError as cause:
+        if "upgrade" in str(cause):
+            raise
+        raise StoreError(f"{cause}; {mend}") from cause
+    if facts["version"] < VERSION:
+        found = f"{FORMAT} version {facts['version']} is older than {VERSION}"
+        raise StoreError(f"{path / FACTS}: {found}; {mend}")
+    place = facts.get("set")
+    if not facts.keys() >= _KEYS or not isinstance(place, dict) or _SET_KEYS - place.keys():
+        raise StoreError(f"{path / FACTS}: damaged: keys are missing; {mend}")
+    return facts
+
+
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``gallery.json`` whole: from now on the files that it names are the gallery."""
+    write_json(path / FACTS, {"format": FORMAT, "version": VERSION, **facts})
+
+
+def check_files(path: Path, facts: Mapping[str, Any]) -> None:
+    """Check that the files of a gallery are there and as long as they were.
+
+    Raises
+    ------
+    StoreError
+        Naming the first that is not.
+    """
+    for name, size_bytes in {**facts["files"], LOG: None}.items():
+        try:
+            found = (path / name).stat().st_size
+        except OSError as cause:
+            raise broken(path, facts, f"{name} is missing") from cause
+        if size_bytes not in (None, found):
+            what = f"{name} is damaged: {found} bytes instead of {size_bytes}"
+            raise broken(path, facts, what)
+
+
+def open_set(path: Path, facts: Mapping[str, Any]) -> EmbeddingSet:
+    """Open the set that a gallery points at.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be opened or is not what it was when the gallery was built.
+    """
+    folder = set_folder(path, facts)
+    try:
+        embedding_set = EmbeddingSet.open(folder)
+    except (OSError, InputError) as cause:
+        raise broken(path, facts, f"its set cannot be opened ({cause})") from cause
+    for name, now in identity(embedding_set).items():
+        if now != facts["set"][name]:
+            raise broken(path, facts, f"{folder.name} has changed since ({name} differs)")
+    return embedding_set
+
+
+def file_digest(path: Path) -> str:
+    """Return the BLAKE3 digest of a file in lower-case hex."""
+    with explained(path):
+        return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+
+
+def refuse_strangers(out: Path) -> None:
+    """Raise StoreError unless `out` is free, a gallery of any version, or left over from one."""
+    if not out.exists() and not out.is_symlink():
+        return
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else {"a file"}
+    own = {FACTS, LOCK, LOG, f"{LOG}-wal", f"{LOG}-shm", *_OLD}
+    if any(name not in own and not _is_made(name) for name in names):
+        raise StoreError(f"{out}: exists and is no gallery; choose another name with -o")
+
+
+def clean(path: Path, named: Iterable[str]) -> None:
+    """Delete what earlier generations and writers that were killed have left."""
+    kept = set(named)
+    with suppress(OSError):
+        for entry in path.iterdir():
+            if entry.name not in kept and (_is_made(entry.name) or entry.name in _OLD):
+                entry.unlink(missing_ok=True)
+
+
+def _is_made(name: str) -> bool:
+    return bool(_MADE.fullmatch(name)) or (name.startswith(".") and name.endswith(".tmp"))

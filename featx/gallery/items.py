@@ -1,0 +1,313 @@
+"""Facts of a gallery's items: Arrow files that are mapped, never read as a whole.
+
+::
+
+    items-<n>.arrow    id, uri, label, split, preview, thumbnail; row i belongs to vector i
+    order-<n>.npy      int64 rows sorted by id, so that an id is found by halving
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from featx.data.files import writing
+from featx.errors import StoreError
+from featx.types import Rows
+
+Column = Any
+"""An Arrow array; generic only in the stubs."""
+
+Codes = NDArray[np.int32]
+"""Numbers of names, one a row; -1 where a row has none."""
+
+TEXTS = ("id", "uri", "label", "split", "preview")
+NAMED = ("label", "split")
+"""Columns of few distinct names."""
+
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(TEXTS, pa.string()),
+    "thumbnail": pa.large_binary(),
+}
+SCHEMA = pa.schema(_TYPES)
+"""Of batches that are handed over; in the file `NAMED` columns are dictionaries."""
+
+BATCH_ROWS = 4096
+"""Rows of each batch of a file, but for the last."""
+
+_STORED = pa.schema(
+    [
+        field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in NAMED else field
+        for field in SCHEMA
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFacts:
+    """What a gallery keeps of an item beside its id and vector.
+
+    Attributes
+    ----------
+    label, split : str or None
+    uri : str
+        Where it came from, for people.
+    preview : str
+        What reminds a person of it, such as the beginning of a text.
+    thumbnail : bytes or None
+        A small picture, as the bytes of an image file.
+    """
+
+    label: str | None = None
+    split: str | None = None
+    uri: str = ""
+    preview: str = ""
+    thumbnail: bytes | None = None
+
+
+class Names(NamedTuple):
+    """The distinct labels and splits of some items, each sorted."""
+
+    label: list[str]
+    split: list[str]
+
+
+def to_batch(ids: Sequence[str], facts: Sequence[ItemFacts]) -> pa.RecordBatch:
+    """Return items as a batch of `SCHEMA`."""
+    columns: list[Sequence[Any]] = [ids]
+    columns += [[getattr(each, name) for each in facts] for name in SCHEMA.names[1:]]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def names_of(batches: Iterable[pa.RecordBatch]) -> Names:
+    """Return the distinct labels and splits of batches that have such columns."""
+    found: dict[str, set[str]] = {name: set() for name in NAMED}
+    for batch in batches:
+        for name, seen in found.items():
+            column: Column = batch.column(name)
+            seen.update(column.unique().drop_null().to_pylist())
+    return Names(sorted(found["label"]), sorted(found["split"]))
+
+
+def write_items(items: Path, order: Path, batches: Iterable[pa.RecordBatch], names: Names) -> int:
+    """Write both files of a part, each whole or not at all; return the number of rows.
+
+    Parameters
+    ----------
+    items, order : Path
+    batches : iterable of RecordBatch
+        Of `SCHEMA`, of any length.
+    names : Names
+        At least those that occur.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the place cannot be written.
+    """
+    ids: list[Column] = []
+    with writing(items) as temporary, pa.ipc.new_file(str(temporary), _STORED) as file:
+        for batch in _even(batches):
+            file.write_batch(_stored(batch, names))
+            ids.append(batch.column("id"))
+    rows = pc.sort_indices(pa.chunked_array(ids, pa.string())).to_numpy().astype(np.int64)
+    with writing(order) as temporary, temporary.open("wb") as opened:
+        np.save(opened, rows)
+    return len(rows)
+
+
+def _even(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in batches of `BATCH_ROWS`."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        while sum(each.num_rows for each in held) >= BATCH_ROWS:
+            whole = _joined(held)
+            yield whole.slice(0, BATCH_ROWS)
+            held = [whole.slice(BATCH_ROWS)]
+    if any(batch.num_rows for batch in held):
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return batch
+
+
+def _stored(batch: pa.RecordBatch, names: Names) -> pa.RecordBatch:
+    columns: list[Column] = []
+    for field in SCHEMA:
+        column = batch.column(field.name)
+        if field.name in NAMED:
+            values = pa.array(getattr(names, field.name), pa.string())
+            column = pa.DictionaryArray.from_arrays(pc.index_in(column, values), values)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=_STORED)
+
+
+class ItemTable:
+    """Items of one part, mapped; opened by `ItemTable.open`."""
+
+    def __init__(self, file: pa.ipc.RecordBatchFileReader, order: Rows) -> None:
+        self._file = file
+        self._order = order
+        self._batches: dict[int, list[Column]] = {}
+        self._reading = Lock()  # Arrow does not promise that two threads may read a file
+
+    @classmethod
+    def open(cls, items: Path, order: Path, rows: int) -> Self:
+        """Map the files of a part.
+
+        Raises
+        ------
+        StoreError
+            If one is missing, damaged or not of `rows` rows.
+        """
+        try:
+            file = pa.ipc.open_file(pa.memory_map(str(items)))
+            count = max(0, file.num_record_batches - 1)
+            full = count * BATCH_ROWS
+            last = file.get_batch(count).num_rows if file.num_record_batches else 0
+        except (OSError, pa.ArrowException) as cause:
+            raise StoreError(f"{items.name} is missing or damaged") from cause
+        if file.schema != _STORED or full + last != rows:
+            raise StoreError(f"{items.name} is damaged: {full + last} rows instead of {rows}")
+        return cls(file, _read_order(order, rows))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def id(self, row: int) -> str:
+        """Return the id of a row."""
+        number, at = divmod(row, BATCH_ROWS)
+        found: str = (self._batches.get(number) or self._read(number))[0][at].as_py()
+        return found
+
+    def facts(self, row: int) -> ItemFacts:
+        """Return the facts of a row but for its thumbnail."""
+        return ItemFacts(
+            uri=self._value(row, 1) or "",
+            label=self._value(row, 2),
+            split=self._value(row, 3),
+            preview=self._value(row, 4) or "",
+        )
+
+    def thumbnail(self, row: int) -> bytes | None:
+        """Return the thumbnail of a row, None if it has none."""
+        found: bytes | None = self._value(row, 5)
+        return found or None
+
+    def rows_of(self, item_id: str) -> list[int]:
+        """Return the rows of an id; several where it was replaced within the part."""
+        at = bisect_left(self._order, item_id, key=self.id)
+        found = []
+        while at < len(self._order) and self.id(row := int(self._order[at])) == item_id:
+            found.append(row)
+            at += 1
+        return found
+
+    def repeated(self) -> Rows:
+        """Return the rows whose id a later row has too; reads all ids."""
+        order = np.asarray(self._order)
+        ids = pa.chunked_array([batch.column("id") for batch in self._stored()], pa.string())
+        ordered: Column = ids.take(order)
+        is_same = pc.equal(ordered[:-1], ordered[1:]).to_numpy()  # sorting is stable
+        return np.sort(order[:-1][is_same.astype(np.bool_)])
+
+    def names(self, column: str) -> list[str]:
+        """Return the names that a column of `NAMED` is made of."""
+        if not self._file.num_record_batches:
+            return []
+        dictionary: list[str] = self._column(0, column).dictionary.to_pylist()
+        return dictionary
+
+    def codes(self, column: str) -> Codes:
+        """Return the number of each row's name among `names`; shape (N,)."""
+        parts = [
+            pc.fill_null(self._column(i, column).indices, -1).to_numpy()
+            for i in range(self._file.num_record_batches)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, in batches of `SCHEMA`."""
+        for batch in self._stored():
+            columns: list[Column] = list(batch.columns)
+            for at, name in enumerate(SCHEMA.names):
+                columns[at] = columns[at].dictionary_decode() if name in NAMED else columns[at]
+            yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+    def _stored(self) -> Iterator[pa.RecordBatch]:
+        return (self._batch(i) for i in range(self._file.num_record_batches))
+
+    def _batch(self, number: int) -> pa.RecordBatch:
+        with self._reading:
+            return self._file.get_batch(number)
+
+    def _column(self, batch: int, name: str) -> Any:  # noqa: ANN401
+        return self._batch(batch).column(name)
+
+    def _value(self, row: int, column: int) -> Any:  # noqa: ANN401
+        number, at = divmod(row, BATCH_ROWS)
+        return (self._batches.get(number) or self._read(number))[column][at].as_py()
+
+    def _read(self, number: int) -> list[Column]:
+        columns: list[Column] = list(self._batch(number).columns)
+        self._batches[number] = columns
+        return columns
+
+
+def _read_order(path: Path, rows: int) -> Rows:
+    try:
+        order: Rows = np.load(path, mmap_mode="r" if rows else None)
+    except (OSError, ValueError) as cause:
+        raise StoreError(f"{path.name} is missing or damaged") from cause
+    if order.shape != (rows,) or order.dtype != np.int64:
+        raise StoreError(f"{path.name} is damaged: shape {order.shape} instead of ({rows},)")
+    return order.view(np.ndarray)  # its elements are found in half the time of a memmap's
+
+
+Batches = Callable[[], Iterator[pa.RecordBatch]]
+"""Gives the same batches again at each call."""
+
+
+def only(batches: Batches, alive: NDArray[np.bool_] | None) -> Batches:
+    """Return the rows of batches that `alive` marks; all if it is None."""
+    return batches if alive is None else lambda: _chosen(batches(), alive, _kept)
+
+
+def blanked(batches: Batches, alive: NDArray[np.bool_] | None) -> Batches:
+    """Return all rows of batches, without the facts of those that `alive` does not mark."""
+    return batches if alive is None else lambda: _chosen(batches(), alive, _emptied)
+
+
+def _chosen(
+    batches: Iterator[pa.RecordBatch],
+    alive: NDArray[np.bool_],
+    choose: Callable[[pa.RecordBatch, Column], pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for batch in batches:
+        yield choose(batch, pa.array(alive[start : start + batch.num_rows]))
+        start += batch.num_rows
+
+
+def _kept(batch: pa.RecordBatch, alive: Column) -> pa.RecordBatch:
+    return batch.filter(alive)
+
+
+def _emptied(batch: pa.RecordBatch, alive: Column) -> pa.RecordBatch:
+    # Empty, not null: the bytes of a null stay in the file.
+    columns = [
+        pc.if_else(alive, column, pa.scalar(None if field.name in NAMED else b"", field.type))
+        for field, column in zip(SCHEMA, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)

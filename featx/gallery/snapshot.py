@@ -1,0 +1,360 @@
+"""Snapshot: what a gallery holds at one moment, searched and asked for a vote."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.errors import InputError, UnknownNameError
+from featx.gallery.answers import Classified, Neighbour
+from featx.gallery.base import Base, Mask
+from featx.gallery.changelog import Change
+from featx.gallery.folder import set_folder
+from featx.gallery.items import ItemFacts
+from featx.gallery.living import Living, both
+from featx.gallery.recent import Recent, Store
+from featx.index.metric import MetricName, checked
+from featx.index.neighbours import Neighbours
+from featx.index.voting import neighbour_votes, shares_of
+from featx.types import Rows, Vectors
+
+BLOCK_ROWS = 1024
+"""Items that are searched together where all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Rows that may be answered: of the base and of the recent ones; None where all may."""
+
+    base: Mask | None
+    recent: Mask | None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The parts of a gallery and the changes since; nothing of it changes.
+
+    Rows of the parts are numbered from 0, those added since follow.
+
+    Attributes
+    ----------
+    base : Base
+    living : Living
+    recent : Recent
+    seq : int
+        Number of the last change.
+    """
+
+    base: Base
+    living: Living
+    recent: Recent
+    seq: int
+
+    @classmethod
+    def of(cls, base: Base) -> Self:
+        """Return a base without changes."""
+        store = Store(base.stack.dim, base.names, base.facts["metric"])
+        return cls(base, Living(base, base.alive), Recent(store), int(base.facts["folded"]))
+
+    def __len__(self) -> int:
+        """Return the number of items, removed ones not counted."""
+        return self.living.count + len(self.recent)
+
+    @property
+    def metric(self) -> MetricName:
+        """What similarity means."""
+        metric: MetricName = self.base.facts["metric"]
+        return metric
+
+    @property
+    def pending(self) -> int:
+        """Changes that are in the log only."""
+        return self.seq - int(self.base.facts["folded"])
+
+    @cached_property
+    def label_counts(self) -> dict[str, int]:
+        """Number of items of each label, by label."""
+        names = list(self.recent.store.labels)
+        codes = self.base.labels
+        codes = codes if self.living.mask is None else codes[self.living.mask]
+        codes = np.concatenate((codes, self.recent.labels[self.recent.alive]))
+        counts = np.bincount(codes[codes >= 0], minlength=len(names))
+        found = {name: int(count) for name, count in zip(names, counts, strict=False) if count}
+        return dict(sorted(found.items()))
+
+    @property
+    def classes(self) -> list[str]:
+        """Labels of the items, sorted."""
+        return list(self.label_counts)
+
+    def find(self, item_id: str) -> int | None:
+        """Return the row of an id, None if no item has it."""
+        at = self.recent.find(item_id)
+        if at is not None:
+            return len(self.base) + at
+        rows = self.base.rows_of(item_id)
+        return next((row for row in rows if self.living.holds(row)), None)
+
+    def changed(self, changes: Sequence[Change]) -> Self:
+        """Return this after changes; an item that is added takes the place of one of its id."""
+        n, count = len(self.base), self.recent.count
+        added: list[Change] = []
+        rows: dict[str, int | None] = {}
+        gone: list[int] = []
+        for change in changes:
+            if change.action != "add":
+                row = rows[change.id] if change.id in rows else self.find(change.id)
+                assert row is not None, f"{change.action} {change.id}"
+                gone.append(row)
+            rows[change.id] = None
+            if change.vector is not None:
+                rows[change.id] = n + count + len(added)
+                added.append(change)
+        recent = self.recent
+        if added:
+            X = [change.vector for change in added if change.vector is not None]
+            recent = recent.joined([c.id for c in added], X, [c.facts for c in added])
+        return type(self)(
+            self.base,
+            self.living.without([row for row in gone if row < n]),
+            recent.without([row - n for row in gone if row >= n]),
+            self.seq + len(changes),
+        )
+
+    def moved(self, base: Base, taken: int, kept: Rows | None) -> Self:
+        """Return this over a later base.
+
+        Parameters
+        ----------
+        base : Base
+            Holds rows of this base and the first `taken` recent ones.
+        taken : int
+        kept : ndarray of int64, or None
+            Which row, as numbered here, each row of `base` is; None where no number changed.
+        """
+        recent = self.recent.after(taken, Store(base.stack.dim, base.names, base.facts["metric"]))
+        alive = np.concatenate((self.living.all, self.recent.alive[:taken]))
+        alive = alive if kept is None else alive[kept]
+        return type(self)(base, Living(base, None if alive.all() else alive), recent, self.seq)
+
+    def search(
+        self, Q: Vectors, k: int, *, label: str | None = None, split: str | None = None
+    ) -> list[list[Neighbour]]:
+        """Return the `k` items nearest to each query; see `Gallery.search`."""
+        found = self.nearest(Q, k, self._keep(label, split))
+        return [
+            self.describe(rows, similarities)
+            for rows, similarities in zip(found.rows, found.similarities, strict=True)
+        ]
+
+    def nearest(self, Q: Vectors, k: int, keep: Keep | None = None) -> Neighbours:
+        """Return the `k` nearest rows of each query.
+
+        Parameters
+        ----------
+        Q : ndarray of float32, shape (M, D)
+        k : int, >= 1
+        keep : Keep, optional
+            Rows that may be answered; all that can be found unless given.
+
+        Raises
+        ------
+        InputError
+            If `k` is below one, or `Q` has another dimension or a row that is not finite.
+        """
+        keep = keep or self._keep(None, None)
+        self._refuse(Q, k)
+        answers = []
+        if self.base.index is not None:
+            answers.append(self.base.index.search(Q, k, keep=keep.base))
+        if self.recent.count:
+            found = self.recent.nearest(Q, k, keep.recent, answers[0] if answers else None)
+            answers.append(Neighbours(found.similarities, found.rows + len(self.base)))
+        return answers[0] if len(answers) == 1 else _merged(answers, len(Q), k)
+
+    def _refuse(self, Q: Vectors, k: int) -> None:
+        """Refuse what no index has looked at: there may be none."""
+        if self.base.index is None and not self.recent.count:
+            Q, _ = checked(Q, "query")
+            if k < 1:
+                raise InputError(f"k: found {k}; must be at least 1")
+            if Q.shape[1] != self.base.stack.dim:
+                dim = self.base.stack.dim
+                raise InputError(f"query: {Q.shape[1]} dimensions; the gallery has {dim}")
+
+    def _keep(self, label: str | None, split: str | None, *, labelled: bool = False) -> Keep:
+        recent = self.recent
+        base_mask = self.living.labelled if labelled else self.living.mask
+        recent_mask = recent.alive if recent.dead else None
+        if labelled and (recent.labels < 0).any():
+            recent_mask = both(recent_mask, recent.labels >= 0)
+        if label is not None:
+            code = _code("label", label, recent.store.labels)
+            base_mask = both(base_mask, self.base.labels == code)
+            recent_mask = both(recent_mask, recent.labels == code)
+        if split is not None:
+            code = _code("split", split, recent.store.splits)
+            base_mask = both(base_mask, self.base.splits == code)
+            recent_mask = both(recent_mask, recent.splits == code)
+        return Keep(base_mask, recent_mask)
+
+    def classify(self, Q: Vectors, k: int, *, abstain_below: float = 0.0) -> list[Classified]:
+        """Return the vote of the `k` nearest labelled items; see `Gallery.classify`."""
+        found = self.nearest(Q, k, self._keep(None, None, labelled=True))
+        if not found.rows.shape[1]:
+            embedding_set = set_folder(self.base.path, self.base.facts)
+            raise InputError(
+                f"{self.base.path}: no item is labelled; run: featx label {embedding_set} "
+                f"LABELS.csv, then featx index {embedding_set} -o {self.base.path}"
+            )
+        votes = neighbour_votes(
+            found,
+            float(self.base.facts["temperature"]),
+            weights=self.base.facts["vote"],
+            metric=self.metric,
+        )
+        names, places = self._ranked_labels
+        shares = shares_of(votes, places[self._label_codes(found.rows)], len(names))
+        return [
+            Classified(
+                label=names[winner] if shares[i, winner] >= abstain_below else None,
+                probability=float(shares[i, winner]),
+                neighbours=self.describe(found.rows[i], found.similarities[i], votes[i]),
+                novel=self._is_novel(float(found.similarities[i, 0])),
+            )
+            for i, winner in enumerate(shares.argmax(axis=1))
+        ]
+
+    @cached_property
+    def _ranked_labels(self) -> tuple[list[str], Rows]:
+        """Labels in order, so that of equal shares the first wins, and the place of each code."""
+        names = list(self.recent.store.labels)
+        places = np.empty(len(names), np.int64)
+        places[np.argsort(np.array(names))] = np.arange(len(names))
+        return sorted(names), places
+
+    def _label_codes(self, rows: Rows) -> Rows:
+        n = len(self.base)
+        codes = np.empty(rows.shape, np.int64)
+        is_recent = rows >= n
+        codes[~is_recent] = self.base.labels[rows[~is_recent]]
+        codes[is_recent] = self.recent.labels[rows[is_recent] - n]
+        return codes
+
+    def _is_novel(self, nearest: float) -> bool | None:
+        limit = self.base.facts["novel_below"]
+        return None if limit is None else nearest < limit
+
+    def neighbours_of_items(
+        self, k: int, *, threshold: float | None = None
+    ) -> Iterator[tuple[Rows, Neighbours]]:
+        """Yield items in blocks with their nearest others; see `Gallery.neighbours_of_items`."""
+        rows = self.rows
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            found = _without_own(self.nearest(self.vectors(block), k + 1), block)
+            if threshold is not None and found.rows.shape[1]:
+                near = found.similarities[:, 0] >= threshold
+                block = block[near]
+                found = Neighbours(found.similarities[near], found.rows[near])
+            yield block, found
+
+    @property
+    def rows(self) -> Rows:
+        """Rows that can be found, ascending."""
+        mask = self.living.mask
+        base = np.arange(len(self.base)) if mask is None else np.flatnonzero(mask)
+        return np.concatenate((base, len(self.base) + np.flatnonzero(self.recent.alive)))
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return a copy of the vectors of some rows.
+
+        Where cosines are compared those that were added are of length one.
+        """
+        n = len(self.base)
+        X = np.empty((len(rows), self.base.stack.dim), np.float32)
+        is_recent = rows >= n
+        X[~is_recent] = self.base.stack.take(rows[~is_recent])
+        X[is_recent] = self.recent.vectors[rows[is_recent] - n]
+        return X
+
+    def describe(
+        self,
+        rows: Rows,
+        similarities: Vectors | None = None,
+        votes: NDArray[np.float64] | None = None,
+    ) -> list[Neighbour]:
+        """Return the facts of rows, with similarity 1 unless given.
+
+        Raises
+        ------
+        InputError
+            If there is no such row.
+        """
+        near = [1.0] * len(rows) if similarities is None else similarities.tolist()
+        shares = [None] * len(rows) if votes is None else votes.tolist()
+        return [self._neighbour(*each) for each in zip(rows.tolist(), near, shares, strict=True)]
+
+    def _neighbour(self, row: int, similarity: float, vote: float | None) -> Neighbour:
+        item_id, facts = self.item(row)
+        return Neighbour(
+            id=item_id,
+            label=facts.label,
+            similarity=similarity,
+            uri=facts.uri,
+            preview=facts.preview,
+            row=row,
+            split=facts.split,
+            vote=vote,
+        )
+
+    def item(self, row: int) -> tuple[str, ItemFacts]:
+        """Return the id and the facts of a row; those of the parts without their thumbnail."""
+        at = self._recent_position(row)
+        if at is None:
+            return self.base.id(row), self.base.item(row)
+        return self.recent.store.ids[at], self.recent.store.facts[at]
+
+    def thumbnail(self, row: int) -> bytes | None:
+        """Return the thumbnail of a row, None if it has none."""
+        at = self._recent_position(row)
+        return self.base.thumbnail(row) if at is None else self.recent.store.facts[at].thumbnail
+
+    def _recent_position(self, row: int) -> int | None:
+        """Return where among the recent rows a row is, None if it is of the base."""
+        at = row - len(self.base)
+        if row < 0 or at >= self.recent.count:
+            rows = len(self.base) + self.recent.count
+            raise InputError(f"row: found {row}; the gallery has rows 0 to {rows - 1}")
+        return at if at >= 0 else None
+
+
+def _code(what: str, name: str, codes: dict[str, int]) -> int:
+    if name not in codes:
+        raise UnknownNameError(what, name, codes)
+    return codes[name]
+
+
+def _without_own(found: Neighbours, rows: Rows) -> Neighbours:
+    """Return the neighbours of rows without the rows themselves; one column less."""
+    own = found.rows == rows[:, None]
+    last = found.rows.shape[1] - 1
+    # Among more than k equal rows a row may not be its own neighbour; then the last one goes.
+    drop = np.where(own.any(axis=1), own.argmax(axis=1), last)
+    kept = np.arange(last + 1) != drop[:, None]
+    shape = (len(rows), last)
+    return Neighbours(found.similarities[kept].reshape(shape), found.rows[kept].reshape(shape))
+
+
+def _merged(answers: Sequence[Neighbours], m: int, k: int) -> Neighbours:
+    """Return the `k` nearest of several answers to the same `m` queries."""
+    empty = Neighbours(np.empty((m, 0), np.float32), np.empty((m, 0), np.int64))
+    similarities = np.hstack([each.similarities for each in (*answers, empty)])
+    rows = np.hstack([each.rows for each in (*answers, empty)])
+    order = np.lexsort((rows, -similarities), axis=-1)[:, :k]
+    return Neighbours(
+        np.take_along_axis(similarities, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    )
