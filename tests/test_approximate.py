@@ -249,3 +249,29 @@ def test_few_rows_and_odd_dimensions_are_coded_in_silence() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert (out.stdout, out.stderr) == ("", "")
+
+
+def test_nothing_of_a_large_memory_map_is_held_in_memory(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from featx.index.opening import build_index\n"
+        "def anonymous():\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return int(next(l.split()[1] for l in lines if l.startswith('RssAnon')))\n"
+        "X = np.load(sys.argv[1], mmap_mode='r')\n"
+        "for kind in ('exact', 'numpy', 'pq'):\n"
+        "    build_index(kind, X[:5000]).search(X[:3], 5)\n"
+        "before = anonymous()\n"
+        "for kind in ('exact', 'numpy', 'pq'):\n"
+        "    index = build_index(kind, X)\n"
+        "    index.search(X[:3], 5)\n"
+        "    index.search(X[:3], 5, keep=np.arange(len(X)) % 2 > 0)\n"
+        "print((anonymous() - before) / 1024)\n"
+    )
+    X = np.random.default_rng(0).standard_normal((100_000, 512), dtype=np.float32)
+    np.save(tmp_path / "x.npy", X)  # 195 MiB of rows that must be scaled
+
+    run = [sys.executable, "-c", code, str(tmp_path / "x.npy")]
+    out = subprocess.run(run, capture_output=True, text=True, check=True)
+
+    assert float(out.stdout) < 100

@@ -1,5 +1,6 @@
 """Galleries on the command line: built, added to, removed from, compacted and described."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -345,6 +346,18 @@ def test_ids_can_come_from_standard_input(gallery: Path) -> None:
         f"{gallery}: 2 items removed; 18 in all\n",
     )
     assert remove("\n") == (1, "error: -: no ids on standard input; expected one a line\n")
+
+
+def test_a_name_that_is_not_utf8_is_removed_as_it_was_added(tmp_path: Path, gallery: Path) -> None:
+    name = os.fsdecode(b"bad\xff.npy")
+    (tmp_path / "new").mkdir()
+    np.save(tmp_path / "new" / name, np.ones(4, np.float32))
+    done("index", "add", gallery, tmp_path / "new")
+    assert "bad\\xff.npy" in ids_of(gallery)
+
+    done("index", "remove", gallery, name)
+
+    assert "bad\\xff.npy" not in ids_of(gallery)
 
 
 def test_nothing_is_removed_where_an_id_is_unknown(gallery: Path) -> None:

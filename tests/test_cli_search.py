@@ -158,6 +158,19 @@ def test_two_filters_that_no_item_meets_are_named(tmp_path: Path, clusters: Path
     assert refused(*command).endswith("x.knn: no item has the label 'a' and the split 'test'")
 
 
+def test_a_split_whose_items_were_removed_is_named_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(2, dtype=np.float32))
+    done("embed", tmp_path / "x.npy", "-m", "identity", "-o", tmp_path / "x.emb")
+    gallery = tmp_path / "x.knn"
+    done("index", tmp_path / "x.emb", "-o", gallery)
+    np.save(tmp_path / "t.npy", np.ones((1, 2), np.float32))
+    done("index", "add", gallery, tmp_path / "t.npy", "--split", "test")
+    done("index", "remove", gallery, "t.npy:1")
+
+    line = refused("search", gallery, tmp_path / "x.emb", "--split", "test")
+    assert line.endswith("x.knn: no item has the split 'test'")
+
+
 def test_an_emptied_gallery_says_so(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.eye(2, dtype=np.float32))
     done("embed", tmp_path / "x.npy", "-m", "identity", "-o", tmp_path / "x.emb")

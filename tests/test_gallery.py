@@ -261,6 +261,13 @@ def test_vectors_and_queries_that_cannot_be_compared_are_refused(tmp_path: Path)
         gallery.classify(np.ones((1, 3), np.float32))
     with pytest.raises(InputError, match="k: found 0; must be at least 1"):
         gallery.search(vectors()[:1], 0)
+    with pytest.raises(InputError, match=r"k: found 2\.5; must be a whole number, at least 1"):
+        gallery.search(vectors()[:1], 2.5)  # type: ignore[arg-type]
+    assert gallery.search(vectors()[:1], np.int64(1)) == gallery.search(vectors()[:1], 1)  # type: ignore[arg-type]
+    for share in (float("nan"), -0.1, 1.1):
+        with pytest.raises(InputError, match=f"abstain_below: found {share}; must be from 0 to 1"):
+            gallery.classify(vectors()[:1], abstain_below=share)
+    assert "x\udcff" not in gallery
     assert gallery.search(np.empty((0, DIM), np.float32)) == []
 
 
@@ -433,7 +440,9 @@ def test_a_gallery_that_is_damaged_beyond_reading_is_built_anew(tmp_path: Path) 
         (path / f"log.sqlite{ending}").unlink(missing_ok=True)
 
     embedding_set = EmbeddingSet.open(tmp_path / "a.emb")
-    with pytest.raises(StoreError, match=r"log\.sqlite is damaged; give --drop-changes"):
+    with pytest.raises(
+        StoreError, match=r"log\.sqlite: file is not a database; give --drop-changes"
+    ):
         build_gallery(embedding_set, path, EXACT)
     gallery = build_gallery(embedding_set, path, GalleryRecipe(drop_changes=True))
 

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -137,6 +138,28 @@ def test_the_label_of_what_is_added_votes(tmp_path: Path) -> None:
     ]
 
 
+def test_an_empty_label_or_split_is_none_before_and_after_reopening(tmp_path: Path) -> None:
+    each = case(tmp_path)
+
+    each.gallery.add(["a", "b"], NEW[:2], facts=[ItemFacts(label="", split=""), ItemFacts()])
+
+    for gallery in (each.gallery, Gallery.open(each.path)):
+        (found,) = gallery.search(NEW[:1], 1)
+        assert (found[0].id, found[0].label, found[0].split) == ("a", None, None)
+        assert gallery.classes == ["even", "odd"]
+        assert "a" not in [n.id for n in gallery.classify(NEW[:1], 5)[0].neighbours]
+
+
+def test_labels_that_differ_in_zero_bytes_only_are_told_apart(tmp_path: Path) -> None:
+    each = case(tmp_path)
+    labels = ["x\0\0", "x", "x\0", "w"]
+
+    each.gallery.add(list("abcd"), NEW[:4], facts=[ItemFacts(label=label) for label in labels])
+
+    for gallery in (each.gallery, Gallery.open(each.path)):
+        assert [answer.label for answer in gallery.classify(NEW[:4], 1)] == labels
+
+
 def test_removed_items_do_not_vote(tmp_path: Path) -> None:
     each = case(tmp_path)
     odd = [f"i{r}" for r in range(60) if label_of(r) == "odd"]
@@ -184,6 +207,7 @@ def refusals() -> list[tuple[list[str], Any, str]]:
         (["a", "b"], NEW[0], "must be (rows, dimensions)"),
         (["a", ""], NEW[:2], "add: '': ids and facts must be text, ids not empty"),
         (["a", "b\udcff"], NEW[:2], "ids and facts must be text"),
+        (cast("list[str]", ["a", 3]), NEW[:2], "add: 3 is no id; ids are text"),
     ]
 
 
@@ -209,6 +233,10 @@ def test_what_is_not_there_is_not_removed_nor_anything_with_it(tmp_path: Path) -
         each.gallery.remove(["i1", "i5", "x"])
     with pytest.raises(InputError, match="remove: 'i1' is given twice"):
         each.gallery.remove(["i1", "i1"])
+    with pytest.raises(InputError, match=r"remove: no item has the id 'x\\udcff'"):
+        each.gallery.remove(["x\udcff"])
+    with pytest.raises(InputError, match=r"remove: \[\] is no id; ids are text"):
+        each.gallery.remove(["i1", []])  # type: ignore[list-item]
 
     each.check()
 
@@ -256,17 +284,21 @@ def test_folding_keeps_the_numbers_of_rows(tmp_path: Path) -> None:
 def test_compacting_forgets_what_was_removed(tmp_path: Path) -> None:
     each = case(tmp_path)
     each.gallery.add(["secret"], NEW[:1], facts=[ItemFacts(uri="/secret", preview="secret")])
+    vector = (NEW[0] / np.linalg.norm(NEW[0].astype(np.float64))).astype(np.float32).tobytes()
     each.gallery.remove(["i7", "secret"])
     del each.content["i7"]
+    assert vector in b"".join(file.read_bytes() for file in each.path.glob("log*"))
     assert b"/x/7" in b"".join(file.read_bytes() for file in each.path.glob("items-*"))
 
     each.gallery.compact()
 
-    content = b"".join(file.read_bytes() for file in each.path.glob("items-*"))
+    content = b"".join(file.read_bytes() for file in each.path.iterdir())
     assert b"/x/7" not in content
     assert b"secret" not in content
+    assert vector not in content
     assert b"/x/8" in content
-    assert each.gallery.stats()["removed"] == 1  # its vector is the set's
+    stats = each.gallery.stats()
+    assert (stats["removed"], stats["blanked"]) == (1, 1)  # its vector is the set's
     each.check()
 
 
@@ -525,6 +557,27 @@ def test_a_gallery_on_a_read_only_disk_is_read(tmp_path: Path) -> None:
         each.check(Gallery.open(each.path))
     finally:
         each.path.chmod(0o755)
+
+
+def test_what_the_index_takes_is_the_same_for_every_reader(tmp_path: Path) -> None:
+    each = case(tmp_path, GalleryRecipe(kind="pq"))
+    built = each.gallery.stats()["index_bytes"]
+
+    with Gallery.open(each.path) as reader:
+        assert reader.stats()["index_bytes"] == built > 0
+    each.add(range(6))
+    each.gallery.fold()
+    with Gallery.open(each.path) as reader:
+        assert reader.stats()["index_bytes"] == round(1.1 * built)
+
+
+def test_a_writer_leaves_the_settings_of_python_alone(tmp_path: Path) -> None:
+    before = sys.getswitchinterval()
+
+    each = case(tmp_path)
+
+    each.add(range(2))
+    assert sys.getswitchinterval() == before
 
 
 def test_stats_say_what_there_is(tmp_path: Path) -> None:

@@ -142,12 +142,12 @@ class ApproximateMachine(GalleryMachine):
 
 
 COMMON = settings(
-    max_examples=8,
-    stateful_step_count=20,
+    max_examples=5,
+    stateful_step_count=16,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestExact = GalleryMachine.TestCase
 TestExact.settings = COMMON
 TestApproximate = ApproximateMachine.TestCase
-TestApproximate.settings = settings(COMMON, max_examples=5)
+TestApproximate.settings = settings(COMMON, max_examples=4)

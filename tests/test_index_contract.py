@@ -248,6 +248,25 @@ def test_rows_of_any_length_in_several_parts_rank_as_in_numpy(
     assert_same(index.search(Q, 12, keep=keep), expected)
 
 
+@pytest.mark.parametrize("kind", ["numpy", "exact"])
+@every_metric
+@pytest.mark.parametrize("share", [1.0, 0.999, 0.99, 0.6])
+@pytest.mark.parametrize("m", [1, 3, 25])
+def test_rows_too_many_to_be_copied_rank_as_in_numpy(
+    kind: str, metric: MetricName, share: float, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("COPIED_NUMBERS", "GATHERED_ROWS"):
+        monkeypatch.setattr(f"featx.index.flat.{limit}", 0)
+    monkeypatch.setattr("featx.index.flat.OVERFETCHED", 3)
+    monkeypatch.setattr("featx.index.stack.BLOCK_NUMBERS", 400 * 33)
+    X, Q = raw_rows(1500, 33), raw_rows(m, 33, seed=5)
+    keep = np.random.default_rng(2).random(1500) < share
+
+    found = make(kind, Stack([X[:700], X[700:]]), metric).search(Q, 12, keep=keep)
+
+    assert_same(found, oracle(X, Q, 12, metric, keep))
+
+
 @every_index
 @pytest.mark.parametrize("metric", ["dot", "l2"])  # all cosines are one in float32
 def test_queries_far_from_the_origin_rank_as_in_numpy(kind: str, metric: MetricName) -> None:
@@ -370,29 +389,3 @@ def test_many_equal_rows_of_a_large_gallery_are_told_apart_by_their_number() -> 
     X = np.concatenate((np.ones((20_000, 8), np.float32), random_rows(100, 8)))
 
     assert make("exact", X).search(X[:2], 3).rows.tolist() == [[0, 1, 2]] * 2
-
-
-def test_nothing_of_a_large_memory_map_is_held_in_memory(tmp_path: Path) -> None:
-    code = (
-        "import sys, numpy as np\n"
-        "from featx.index.opening import build_index\n"
-        "def anonymous():\n"
-        "    lines = open('/proc/self/status').read().splitlines()\n"
-        "    return int(next(l.split()[1] for l in lines if l.startswith('RssAnon')))\n"
-        "X = np.load(sys.argv[1], mmap_mode='r')\n"
-        "for kind in ('exact', 'numpy', 'pq'):\n"
-        "    build_index(kind, X[:5000]).search(X[:3], 5)\n"
-        "before = anonymous()\n"
-        "for kind in ('exact', 'numpy', 'pq'):\n"
-        "    index = build_index(kind, X)\n"
-        "    index.search(X[:3], 5)\n"
-        "    index.search(X[:3], 5, keep=np.arange(len(X)) % 2 > 0)\n"
-        "print((anonymous() - before) / 1024)\n"
-    )
-    X = np.random.default_rng(0).standard_normal((100_000, 512), dtype=np.float32)
-    np.save(tmp_path / "x.npy", X)  # 195 MiB of rows that must be scaled
-
-    run = [sys.executable, "-c", code, str(tmp_path / "x.npy")]
-    out = subprocess.run(run, capture_output=True, text=True, check=True)
-
-    assert float(out.stdout) < 100

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from featx.errors import StoreError
@@ -16,6 +17,7 @@ from featx.gallery.items import (
     names_of,
     only,
     to_batch,
+    to_column,
     write_items,
 )
 
@@ -74,6 +76,39 @@ def test_ids_that_repeat_are_found_in_all_their_rows(tmp_path: Path) -> None:
 
     assert [table.rows_of(item_id) for item_id in "abé"] == [[1, 4], [0, 2, 5], [3]]
     assert table.repeated().tolist() == [0, 1, 2]
+
+
+def test_of_ids_with_the_same_hash_each_is_found_by_itself(tmp_path: Path) -> None:
+    ids = ["b", "a", "b", "c"]
+    write(tmp_path, ids, [ItemFacts()] * 4)
+    hashes, rows = np.load(tmp_path / "o.npy")
+    first = int(hashes[list(rows).index(1)])
+    np.save(tmp_path / "o.npy", np.array([[first] * 4, range(4)], np.uint64))
+    table = ItemTable.open(tmp_path / "i.arrow", tmp_path / "o.npy", 4)
+
+    assert table.rows_of("a") == [1]
+    assert table.repeated().tolist() == [0]
+
+
+def test_an_order_of_another_shape_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, IDS, FACTS)
+    np.save(tmp_path / "o.npy", np.arange(COUNT))
+
+    with pytest.raises(
+        StoreError, match=r"o\.npy is damaged: shape \(8209,\) instead of \(2, 8209"
+    ):
+        ItemTable.open(tmp_path / "i.arrow", tmp_path / "o.npy", COUNT)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_binary()])
+@pytest.mark.parametrize("values", [[], [None], ["é", None, "", "abc"] * 5])
+def test_columns_are_those_that_arrow_makes(kind: pa.DataType, values: list[str | None]) -> None:
+    pieces = [v.encode() if v is not None and kind != pa.string() else v for v in values]
+
+    column = to_column(pieces, kind)
+
+    column.validate(full=True)
+    assert column.equals(pa.array(pieces, kind))
 
 
 def test_rows_can_be_dropped_or_emptied_on_the_way(tmp_path: Path) -> None:

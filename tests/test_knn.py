@@ -17,7 +17,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.errors import InputError, UnknownNameError
-from featx.heads import knntuning
 from featx.heads.examples import Examples
 from featx.heads.headcheck import check_head
 from featx.heads.knn import KNNClassifier
@@ -207,7 +206,7 @@ def test_held_out_logits_need_no_second_search_of_rows_that_were_tuned_on(
 ) -> None:
     X, y = blobs()
     plain = KNNClassifier(k="auto").fit(X, y)
-    monkeypatch.setattr(knntuning, "TUNING_ROWS", 50)
+    monkeypatch.setattr("featx.index.voting.TUNING_ROWS", 50)
     searched: list[int] = []
     search = Examples.without_itself
 
@@ -437,6 +436,15 @@ def test_a_class_of_which_nothing_is_left_gets_no_share() -> None:
     assert (head.predict_proba(X)[:, 2] == 0).all()
     head.partial_fit(X[y == "cat"][:2], ["cat", "cat"])
     assert head.predict(X[y == "cat"][:2]).tolist() == ["cat", "cat"]
+
+
+def test_a_k_that_was_given_stays_while_the_temperature_is_chosen() -> None:
+    X, y = blobs(n=20)
+    head = KNNClassifier(k=10, temperature="auto").fit(X[:6], y[:6])
+
+    assert head.k_ == 10
+    assert np.isfinite(head.held_out_logits_).all()
+    assert head.partial_fit(X[1:5], y[1:5]).kneighbors(X)[1].shape == (20, 10)
 
 
 def test_automatic_choices_are_made_again_when_the_rows_have_doubled() -> None:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featx.data.log import CommitLog
 from featx.data.sources import (
     SOURCES,
     Columns,
@@ -360,6 +361,23 @@ def test_standard_input_can_be_iterated_twice() -> None:
     )
 
     assert done.stdout.decode().strip() == "['a', 'b'] ['stdin:1', 'stdin:2'] 2"
+
+
+def test_rows_of_an_array_file_whose_name_is_not_utf_8_have_printable_ids(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"q\xff.npy")
+    np.save(path, np.eye(2))
+
+    items = list(open_source(path, modality="array"))
+
+    assert [item.id for item in items] == [r"q\xff.npy:1", r"q\xff.npy:2"]
+
+
+def test_an_id_that_is_not_utf_8_is_refused_by_the_log(tmp_path: Path) -> None:
+    log = CommitLog(tmp_path / "log.sqlite")
+
+    with pytest.raises(InputError, match=r"'b\\udcff': is no text that UTF-8 can hold"):
+        log.find(["a", "b\udcff"])
+    log.close()
 
 
 def test_npy_rows_are_memory_mapped(tmp_path: Path) -> None:

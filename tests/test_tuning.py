@@ -44,7 +44,7 @@ def test_the_asked_recall_is_measured_and_holds_for_new_rows(kind: str, metric: 
     assert made == kind
     assert isinstance(index, Approximate)
     assert measured.recall >= 0.95
-    assert (measured.k, measured.queries) == (10, 256)
+    assert (measured.k, measured.queries) == (10, 512)
     assert measured.size_bytes == index.size_bytes > 0
     assert measured.latency_ms > 0
     assert true_recall(index, metric, 10) >= 0.92

@@ -60,6 +60,14 @@ class Tool:
             each.unlink()
         return self.run(problem, BUILD_THREADS, *options)
 
+    def built(self, problem: Problem, *options: str) -> Found:
+        """Return what `build` found, now or in an earlier run."""
+        record = self.index(problem).with_suffix(".built")
+        if not record.is_file():
+            found = self.build(problem, *options)
+            record.write_text(json.dumps(found))
+        return dict(json.loads(record.read_text()))
+
     def turn(self, problem: Problem, threads: int, *options: str) -> Callable[[], Found]:
         """Return a run for `rounds.in_turns`."""
         return lambda: self.run(problem, threads, *options)

@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--setting", type=json.loads, default={})
     parser.add_argument("--index", type=Path)
     parser.add_argument("--least", type=float, default=0.99)
+    parser.add_argument("--effort", type=json.loads, help="settled before; else it is looked for")
     parser.add_argument("--singles", type=int, default=200)
     parser.add_argument("--batches", type=json.loads, default=[1000])
     args = parser.parse_args()
@@ -276,7 +277,8 @@ def main() -> None:
     Q, truth = np.load(args.folder / "Q.npy"), np.load(args.folder / "truth.npy")
     tool = TOOLS[args.tool](X, args.setting, threads)
     found: dict[str, Any] = {**made(tool, args.index), "threads": threads}
-    found["effort"] = settle(tool, Q, truth, args.least)
+    found["effort"] = args.effort or settle(tool, Q, truth, args.least)
+    tool.turn(found["effort"])
     found["recall"] = recall(tool.search(Q), truth)
     found["qps"] = {
         size: size / median_s(lambda size=size: tool.search(Q[:size]), REPEATS)

@@ -34,6 +34,7 @@ def remove(gallery: Path, ids: tuple[str, ...], as_json: bool) -> None:
 
 def _read(ids: Sequence[str]) -> list[str]:
     """Return the ids, those of standard input in the place of ``-``."""
+    from featx.data.sources.walk import printable
     from featx.errors import InputError
 
     found: list[str] = []
@@ -46,4 +47,4 @@ def _read(ids: Sequence[str]) -> list[str]:
     if not found:
         message = "-: no ids on standard input; expected one a line"
         raise InputError(message)
-    return found
+    return [printable(item_id) for item_id in found]  # as sources name what is not UTF-8

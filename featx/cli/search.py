@@ -125,9 +125,9 @@ def _find(
 
     found = held.search(Q, wish.k, label=wish.label, split=wish.split)
     if not found[0]:
-        message = (
-            f"{held.base.path}: no item has the label {wish.label!r} and the split {wish.split!r}"
-        )
+        asked = {"label": wish.label, "split": wish.split}
+        filters = [f"the {what} {name!r}" for what, name in asked.items() if name is not None]
+        message = f"{held.base.path}: no item has {' and '.join(filters)}"
         raise InputError(message)
     votes: Sequence[Classified | None] = [None] * len(found)
     if held.classes and wish.label is None and wish.split is None:

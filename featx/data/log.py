@@ -16,7 +16,7 @@ import numpy as np
 
 from featx.data.files import explained
 from featx.data.rows import BATCH_ROWS, SCHEMA, Row
-from featx.errors import StoreError
+from featx.errors import InputError, StoreError
 from featx.types import Rows
 
 LAYOUT = 2
@@ -99,10 +99,13 @@ class CommitLog:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Turn SQLite's errors into one line that names the file; drop it if it is damaged."""
+        """Turn errors into one line that names the file or the id; drop it if it is damaged."""
         try:
             with explained(self.path):
                 yield
+        except UnicodeEncodeError as cause:
+            message = f"{cause.object!r}: is no text that UTF-8 can hold; give the item another id"
+            raise InputError(message) from cause
         except sqlite3.Error as cause:
             if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
                 raise self._dropped(str(cause)) from cause

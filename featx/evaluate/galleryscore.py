@@ -16,6 +16,8 @@ from featx.gallery.gallery import Gallery
 from featx.gallery.snapshot import Keep, Snapshot
 from featx.index.metric import unit_rows
 from featx.index.neighbours import Neighbours
+from featx.index.opening import build_index
+from featx.index.stack import Stack
 from featx.index.voting import neighbour_votes, shares_of, without_own
 from featx.types import Rows, Vectors
 
@@ -240,13 +242,22 @@ class _Voting:
 
     def holds(self, Q: Vectors, found: Neighbours, ids: list[str] | None) -> NDArray[np.bool_]:
         """Return which queries are items of the gallery; see `score_queries`."""
-        is_same = self._cosines(Q, found.rows) >= 1 - SAME_VECTOR
+        is_same = self._cosines(Q, self._alike(Q, found)) >= 1 - SAME_VECTOR
         is_held: NDArray[np.bool_] = np.asarray(is_same.any(axis=1))
         rows = [] if ids is None else [self.snapshot.find(each) for each in ids]
         named = np.array([at for at, row in enumerate(rows) if row is not None], np.int64)
         own = np.array([row for row in rows if row is not None], np.int64)
         is_held[named] |= self._cosines(Q[named], own[:, None])[:, 0] >= SAME_ITEM
         return is_held
+
+    def _alike(self, Q: Vectors, found: Neighbours) -> Rows:
+        """Return the voters that may have the vector of each query, of those that were found."""
+        if self.snapshot.metric != "dot":
+            return found.rows
+        # A vector's own inner product need not be among its largest.
+        voters = build_index("exact", Stack([self.snapshot.vectors(self.rows)]), "cosine")
+        nearest = [voters.search(Q[part], 1).rows for part in _parts(len(Q))]
+        return np.asarray(self.rows[np.concatenate(nearest)])
 
     def _cosines(self, Q: Vectors, rows: Rows) -> NDArray[np.float64]:
         """Return the cosine of each query and its rows, shape (M, K)."""

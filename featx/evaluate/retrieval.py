@@ -41,29 +41,6 @@ def recall_at_k(
     return float(_matches(neighbours, gallery_labels, query_labels, k).any(axis=1).mean())
 
 
-def precision_at_k(
-    neighbours: Rows, gallery_labels: NDArray[Any], query_labels: NDArray[Any], *, k: int
-) -> float:
-    """Return the mean share of true matches among the first `k` neighbours.
-
-    Parameters
-    ----------
-    neighbours, gallery_labels, query_labels, k
-        As `recall_at_k` takes them.
-
-    Raises
-    ------
-    InputError
-        As `recall_at_k` does.
-
-    Examples
-    --------
-    >>> precision_at_k(np.array([[1, 0]]), np.array([7, 8]), np.array([7]), k=2)
-    0.5
-    """
-    return float(_matches(neighbours, gallery_labels, query_labels, k).mean())
-
-
 def mean_average_precision(
     neighbours: Rows,
     gallery_labels: NDArray[Any],

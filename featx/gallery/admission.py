@@ -1,6 +1,7 @@
 """Admission: which items may be added to a gallery and removed from it."""
 
 from collections.abc import Sequence
+from dataclasses import replace as replaced
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from featx.errors import InputError
 from featx.gallery.changelog import Change
 from featx.gallery.items import ItemFacts
 from featx.gallery.snapshot import Snapshot
-from featx.index.metric import UNIT_SLACK, matrix, refuse_unfit, scaled, snapped
+from featx.index.metric import LARGEST_NORM, UNIT_SLACK, matrix, refuse_unfit, row_norms
 from featx.types import Vectors
 
 NAMED = 3
@@ -36,6 +37,7 @@ def additions(
         found = f"{len(ids)} ids, {len(X)} vectors and {len(facts)} facts"
         raise InputError(f"add: {found}; needs one of each an item")
     _refuse_unfit(ids, facts)
+    facts = [_without_empty(each) for each in facts]
     there = [item_id for item_id in ids if snapshot.find(item_id) is not None]
     if there and not replace:
         raise InputError(
@@ -65,8 +67,10 @@ def removals(snapshot: Snapshot, ids: Sequence[str]) -> list[Change]:
 
 def _vectors(snapshot: Snapshot, X: Vectors) -> Vectors:
     X = matrix(X, "add")
-    norms = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64))
-    refuse_unfit(norms, "add")
+    # Numbers of Python: items mostly come one by one, and each step of NumPy takes as long as ten.
+    norms: list[float] = row_norms(X).tolist()
+    if not all(norm <= LARGEST_NORM for norm in norms):
+        refuse_unfit(np.array(norms), "add")
     dim = snapshot.base.stack.dim
     if X.shape[1] != dim:
         raise InputError(
@@ -75,22 +79,32 @@ def _vectors(snapshot: Snapshot, X: Vectors) -> Vectors:
         )
     if snapshot.metric != "cosine":
         return X
-    if not norms.all():
-        row = int(np.argmin(norms))
+    if 0.0 in norms:
         raise InputError(
-            f"add: row {row} is zero, which has no direction; drop it or embed it again"
+            f"add: row {norms.index(0.0)} is zero, which has no direction; "
+            "drop it or embed it again"
         )
-    if np.abs(norms - 1).max(initial=0.0) <= UNIT_SLACK:
+    divisors = [1.0 if abs(norm - 1) <= UNIT_SLACK else norm for norm in norms]
+    if all(divisor == 1 for divisor in divisors):
         return X
-    return scaled(X, snapped(norms))
+    unit: Vectors = (X / np.array(divisors)[:, None]).astype(np.float32)
+    return unit
 
 
 def _refuse_unfit(ids: Sequence[str], facts: Sequence[ItemFacts]) -> None:
     _refuse_repeated("add", ids)
     for item_id, each in zip(ids, facts, strict=True):
-        texts = (item_id, each.label or "", each.split or "", each.uri, each.preview)
+        label, split = ("" if text is None else text for text in (each.label, each.split))
+        texts = (item_id, label, split, each.uri, each.preview)
         if not item_id or not all(_is_text(text) for text in texts):
             raise InputError(f"add: {item_id!r}: ids and facts must be text, ids not empty")
+
+
+def _without_empty(facts: ItemFacts) -> ItemFacts:
+    """Return facts in which a label or split that is empty is none."""
+    if facts.label != "" and facts.split != "":
+        return facts
+    return replaced(facts, label=facts.label or None, split=facts.split or None)
 
 
 def _is_text(text: object) -> bool:
@@ -101,6 +115,10 @@ def _is_text(text: object) -> bool:
 
 
 def _refuse_repeated(what: str, ids: Sequence[str]) -> None:
+    given: Sequence[object] = ids
+    for item_id in given:
+        if not isinstance(item_id, str):
+            raise InputError(f"{what}: {item_id!r} is no id; ids are text")
     if len(set(ids)) == len(ids):
         return
     seen: set[str] = set()

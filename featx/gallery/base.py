@@ -1,23 +1,31 @@
 """Base: the parts of a gallery as they lie on the disk, opened."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from featx.data.segment import map_segment
 from featx.errors import InputError, StoreError
+from featx.gallery.arrays import map_array
 from featx.gallery.folder import broken, check_files, file_digest, open_set
 from featx.gallery.items import NAMED, Codes, ItemFacts, ItemTable, Names
 from featx.index.neighbours import Index
 from featx.index.opening import index_class
 from featx.index.stack import PartNorms, Stack
 from featx.types import Vectors
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DAMAGE = (OSError, ValueError, LookupError, OverflowError, pa.ArrowException)
+"""What reading a table raises where its bytes are not what they were."""
 
 Mask = NDArray[np.bool_]
 """Truths, one a row."""
@@ -73,7 +81,7 @@ class Base:
                 _open_index(path, facts, stack),
                 _open_alive(path, facts, len(stack)),
             )
-        except StoreError as cause:
+        except (StoreError, InputError) as cause:  # parts that do not fit together are input
             if "featx index" in str(cause):
                 raise
             raise broken(path, facts, str(cause)) from cause
@@ -95,7 +103,9 @@ class Base:
     @cached_property
     def names(self) -> Names:
         """Labels and splits that rows have, removed ones too."""
-        return Names(*(sorted({n for t in self.tables for n in t.names(c)}) for c in NAMED))
+        parts = range(len(self.tables))
+        found = [[self._ask(part, ItemTable.names, each) for part in parts] for each in NAMED]
+        return Names(*(sorted({name for part in each for name in part}) for each in found))
 
     @cached_property
     def labels(self) -> Codes:
@@ -110,32 +120,30 @@ class Base:
     def _codes(self, column: str, names: list[str]) -> Codes:
         number = {name: code for code, name in enumerate(names)}
         codes = [np.empty(0, np.int32)]
-        for table in self.tables:
-            numbers = [number[name] for name in table.names(column)]
-            codes.append(np.array([*numbers, -1], np.int32)[table.codes(column)])
+        codes += [self._ask(i, _codes, column, number) for i in range(len(self.tables))]
         return np.concatenate(codes)
 
     def id(self, row: int) -> str:
         """Return the id of a row."""
-        table, at = self._place(row)
-        return table.id(at)
+        part, at = self._place(row)
+        return self._ask(part, ItemTable.id, at)
 
     def item(self, row: int) -> ItemFacts:
         """Return the facts of a row but for its thumbnail."""
-        table, at = self._place(row)
-        return table.facts(at)
+        part, at = self._place(row)
+        return self._ask(part, ItemTable.facts, at)
 
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""
-        table, at = self._place(row)
-        return table.thumbnail(at)
+        part, at = self._place(row)
+        return self._ask(part, ItemTable.thumbnail, at)
 
     def rows_of(self, item_id: str) -> list[int]:
         """Return all rows of an id, removed ones too."""
         return [
             start + row
-            for start, table in zip(self.starts, self.tables, strict=False)
-            for row in table.rows_of(item_id)
+            for part, start in enumerate(self.starts[:-1])
+            for row in self._ask(part, ItemTable.rows_of, item_id)
         ]
 
     def matrices(self, part: int) -> tuple[list[Vectors], list[PartNorms]]:
@@ -145,9 +153,29 @@ class Base:
         norms = self.stack.norms
         return [self.stack.parts[i] for i in own], [norms[i] for i in own]
 
-    def _place(self, row: int) -> tuple[ItemTable, int]:
+    def _place(self, row: int) -> tuple[int, int]:
         part = bisect_right(self.starts, row) - 1
-        return self.tables[part], row - self.starts[part]
+        return part, row - self.starts[part]
+
+    def _ask(
+        self,
+        part: int,
+        question: Callable[Concatenate[ItemTable, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Return what the table of a part answers; what is mapped is not checked before."""
+        try:
+            return question(self.tables[part], *args, **kwargs)
+        except _DAMAGE as cause:
+            made = self.facts["parts"][part]
+            found = f"{made['items']} or {made['order']} is damaged"
+            raise broken(self.path, self.facts, found) from cause
+
+
+def _codes(table: ItemTable, column: str, number: Mapping[str, int]) -> Codes:
+    numbers = [number[name] for name in table.names(column)]
+    return np.array([*numbers, -1], np.int32)[table.codes(column)]
 
 
 def _open_stack(path: Path, facts: Mapping[str, Any]) -> Stack:
@@ -174,16 +202,8 @@ def _vectors(path: Path, facts: Mapping[str, Any], part: Mapping[str, Any]) -> l
 def _norms(path: Path, part: Mapping[str, Any], counts: list[int]) -> list[PartNorms]:
     if part["norms"] is None:
         return ["unit"] * len(counts)
-    stored: NDArray[np.float64] = _loaded(path / part["norms"])
+    stored: NDArray[np.float64] = map_array(path / part["norms"], np.float64, (sum(counts),))
     return list(np.split(stored, np.cumsum(counts)[:-1]))
-
-
-def _loaded(file: Path) -> NDArray[Any]:
-    try:
-        stored: NDArray[Any] = np.load(file, mmap_mode="r")
-    except (OSError, ValueError) as cause:
-        raise StoreError(f"{file.name} is damaged") from cause
-    return stored
 
 
 def _open_index(path: Path, facts: Mapping[str, Any], stack: Stack) -> Index | None:
@@ -199,6 +219,10 @@ def _open_index(path: Path, facts: Mapping[str, Any], stack: Stack) -> Index | N
 def _open_alive(path: Path, facts: Mapping[str, Any], rows: int) -> Mask | None:
     if facts["removed"] is None:
         return None
+    file, count = path / facts["removed"]["file"], facts["removed"]["count"]
+    removed = map_array(file, np.int64, (count,))
+    if count and not 0 <= removed.min() <= removed.max() < rows:
+        raise StoreError(f"{file.name} is damaged: names rows beyond the {rows} that there are")
     alive = np.ones(rows, np.bool_)
-    alive[_loaded(path / facts["removed"]["file"])] = False
+    alive[removed] = False
     return alive

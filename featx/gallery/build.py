@@ -21,6 +21,9 @@ from featx.gallery.changelog import ChangeLog, DamagedLogError
 from featx.gallery.draft import Draft
 from featx.gallery.fitting import Wanted, fit
 from featx.gallery.folder import (
+    DEFAULT_KIND,
+    DEFAULT_METRIC,
+    DEFAULT_RECALL,
     LOCK,
     LOG,
     clean,
@@ -30,7 +33,7 @@ from featx.gallery.folder import (
     relative_to_gallery,
 )
 from featx.gallery.generation import commit, next_number
-from featx.gallery.items import SCHEMA, TEXTS, Batches, names_of
+from featx.gallery.items import SCHEMA, TEXTS, Batches, names_of, to_column
 from featx.index.metric import MetricName, checked_metric
 from featx.index.opening import index_class
 from featx.index.stack import Stack
@@ -63,9 +66,9 @@ class GalleryRecipe:
         Versions of the packages at work, for the record.
     """
 
-    kind: str = "auto"
-    recall: float = 0.99
-    metric: MetricName = "cosine"
+    kind: str = DEFAULT_KIND
+    recall: float = DEFAULT_RECALL
+    metric: MetricName = DEFAULT_METRIC
     standalone: bool = False
     drop_changes: bool = False
     command: str = ""
@@ -133,10 +136,12 @@ def _check(embedding_set: EmbeddingSet, recipe: GalleryRecipe) -> None:
 @contextmanager
 def _writing(out: Path, recipe: GalleryRecipe) -> Iterator[ChangeLog]:
     """Hold the lock of the gallery and give its log; after a failure it is as it was."""
-    is_new = not out.exists()
+    existed = out.exists()
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     held = lock(out / LOCK)
+    # Asked while it is locked: another first build may have ended just before.
+    is_new = not existed and [entry.name for entry in out.iterdir()] == [LOCK]
     try:
         log = _opened_log(out, recipe)
         try:
@@ -159,7 +164,7 @@ def _opened_log(out: Path, recipe: GalleryRecipe) -> ChangeLog:
         return ChangeLog.writing(out / LOG, make=True)
     except DamagedLogError as cause:
         if not recipe.drop_changes:
-            message = f"{out}: {LOG} is damaged; give --drop-changes to lose the changes in it"
+            message = f"{cause}; give --drop-changes to lose the changes in it"
             raise StoreError(message) from cause
     for ending in ("", "-wal", "-shm"):
         (out / f"{LOG}{ending}").unlink(missing_ok=True)
@@ -247,7 +252,7 @@ def _items(embedding_set: EmbeddingSet, thumbnails: Thumbnails | None) -> Batche
             start += batch.num_rows
             pictures = [None] * len(rows) if thumbnails is None else thumbnails(rows)
             columns = [batch.column(name) for name in TEXTS]
-            columns.append(pa.array(pictures, SCHEMA.field("thumbnail").type))
+            columns.append(to_column(pictures, SCHEMA.field("thumbnail").type))
             yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
     return give

@@ -35,7 +35,6 @@ _TABLES = (
     "INSERT INTO state VALUES (0)",
     f"PRAGMA user_version={LAYOUT}",
 )
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ADVICE = {
     sqlite3.SQLITE_FULL: "free some space and do it again",
     sqlite3.SQLITE_IOERR: "free some space or mend the disk, and do it again",
@@ -48,6 +47,7 @@ _ADVICE = {
 Action = Literal["add", "replace", "remove"]
 
 _NO_FACTS = ItemFacts()
+_to_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,24 @@ class Change:
 
 
 class DamagedLogError(StoreError):
-    """The log is no database any more."""
+    """The log is missing, of another layout or no database; only a new build mends that."""
 
 
 class ChangeLog:
-    """The log, opened by `writing` or `reading`; one thread at a time."""
+    """The log, opened by `writing` or `reading`; one thread at a time.
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    Attributes
+    ----------
+    path : Path
+    is_frozen : bool
+        Whether it is read as if nobody could write to it: changes are not seen.
+    """
+
+    def __init__(
+        self, path: Path, database: sqlite3.Connection, *, is_frozen: bool = False
+    ) -> None:
         self.path = path
+        self.is_frozen = is_frozen
         self._database = database
 
     @classmethod
@@ -129,12 +139,12 @@ class ChangeLog:
             # Without the log of SQLite, which cannot be merged here, changes would be missed.
             if wal.is_file() and wal.stat().st_size:
                 raise
-            return cls._opened(path, f"{place}&immutable=1")
+            return cls._opened(path, f"{place}&immutable=1", is_frozen=True)
 
     @classmethod
-    def _opened(cls, path: Path, place: str) -> Self:
+    def _opened(cls, path: Path, place: str, *, is_frozen: bool = False) -> Self:
         with _named(path):
-            log = cls(path, _connect(place))
+            log = cls(path, _connect(place), is_frozen=is_frozen)
         with log._closing_on_error():
             log._require_layout()
         return log
@@ -143,8 +153,11 @@ class ChangeLog:
         """Write changes numbered from `first` on, all or none; they are on the disk on return."""
         statement = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
         if len(changes) == 1:  # a statement is a transaction by itself
-            with _named(self.path):
+            try:
                 self._database.execute(statement, _row(first, changes[0]))
+            except (sqlite3.Error, OSError):
+                with _named(self.path):
+                    raise
             return
         rows = (_row(seq, change) for seq, change in enumerate(changes, first))
         with self._transaction():
@@ -158,6 +171,8 @@ class ChangeLog:
             try:
                 generation = self._generation()
                 changes = [_change(*row) for row in self._database.execute(query, (after,))]
+            except (ValueError, TypeError) as cause:  # of its facts or its vector
+                raise DamagedLogError(f"{self.path}: holds a change that is none") from cause
             finally:
                 self._database.execute("COMMIT")
         return generation, changes
@@ -184,6 +199,15 @@ class ChangeLog:
         with self._transaction():
             self._database.execute("DELETE FROM log WHERE seq <= ?", (folded,))
             self._database.execute("UPDATE state SET generation = ?", (generation,))
+
+    def wipe(self) -> None:
+        """Give back the space of changes that were deleted, and with it what they held.
+
+        SQLite leaves deleted rows in its files until it needs the space.
+        """
+        with _named(self.path):
+            self._database.execute("VACUUM")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def version(self) -> int:
         """Return a number that differs once another process has changed the log."""
@@ -227,7 +251,7 @@ class ChangeLog:
 
     def _require_layout(self) -> None:
         if (found := self._layout()) != LAYOUT:
-            raise StoreError(f"{self.path}: layout {found} instead of {LAYOUT}")
+            raise DamagedLogError(f"{self.path}: layout {found} instead of {LAYOUT}")
 
 
 def _connect(place: str) -> sqlite3.Connection:
@@ -239,7 +263,7 @@ def _connect(place: str) -> sqlite3.Connection:
 def _require_file(path: Path) -> None:
     """Raise if something else has this name: opening a pipe or a device may wait for ever."""
     if not path.is_file():
-        raise StoreError(f"{path} is missing")
+        raise DamagedLogError(f"{path} is missing")
 
 
 @contextmanager
@@ -250,9 +274,9 @@ def _named(path: Path) -> Iterator[None]:
             yield
     except sqlite3.Error as cause:
         code = int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
-        advice = _ADVICE.get(code, "build the gallery again with: featx index")
-        kind = DamagedLogError if code in _DAMAGE else StoreError
-        raise kind(f"{path}: {cause}; {advice}") from cause
+        if code in _ADVICE:
+            raise StoreError(f"{path}: {cause}; {_ADVICE[code]}") from cause
+        raise DamagedLogError(f"{path}: {cause}") from cause
 
 
 def _row(seq: int, change: Change) -> tuple[Any, ...]:
@@ -263,9 +287,8 @@ def _row(seq: int, change: Change) -> tuple[Any, ...]:
         for name in ("label", "split", "uri", "preview")
         if (value := getattr(change.facts, name))
     }
-    text = json.dumps(facts, ensure_ascii=False)
-    vector = np.ascontiguousarray(change.vector, "<f4").tobytes()
-    return seq, change.action, change.id, text, change.facts.thumbnail, vector
+    vector = change.vector.astype("<f4", copy=False).tobytes()
+    return seq, change.action, change.id, _to_text(facts), change.facts.thumbnail, vector
 
 
 def _change(

@@ -12,11 +12,7 @@ from featx.index.metric import MetricName
 from featx.index.neighbours import Index
 from featx.index.stack import Stack
 from featx.index.tuning import build_tuned
-from featx.index.voting import Choice, Trials, choose_vote, leave_one_out
-from featx.types import Rows
-
-TUNING_ROWS = 5_000
-"""Rows held out, one at a time, to choose `k` and the temperature."""
+from featx.index.voting import Choice, Trials, choose_vote, leave_one_out, tuning_rows
 
 DEFAULT_K = 5
 DEFAULT_TEMPERATURE = 0.07
@@ -97,7 +93,7 @@ def _vote(
     rows = np.flatnonzero(keep)
     if index is None or len(rows) < 2:
         return choice, None
-    tried = _some(rows)
+    tried = tuning_rows(rows)
     most = max(Trials().ks) if is_labelled else 1
     found = leave_one_out(index, tried, most, keep=None if keep.all() else keep)
     if is_labelled:
@@ -106,9 +102,3 @@ def _vote(
     if len(rows) < NOVEL_ROWS:
         return choice, None
     return choice, float(np.quantile(found.similarities[:, 0], NOVEL_SHARE))
-
-
-def _some(rows: Rows) -> Rows:
-    if len(rows) <= TUNING_ROWS:
-        return rows
-    return np.sort(np.random.default_rng(0).choice(rows, TUNING_ROWS, replace=False))

@@ -12,19 +12,20 @@ from blake3 import blake3
 from featx.data.files import explained, read_json, write_json
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError, StoreError
+from featx.gallery.shape import misfit
+from featx.index.metric import MetricName
 
 FORMAT = "featx-gallery"
 VERSION = 2
 
 FACTS, LOG, LOCK = "gallery.json", "log.sqlite", "lock"
 
-_KEYS = {
-    *("generation", "set", "parts", "index", "removed", "files", "folded", "changes"),
-    *("metric", "model", "space", "fingerprint", "dim", "k", "temperature", "vote", "metrics"),
-}
-_SET_KEYS = {"path", "set_id", "segments", "items", "rows"}
 _MADE = re.compile(r"(items-.*\.arrow|(order|vectors|norms|removed)-.*\.npy|index-.*\.faiss)")
 """Names of the files that ``gallery.json`` may name."""
+
+DEFAULT_KIND, DEFAULT_RECALL = "auto", 0.99
+DEFAULT_METRIC: MetricName = "cosine"
+"""What a gallery is unless it is asked to be otherwise."""
 
 _OLD = {"items.parquet"}
 """Files of version 1."""
@@ -51,9 +52,32 @@ def set_folder(path: Path, facts: Mapping[str, Any]) -> Path:
 
 
 def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
-    """Return an error that says what was found and the command that mends it."""
+    """Return an error that says what was found and the command that mends it.
+
+    Parameters
+    ----------
+    path : Path
+        The gallery.
+    facts : mapping
+        ``gallery.json``.
+    found : str
+        It may begin with the path.
+    """
     embedding_set = path.parent / str(facts["set"]["path"])
-    return StoreError(f"{path}: {found}; run: featx index {embedding_set} -o {path}")
+    found = found.removeprefix(f"{path}: ").removeprefix(f"{path}/")
+    mend = f"featx index {embedding_set} -o {path}{_options(facts)}"
+    return StoreError(f"{path}: {found}; run: {mend}")
+
+
+def _options(facts: Mapping[str, Any]) -> str:
+    """Return the options that a gallery was built with, but for those that go without saying."""
+    index = facts["index"]
+    asked = {
+        "kind": (index["asked"], DEFAULT_KIND),
+        "recall": (index["recall"], DEFAULT_RECALL),
+        "metric": (facts["metric"], DEFAULT_METRIC),
+    }
+    return "".join(f" --{name} {made}" for name, (made, usual) in asked.items() if made != usual)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -76,9 +100,8 @@ def read_facts(path: Path) -> dict[str, Any]:
     if facts["version"] < VERSION:
         found = f"{FORMAT} version {facts['version']} is older than {VERSION}"
         raise StoreError(f"{path / FACTS}: {found}; {mend}")
-    place = facts.get("set")
-    if not facts.keys() >= _KEYS or not isinstance(place, dict) or _SET_KEYS - place.keys():
-        raise StoreError(f"{path / FACTS}: damaged: keys are missing; {mend}")
+    if wrong := misfit(facts):
+        raise StoreError(f"{path / FACTS}: damaged: {wrong}; {mend}")
     return facts
 
 

@@ -4,7 +4,7 @@
 
     gallery.json            format, version, generation, the parts, the index, the vote, metrics
     items-<n>.arrow         facts of the items of a part, memory-mapped
-    order-<n>.npy           rows of that part sorted by id
+    order-<n>.npy           hashes of the ids of that part, sorted, and their rows
     vectors-<n>.npy         vectors of a part; the first part mostly lies in the embedding set
     norms-<n>.npy           lengths of the rows of a part, if not all are one
     index-<n>.faiss         codes of the approximate kinds
@@ -16,13 +16,14 @@ How they change together: `featx.gallery.generation`.
 """
 
 from collections.abc import Iterator, Sequence
+from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from featx.errors import StoreError
+from featx.errors import InputError, StoreError
 from featx.gallery.answers import Classified, Neighbour
 from featx.gallery.build import GalleryRecipe, build_gallery
 from featx.gallery.follow import Follower
@@ -171,20 +172,25 @@ class Gallery:
         Q : ndarray of float32, shape (M, D)
         k : int, optional
             The gallery's own `k` unless given.
-        abstain_below : float, default 0
+        abstain_below : float, 0 to 1, default 0
             Give no label where the winner's share of the vote is smaller.
 
         Raises
         ------
         InputError
-            If no item is labelled, or as `search` does.
+            If no item is labelled, `abstain_below` is none of its range, or as `search` does.
         """
         snapshot = self._source.current()
         return snapshot.classify(Q, self._k(k, snapshot), abstain_below=abstain_below)
 
     @staticmethod
     def _k(k: int | None, snapshot: Snapshot) -> int:
-        return int(snapshot.base.facts["k"]) if k is None else k
+        if k is None:
+            return int(snapshot.base.facts["k"])
+        try:
+            return index(k)
+        except TypeError as cause:
+            raise InputError(f"k: found {k!r}; must be a whole number, at least 1") from cause
 
     def neighbours_of_items(
         self, k: int, *, threshold: float | None = None
@@ -204,7 +210,8 @@ class Gallery:
         neighbours : Neighbours
             Shape (B, K), K = min(`k`, items - 1).
         """
-        return self._source.current().neighbours_of_items(k, threshold=threshold)
+        snapshot = self._source.current()
+        return snapshot.neighbours_of_items(self._k(k, snapshot), threshold=threshold)
 
     def describe(self, rows: Rows | Sequence[int]) -> list[Neighbour]:
         """Return the facts of rows that the last search named, each with similarity 1.
@@ -279,7 +286,9 @@ class Gallery:
     def compact(self) -> None:
         """Drop removed rows, join the parts that were added, build the index anew and tune it.
 
-        Rows get new numbers.  Does nothing where there is nothing to gain.
+        Rows get new numbers.  Where there is nothing to gain only the log is emptied of what it
+        held.  Removed items of the set that the gallery refers to lose their facts; their vectors
+        stay in the set, and their rows stay passed over.
 
         Raises
         ------
@@ -299,9 +308,11 @@ class Gallery:
     def stats(self) -> dict[str, Any]:
         """Return figures for people and programs: items, removed, pending, recall, bytes ...
 
-        ``items`` can be found, ``removed`` are rows still stored, ``pending`` are changes in the
-        log only; ``recall``, ``latency_ms`` and ``accuracy`` were measured when the index was
-        built; ``disk_bytes`` is the folder, ``index_bytes`` the memory of the index without the
-        vectors; ``fold_error`` says why the last background fold failed, or is None.
+        ``items`` can be found, ``removed`` are rows still stored, ``blanked`` those of them that
+        stay after `compact`, as their vectors are the set's, but whose facts are gone; ``pending``
+        are changes in the log only; ``recall``, ``latency_ms`` and ``accuracy`` were measured when
+        the index was built; ``disk_bytes`` is the folder, ``index_bytes`` the memory of the index
+        without the vectors, measured when it was built and in proportion to its rows since;
+        ``fold_error`` says why the last background fold failed, or is None.
         """
         return describe(self.path, self._source.current(), self._source.fold_error)

@@ -3,10 +3,12 @@
 ::
 
     items-<n>.arrow    id, uri, label, split, preview, thumbnail; row i belongs to vector i
-    order-<n>.npy      int64 rows sorted by id, so that an id is found by halving
+    order-<n>.npy      uint64, two lines: hashes of the ids, ascending, and the row of each, so that
+                       an id is found by halving numbers
+
+Neither is read as a whole to find an id; of equal hashes the ids themselves are compared.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from featx.data.files import writing
 from featx.errors import StoreError
+from featx.gallery.arrays import map_array
 from featx.types import Rows
 
 Column = Any
@@ -27,6 +31,9 @@ Column = Any
 
 Codes = NDArray[np.int32]
 """Numbers of names, one a row; -1 where a row has none."""
+
+Hashes = NDArray[np.uint64]
+"""Numbers of ids, one a row; two ids may share one, which hardly ever happens."""
 
 TEXTS = ("id", "uri", "label", "split", "preview")
 NAMED = ("label", "split")
@@ -83,8 +90,23 @@ def to_batch(ids: Sequence[str], facts: Sequence[ItemFacts]) -> pa.RecordBatch:
     """Return items as a batch of `SCHEMA`."""
     columns: list[Sequence[Any]] = [ids]
     columns += [[getattr(each, name) for each in facts] for name in SCHEMA.names[1:]]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    arrays = [to_column(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def to_column(values: Sequence[str | bytes | None], kind: pa.DataType) -> Column:
+    """Return an Arrow array of texts or bytes, of type `kind`, with nulls for None.
+
+    `pyarrow.array` would import pandas, where it is installed: half a second in a thread beside
+    searches and adds.
+    """
+    pieces = [v.encode() if isinstance(v, str) else v or b"" for v in values]
+    is_valid = np.array([value is not None for value in values], np.bool_)
+    offsets = np.zeros(len(values) + 1, np.int32 if kind == pa.string() else np.int64)
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    validity = np.packbits(is_valid, bitorder="little")
+    contents: list[Any] = [validity, offsets, b"".join(pieces)]
+    return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(each) for each in contents])
 
 
 def names_of(batches: Iterable[pa.RecordBatch]) -> Names:
@@ -113,15 +135,25 @@ def write_items(items: Path, order: Path, batches: Iterable[pa.RecordBatch], nam
     StoreError
         If the disk is full or the place cannot be written.
     """
-    ids: list[Column] = []
+    found = [np.empty(0, "<u8")]
     with writing(items) as temporary, pa.ipc.new_file(str(temporary), _STORED) as file:
         for batch in _even(batches):
             file.write_batch(_stored(batch, names))
-            ids.append(batch.column("id"))
-    rows = pc.sort_indices(pa.chunked_array(ids, pa.string())).to_numpy().astype(np.int64)
+            ids: Column = batch.column("id")
+            found.append(_hashes(ids.to_pylist()))
+    hashes = np.concatenate(found)
+    rows = np.argsort(hashes, kind="stable")
     with writing(order) as temporary, temporary.open("wb") as opened:
-        np.save(opened, rows)
+        np.save(opened, np.stack((hashes[rows], rows.astype("<u8"))))
     return len(rows)
+
+
+def _hashes(ids: Iterable[str]) -> Hashes:
+    """Return a number for each id, the same on every machine: 64 bits of its BLAKE3 digest."""
+    # A file name that is not UTF-8 is no id, but may be asked for.
+    raw = (item_id.encode("utf-8", "surrogatepass") for item_id in ids)
+    digests = b"".join(blake3(each).digest(length=8) for each in raw)
+    return np.frombuffer(digests, "<u8")
 
 
 def _even(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -147,7 +179,7 @@ def _stored(batch: pa.RecordBatch, names: Names) -> pa.RecordBatch:
     for field in SCHEMA:
         column = batch.column(field.name)
         if field.name in NAMED:
-            values = pa.array(getattr(names, field.name), pa.string())
+            values = to_column(getattr(names, field.name), pa.string())
             column = pa.DictionaryArray.from_arrays(pc.index_in(column, values), values)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=_STORED)
@@ -156,9 +188,9 @@ def _stored(batch: pa.RecordBatch, names: Names) -> pa.RecordBatch:
 class ItemTable:
     """Items of one part, mapped; opened by `ItemTable.open`."""
 
-    def __init__(self, file: pa.ipc.RecordBatchFileReader, order: Rows) -> None:
+    def __init__(self, file: pa.ipc.RecordBatchFileReader, order: Hashes) -> None:
         self._file = file
-        self._order = order
+        self._hashes, self._order = order
         self._batches: dict[int, list[Column]] = {}
         self._reading = Lock()  # Arrow does not promise that two threads may read a file
 
@@ -180,7 +212,7 @@ class ItemTable:
             raise StoreError(f"{items.name} is missing or damaged") from cause
         if file.schema != _STORED or full + last != rows:
             raise StoreError(f"{items.name} is damaged: {full + last} rows instead of {rows}")
-        return cls(file, _read_order(order, rows))
+        return cls(file, map_array(order, np.uint64, (2, rows)))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -193,12 +225,10 @@ class ItemTable:
 
     def facts(self, row: int) -> ItemFacts:
         """Return the facts of a row but for its thumbnail."""
-        return ItemFacts(
-            uri=self._value(row, 1) or "",
-            label=self._value(row, 2),
-            split=self._value(row, 3),
-            preview=self._value(row, 4) or "",
-        )
+        number, at = divmod(row, BATCH_ROWS)
+        columns = (self._batches.get(number) or self._read(number))[1:5]
+        uri, label, split, preview = [column[at].as_py() for column in columns]
+        return ItemFacts(uri=uri or "", label=label, split=split, preview=preview or "")
 
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""
@@ -207,20 +237,27 @@ class ItemTable:
 
     def rows_of(self, item_id: str) -> list[int]:
         """Return the rows of an id; several where it was replaced within the part."""
-        at = bisect_left(self._order, item_id, key=self.id)
+        (wanted,) = _hashes([item_id])
+        at = int(self._hashes.searchsorted(wanted))
         found = []
-        while at < len(self._order) and self.id(row := int(self._order[at])) == item_id:
-            found.append(row)
+        while at < len(self._order) and self._hashes[at] == wanted:
+            if self.id(row := int(self._order[at])) == item_id:
+                found.append(row)
             at += 1
         return found
 
     def repeated(self) -> Rows:
-        """Return the rows whose id a later row has too; reads all ids."""
-        order = np.asarray(self._order)
-        ids = pa.chunked_array([batch.column("id") for batch in self._stored()], pa.string())
-        ordered: Column = ids.take(order)
-        is_same = pc.equal(ordered[:-1], ordered[1:]).to_numpy()  # sorting is stable
-        return np.sort(order[:-1][is_same.astype(np.bool_)])
+        """Return the rows whose id a later row has too; reads the ids of equal hashes only."""
+        is_same = self._hashes[:-1] == self._hashes[1:]
+        either = np.append(is_same, False) | np.append(False, is_same)
+        found = []
+        later: set[str] = set()
+        for row in np.sort(self._order[either])[::-1].tolist():
+            item_id = self.id(row)
+            if item_id in later:
+                found.append(row)
+            later.add(item_id)
+        return np.array(found[::-1], np.int64)
 
     def names(self, column: str) -> list[str]:
         """Return the names that a column of `NAMED` is made of."""
@@ -263,16 +300,6 @@ class ItemTable:
         columns: list[Column] = list(self._batch(number).columns)
         self._batches[number] = columns
         return columns
-
-
-def _read_order(path: Path, rows: int) -> Rows:
-    try:
-        order: Rows = np.load(path, mmap_mode="r" if rows else None)
-    except (OSError, ValueError) as cause:
-        raise StoreError(f"{path.name} is missing or damaged") from cause
-    if order.shape != (rows,) or order.dtype != np.int64:
-        raise StoreError(f"{path.name} is damaged: shape {order.shape} instead of ({rows},)")
-    return order.view(np.ndarray)  # its elements are found in half the time of a memmap's
 
 
 Batches = Callable[[], Iterator[pa.RecordBatch]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +13,15 @@ from featx.index.faiss import BLAS_QUERIES, FaissFlat, is_installed, one_thread
 from featx.index.flat import NumpyFlat
 from featx.index.metric import MetricName, row_norms, snapped
 from featx.index.neighbours import Neighbours
-from featx.index.settle import MARGIN, Asked, ask, nothing, search_exactly
+from featx.index.settle import Asked
 from featx.index.stack import PartNorms, Stack
 from featx.types import Rows, Vectors
 
 FIRST_ROWS = 64
 """Rows that there is room for at first; the room doubles as it fills."""
+
+_LEAST_NORM = 1e-10
+"""Inner products with shorter queries are rounded too coarsely to compare them unscaled."""
 
 
 class Store:
@@ -36,6 +40,7 @@ class Store:
         self.metric: MetricName = metric
         self.vectors = np.empty((FIRST_ROWS, dim), np.float32)
         self.norms = np.empty(FIRST_ROWS, np.float64)
+        self.largest_norm = 1.0
         self.label_codes = np.empty(FIRST_ROWS, np.int32)
         self.split_codes = np.empty(FIRST_ROWS, np.int32)
         self.ids: list[str] = []
@@ -58,6 +63,7 @@ class Store:
         self.vectors[at:end] = X
         if self.metric != "cosine":
             self.norms[at:end] = snapped(row_norms(self.vectors[at:end]))
+            self.largest_norm = max(self.largest_norm, float(self.norms[at:end].max(initial=0.0)))
         self.label_codes[at:end] = [_code(self.labels, each.label) for each in facts]
         self.split_codes[at:end] = [_code(self.splits, each.split) for each in facts]
         del self.ids[at:], self.facts[at:]
@@ -65,6 +71,11 @@ class Store:
         self.facts += facts
         for position, item_id in enumerate(ids, at):
             self.positions[item_id] = position
+
+    @cached_property
+    def flat(self) -> NumpyFlat:
+        """Compares rows that are given to it with queries, by one thread."""
+        return _flat([self.vectors[:0]], ["unit"], self.metric)
 
     def _grow(self, used: int, needed: int) -> None:
         rows = max(needed, 2 * len(self.norms))
@@ -167,30 +178,36 @@ class Recent:
         others : Neighbours, optional
             What was found elsewhere; where no row comes near it, the answer has no columns.
         """
-        index = self._index
-        asked = ask(index.stack, index.metric, Q, k, keep)
-        if others is None or others.rows.shape[1] < k or nothing(asked) is not None:
-            return search_exactly(asked, index._shortlist)
-        near, rows = index._shortlist(asked, min(asked.k + MARGIN, asked.allowed))
-        if (near.max(axis=1) < _least(asked, others)).all():
+        if others is not None and others.rows.shape[1] == k and self._are_far(Q, others):
             return Neighbours(np.empty((len(Q), 0), np.float32), np.empty((len(Q), 0), np.int64))
-        return search_exactly(asked, lambda _, n: (near, rows))
-
-    @property
-    def _index(self) -> NumpyFlat:
-        """An exact index over the rows; made in microseconds."""
         norms = self.store.norms[: self.count]
         known: PartNorms = "unit" if self.store.metric == "cosine" else norms
-        stack = Stack([self.vectors], [known])
-        flat = _OneThread if is_installed() else NumpyFlat
-        return flat(stack, self.store.metric)
+        return _flat([self.vectors], [known], self.store.metric).search(Q, k, keep=keep)
+
+    def _are_far(self, Q: Vectors, others: Neighbours) -> bool:
+        """Return whether no row can be as near to a query as the last of its `others`.
+
+        The most frequent case, hence in few steps: where cosines are compared what they must reach
+        is scaled, not the queries.  Allows for twice the rounding errors of `Asked.slack`.
+        """
+        if not len(Q):
+            return False
+        Q = np.ascontiguousarray(Q, np.float32)
+        near = self.store.flat.scan(Q, self.vectors, 1)[0][:, 0]
+        norms, last = row_norms(Q), others.similarities[:, -1].astype(np.float64)
+        error = (Q.shape[1] + 8) * 2.0**-23
+        if self.store.metric == "l2":
+            least = -(last**2) * (1 + 2.0**-20) - error * (norms + self.store.largest_norm) ** 2
+        elif self.store.metric == "dot":
+            least = last - np.abs(last) * 2.0**-20 - error * norms * self.store.largest_norm
+        else:
+            least = (last - np.abs(last) * 2.0**-20 - error) * norms
+        return bool(((near < least) & (norms > _LEAST_NORM)).all())
 
 
-def _least(asked: Asked, others: Neighbours) -> NDArray[np.float64]:
-    """Return the least `near` of each query, as `settle` takes it, that is among the nearest."""
-    last = others.similarities[:, -1].astype(np.float64)
-    last = -(last**2) if asked.metric == "l2" else last
-    return np.asarray(last - np.abs(last) * 2.0**-20 - asked.slack)
+def _flat(parts: list[Vectors], norms: list[PartNorms], metric: MetricName) -> NumpyFlat:
+    """Return an exact index over rows; made in microseconds."""
+    return (_OneThread if is_installed() else NumpyFlat)(Stack(parts, norms), metric)
 
 
 class _OneThread(FaissFlat):

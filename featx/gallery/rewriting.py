@@ -115,11 +115,13 @@ def needs_compaction(base: Base) -> bool:
 
 
 def compacted(snapshot: Snapshot, number: int) -> Rewritten:
-    """Write what can be found anew as one part and fit index and vote; nothing may be recent.
+    """Write what the last fold left anew as one part and fit index and vote.
 
     A first part whose vectors are those of the set stays, without the facts of removed rows.
+    Changes since the fold stay in the log.
     """
-    base, alive = snapshot.base, snapshot.living.all
+    base = snapshot.base
+    alive = np.ones(len(base), np.bool_) if base.alive is None else base.alive
     draft = Draft(base.path, number, base.stack.dim)
     is_referring = bool(base.facts["parts"]) and base.facts["parts"][0]["vectors"] is None
     split = base.starts[1] if is_referring else 0
@@ -133,7 +135,7 @@ def compacted(snapshot: Snapshot, number: int) -> Rewritten:
     wanted = Wanted(kind=asked["asked"], recall=asked["recall"], metric=snapshot.metric)
     index, facts = fit(draft.stack, wanted, base.labels[kept], None if alive.all() else alive)
     gone = int(np.count_nonzero(~alive))
-    return Rewritten(draft.finish(index, _counted(snapshot) | facts, alive, blanked=gone), 0, kept)
+    return Rewritten(draft.finish(index, base.facts | facts, alive, blanked=gone), 0, kept)
 
 
 def _blank_first(draft: Draft, base: Base, alive: Mask) -> None:

@@ -18,7 +18,7 @@ from featx.gallery.living import Living, both
 from featx.gallery.recent import Recent, Store
 from featx.index.metric import MetricName, checked
 from featx.index.neighbours import Neighbours
-from featx.index.voting import neighbour_votes, shares_of
+from featx.index.voting import neighbour_votes, shares_of, without_own
 from featx.types import Rows, Vectors
 
 BLOCK_ROWS = 1024
@@ -172,7 +172,8 @@ class Snapshot:
             answers.append(self.base.index.search(Q, k, keep=keep.base))
         if self.recent.count:
             found = self.recent.nearest(Q, k, keep.recent, answers[0] if answers else None)
-            answers.append(Neighbours(found.similarities, found.rows + len(self.base)))
+            if found.rows.shape[1] or not answers:
+                answers.append(Neighbours(found.similarities, found.rows + len(self.base)))
         return answers[0] if len(answers) == 1 else _merged(answers, len(Q), k)
 
     def _refuse(self, Q: Vectors, k: int) -> None:
@@ -203,6 +204,8 @@ class Snapshot:
 
     def classify(self, Q: Vectors, k: int, *, abstain_below: float = 0.0) -> list[Classified]:
         """Return the vote of the `k` nearest labelled items; see `Gallery.classify`."""
+        if not 0 <= abstain_below <= 1:
+            raise InputError(f"abstain_below: found {abstain_below}; must be from 0 to 1")
         found = self.nearest(Q, k, self._keep(None, None, labelled=True))
         if not found.rows.shape[1]:
             embedding_set = set_folder(self.base.path, self.base.facts)
@@ -233,8 +236,9 @@ class Snapshot:
         """Labels in order, so that of equal shares the first wins, and the place of each code."""
         names = list(self.recent.store.labels)
         places = np.empty(len(names), np.int64)
-        places[np.argsort(np.array(names))] = np.arange(len(names))
-        return sorted(names), places
+        order = sorted(range(len(names)), key=names.__getitem__)
+        places[order] = np.arange(len(names))
+        return [names[code] for code in order], places
 
     def _label_codes(self, rows: Rows) -> Rows:
         n = len(self.base)
@@ -255,7 +259,7 @@ class Snapshot:
         rows = self.rows
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
-            found = _without_own(self.nearest(self.vectors(block), k + 1), block)
+            found = without_own(self.nearest(self.vectors(block), k + 1), block)
             if threshold is not None and found.rows.shape[1]:
                 near = found.similarities[:, 0] >= threshold
                 block = block[near]
@@ -336,17 +340,6 @@ def _code(what: str, name: str, codes: dict[str, int]) -> int:
     if name not in codes:
         raise UnknownNameError(what, name, codes)
     return codes[name]
-
-
-def _without_own(found: Neighbours, rows: Rows) -> Neighbours:
-    """Return the neighbours of rows without the rows themselves; one column less."""
-    own = found.rows == rows[:, None]
-    last = found.rows.shape[1] - 1
-    # Among more than k equal rows a row may not be its own neighbour; then the last one goes.
-    drop = np.where(own.any(axis=1), own.argmax(axis=1), last)
-    kept = np.arange(last + 1) != drop[:, None]
-    shape = (len(rows), last)
-    return Neighbours(found.similarities[kept].reshape(shape), found.rows[kept].reshape(shape))
 
 
 def _merged(answers: Sequence[Neighbours], m: int, k: int) -> Neighbours:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from featx.gallery.base import Base
 from featx.gallery.snapshot import Snapshot
 
 
@@ -14,6 +15,7 @@ def describe(path: Path, snapshot: Snapshot, fold_error: str | None) -> dict[str
     return {
         "items": len(snapshot),
         "removed": len(base) + snapshot.recent.count - len(snapshot),
+        "blanked": (facts["removed"] or {"blanked": 0})["blanked"],
         "pending": snapshot.pending,
         "changes": int(facts["changes"]) + snapshot.pending,
         "parts": len(facts["parts"]),
@@ -32,9 +34,15 @@ def describe(path: Path, snapshot: Snapshot, fold_error: str | None) -> dict[str
         "classes": counts,
         "labelled": sum(counts.values()),
         "disk_bytes": _size_bytes(path),
-        "index_bytes": 0 if base.index is None else base.index.size_bytes,
+        "index_bytes": _index_bytes(base),
         "fold_error": fold_error,
     }
+
+
+def _index_bytes(base: Base) -> int:
+    """Return what the index took when it was built, in proportion to the rows since."""
+    rows = int(base.facts["index"]["rows"])
+    return round(base.facts["metrics"]["size_bytes"] * len(base) / rows) if rows else 0
 
 
 def _size_bytes(path: Path) -> int:

@@ -1,7 +1,6 @@
 """The one writer of a gallery: changes go to the log, and from there into the parts."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from threading import RLock, Thread, current_thread
 from featx.data.claim import lock
 from featx.errors import FeatxError, StoreError
 from featx.gallery.admission import additions, removals
-from featx.gallery.changelog import Change, ChangeLog
+from featx.gallery.changelog import Change, ChangeLog, DamagedLogError
 from featx.gallery.folder import LOCK, LOG, broken, clean, read_facts
 from featx.gallery.follow import load
 from featx.gallery.generation import commit, next_number
@@ -26,13 +25,6 @@ FOLD_SHARE = 64
 
 That is one for `FOLD_SHARE` rows, from `FOLD_LEAST` to `FOLD_AT`: a fold takes longer with the rows
 of the gallery, a search with what is pending, which is searched exactly.
-"""
-
-SWITCH_S = 0.0005
-"""After this time a thread of Python gives way to another that waits, while a gallery is written.
-
-With Python's own 5 ms, adds and searches of one process wait for each other several times each:
-388 durable adds a second beside a searching thread, 995 with this.
 """
 
 
@@ -76,13 +68,11 @@ class GalleryWriter:
         except BaseException:
             os.close(self._lock)
             raise
-        self._switch_s = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._switch_s, SWITCH_S))
 
     def _opened_log(self) -> ChangeLog:
         try:
             return ChangeLog.writing(self.path / LOG)
-        except StoreError as cause:
+        except DamagedLogError as cause:
             raise broken(self.path, read_facts(self.path), str(cause)) from cause
 
     def _recovered(self) -> Snapshot:
@@ -127,8 +117,10 @@ class GalleryWriter:
         after = before.changed(changes)
         try:
             self._log.append(before.seq + 1, changes)
-        except BaseException:
+        except BaseException as cause:
             before.recent.forget_later()
+            if isinstance(cause, DamagedLogError):
+                raise broken(self.path, before.base.facts, str(cause)) from cause
             raise
         self.latest = after
         if after.pending - self._failed_at >= _fold_at(len(after.base)):
@@ -161,6 +153,8 @@ class GalleryWriter:
             self.fold()
             if needs_compaction(self.latest.base):
                 self._rewrite(compacted)
+            with suppress(StoreError), self._changing:  # the gallery is as it shall be without it
+                self._log.wipe()
 
     def _rewrite(self, write: Callable[[Snapshot, int], Rewritten]) -> None:
         try:
@@ -193,7 +187,6 @@ class GalleryWriter:
         with self._rewriting, self._changing:
             if not self._is_closed:
                 self._is_closed = True
-                sys.setswitchinterval(self._switch_s)
                 self._log.close()
                 os.close(self._lock)
 

@@ -9,11 +9,8 @@ import numpy as np
 from featx.heads.examples import Examples
 from featx.index.metric import MetricName
 from featx.index.neighbours import Neighbours
-from featx.index.voting import CHOICES_OF_K, Trials, Weights, choose_vote
+from featx.index.voting import CHOICES_OF_K, Trials, Weights, choose_vote, tuning_rows
 from featx.types import Rows
-
-TUNING_ROWS = 5_000
-"""Rows held out, one at a time, to choose `k` and the temperature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,7 @@ def tune(
     weights: Weights,
     metric: MetricName,
 ) -> Tuned:
-    """Return the most accurate of what is ``"auto"``, on at most `TUNING_ROWS` rows."""
+    """Return the most accurate of what is ``"auto"``, on the rows of `tuning_rows`."""
     temperature = temperature if weights == "softmax" else math.inf
     if k != "auto" and temperature != "auto":
         nothing = Neighbours(np.empty((0, k), np.float32), np.empty((0, k), np.int64))
@@ -55,13 +52,13 @@ def tune(
         weights=weights,
         metric=metric,
     )
-    rows = examples.rows
-    if len(rows) > TUNING_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, TUNING_ROWS, replace=False))
+    rows = tuning_rows(examples.rows)
     found = examples.without_itself(rows, max(trials.ks))
     codes = examples.facts.codes
     chosen = choose_vote(found, codes, codes[rows], trials)
-    return Tuned(k=chosen.k, temperature=chosen.temperature, rows=rows, found=found)
+    # Of a few rows fewer can be tried than were asked for, but rows to come may make up for them.
+    asked = chosen.k if k == "auto" else int(k)
+    return Tuned(k=asked, temperature=chosen.temperature, rows=rows, found=found)
 
 
 def left_out(examples: Examples, k: int, tuned: Tuned | None) -> Neighbours:

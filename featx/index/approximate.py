@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.index.codes import Codes, Plan, lists_for, quantisers, refine
-from featx.index.faiss import FaissFlat
+from featx.index.faiss import FaissFlat, one_thread
 from featx.index.flat import refuse_empty
 from featx.index.metric import MetricName, divisors
 from featx.index.neighbours import Neighbours
@@ -103,17 +103,20 @@ class Approximate:
         if (empty := nothing(asked)) is not None:
             return empty
         wanted = ceil(self.settings["candidates"] * max(TUNED_K, asked.k) / TUNED_K)
+        wanted = max(wanted, asked.k)
         if asked.allowed <= FEW_ROWS or 4 * wanted >= asked.allowed:
             return self._flat.search(Q, k, keep=keep)
         fetched = wanted
         if asked.keep is not None:
             fetched = ceil(_SPARE * wanted * len(self.stack) / asked.allowed)
         step = max(1, _CELLS // fetched)
-        found = [
-            self._settled(asked.only(slice(at, at + step)), wanted, fetched)
-            for at in range(0, len(asked), step)
-        ]
-        return found[0] if len(found) == 1 else _joined(found)
+        if len(asked) <= step:
+            with one_thread(when=len(asked) == 1):
+                return self._settled(asked, wanted, fetched)
+        starts = range(0, len(asked), step)
+        return _joined(
+            [self._settled(asked.only(slice(at, at + step)), wanted, fetched) for at in starts]
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -123,8 +126,10 @@ class Approximate:
     def _settled(self, asked: Asked, wanted: int, fetched: int) -> Neighbours:
         """Answer some queries; those that found too few candidates, from all rows."""
         rows = self._candidates(asked, wanted, fetched)
-        enough = asked.k if asked.keep is None else wanted
-        short = np.count_nonzero(rows >= 0, axis=1) < enough
+        if asked.keep is None:
+            short = rows[:, asked.k - 1] < 0  # faiss puts what it lacks last
+        else:
+            short = np.count_nonzero(rows >= 0, axis=1) < wanted
         if not short.any():
             return settle(asked, self._near(asked, rows), rows)
         best = self._flat.search(asked.Q, asked.k, keep=asked.keep) if short.all() else None
@@ -162,12 +167,11 @@ class Approximate:
     def _near(self, asked: Asked, rows: Rows) -> Vectors:
         """Return the float32 similarities that `settle` takes, -inf where the row is -1."""
         self.stack.expect(random=True)
-        parts = list(zip(self.stack.starts, self.stack.parts, strict=True))
-        if len(parts) == 1:
-            near = refine(asked.ready, parts[0][1], rows, self.metric)
+        if len(self.stack.parts) == 1:
+            near = refine(asked.ready, self.stack.parts[0], rows, self.metric)
         else:
             near = np.full(rows.shape, -np.inf, np.float32)
-            for start, part in parts:
+            for start, part in zip(self.stack.starts, self.stack.parts, strict=True):
                 local = rows - start
                 local[(local < 0) | (local >= len(part))] = -1
                 np.maximum(near, refine(asked.ready, part, local, self.metric), out=near)

@@ -83,6 +83,7 @@ class Codes:
     def __init__(self, plan: Plan, index: Any) -> None:  # noqa: ANN401  (faiss has no types)
         self.plan = plan
         self.index = index
+        self._made: dict[int, Any] = {}  # by effort: making them takes as long as a search of lists
 
     @classmethod
     def trained(cls, plan: Plan, stack: Stack, metric: MetricName, *, seed: int) -> Self:
@@ -143,8 +144,10 @@ class Codes:
 
     def candidates(self, Q: Vectors, n: int, effort: int) -> Rows:
         """Return the `n` rows that look nearest by their codes, shape (M, n); -1 for none."""
-        with one_thread(when=len(Q) == 1):
-            rows: Rows = self.index.search(_padded(Q), n, params=self._parameters(n, effort))[1]
+        near, rows = np.empty((len(Q), n), np.float32), np.empty((len(Q), n), np.int64)
+        pointers = [load_faiss().swig_ptr(array) for array in (_padded(Q), near, rows)]
+        # faiss's own `search` first checks again, for a tenth of the time of a single query.
+        self.index.search_c(len(Q), pointers[0], n, *pointers[1:], self._parameters(n, effort))
         return rows
 
     @property
@@ -166,12 +169,14 @@ class Codes:
         return size
 
     def _parameters(self, n: int, effort: int) -> Any:  # noqa: ANN401
-        faiss = load_faiss()
-        if self.plan.effort == "nprobe":
-            return faiss.SearchParametersIVF(nprobe=min(effort, self.index.nlist))
-        if self.plan.effort == "efSearch":
-            return faiss.SearchParametersHNSW(efSearch=max(effort, n))
-        return None
+        if not self.plan.effort:
+            return None
+        effort = min(effort, self.index.nlist) if self.plan.effort == "nprobe" else max(effort, n)
+        if effort not in self._made:
+            faiss, name = load_faiss(), self.plan.effort
+            kind = "SearchParametersIVF" if name == "nprobe" else "SearchParametersHNSW"
+            self._made[effort] = getattr(faiss, kind)(**{name: effort})
+        return self._made[effort]
 
 
 def refine(Q: Vectors, X: Vectors, rows: Rows, metric: MetricName) -> Vectors:
@@ -196,8 +201,7 @@ def refine(Q: Vectors, X: Vectors, rows: Rows, metric: MetricName) -> Vectors:
     is_l2 = metric == "l2"
     compare = faiss.fvec_L2sqr_by_idx if is_l2 else faiss.fvec_inner_products_by_idx
     pointers = [faiss.swig_ptr(array) for array in (near, Q, X, rows)]
-    with one_thread(when=len(Q) == 1):
-        compare(*pointers, X.shape[1], *rows.shape)
+    compare(*pointers, X.shape[1], *rows.shape)
     return np.negative(near, out=near) if is_l2 else near
 
 

@@ -17,7 +17,7 @@ from featx.index.settle import Asked
 from featx.index.stack import Stack
 from featx.types import Rows, Vectors
 
-BLAS_QUERIES = 20
+BLAS_QUERIES = 4
 """From this many queries on a matrix product is faster than faiss's own loop."""
 
 GPU_BYTES = 1 << 32
@@ -121,6 +121,15 @@ class FaissFlat(NumpyFlat):
         with blas_threshold(len(Q), Q.shape[1]):
             near, rows = load_faiss().knn(Q, X, n, metric=faiss_metric(self.metric))
         return (np.negative(near, out=near) if self.metric == "l2" else near), rows
+
+    def _near(self, Q: Vectors, X: Vectors) -> Vectors:
+        if len(Q) > 1:
+            return super()._near(Q, X)
+        faiss, near = load_faiss(), np.empty((1, len(X)), np.float32)
+        is_l2 = self.metric == "l2"
+        compare = faiss.fvec_L2sqr_ny if is_l2 else faiss.fvec_inner_products_ny
+        compare(*(faiss.swig_ptr(array) for array in (near, Q, X)), X.shape[1], len(X))
+        return np.negative(near, out=near) if is_l2 else near
 
     def _shortlist(self, asked: Asked, n: int) -> tuple[Vectors, Rows]:
         wanted = n + len(self.stack) - asked.allowed

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.index.metric import MetricName
+from featx.index.metric import MetricName, divisors
 from featx.index.neighbours import Neighbours
 from featx.index.settle import Asked, ask, search_exactly
 from featx.index.stack import Stack
@@ -20,6 +20,12 @@ COPIED_NUMBERS = 1 << 23
 
 GATHERED_ROWS = 1 << 14
 """If at most so many rows may be answered, they are copied and searched by themselves."""
+
+FEW_QUERIES = 20
+"""Below this many queries a copy of rows takes longer than all products, corrected one by one."""
+
+OVERFETCHED = 256
+"""Rows of a block that may be left out by finding that many more, which takes no longer."""
 
 _CELLS = 1 << 24  # similarities held at once: 64 MiB
 
@@ -143,22 +149,34 @@ class NumpyFlat:
             X = stack.unit_take(kept) if self.metric == "cosine" else stack.take(kept)
             near, rows = self.scan(asked.ready, X, n)
             return near, kept[rows]
-        best: tuple[Vectors, Rows] | None = None
-        for first, block in self._blocks(whole=asked.keep is None):
-            found = self._scan_kept(asked, n, first, block)
-            if best is not None:
-                found = np.hstack((best[0], found[0])), np.hstack((best[1], found[1]))
-            best = largest(*found, n)
-        assert best is not None
-        return best
+        self._scanned.expect(random=False)
+        found = list(self._found(asked, n))
+        near = np.hstack([near for near, _ in found])
+        return largest(near, np.hstack([rows for _, rows in found]), n)
 
-    def _blocks(self, *, whole: bool) -> Iterator[tuple[int, Vectors]]:
-        """Yield what is scanned at once: whole parts, unless rows are left out or to be scaled."""
-        stack = self._scanned
-        stack.expect(random=False)
-        if self.metric == "cosine" and not stack.is_unit:
-            return stack.unit_blocks()
-        return stack.blocks(len(stack) if whole else 0)
+    def _found(self, asked: Asked, n: int) -> Iterator[tuple[Vectors, Rows]]:
+        """Yield the nearest rows of each part, or of each block where rows must be handled."""
+        stack, is_few = self._scanned, len(asked) < FEW_QUERIES
+        is_scaled = self.metric != "cosine" or stack.is_unit
+        if is_scaled or is_few:
+            blocks = stack.blocks(len(stack) if is_scaled and asked.keep is None else 0)
+        else:
+            blocks = stack.unit_blocks()
+        for first, block in blocks:
+            if is_few and not (is_scaled and _dropped(asked, first, block) <= OVERFETCHED):
+                yield self._weighed(asked, n, first, block)
+            else:
+                yield self._scan_kept(asked, n, first, block)
+
+    def _weighed(self, asked: Asked, n: int, first: int, block: Vectors) -> tuple[Vectors, Rows]:
+        """Return up to `n` nearest rows of a block by all products with it, which is not copied."""
+        rows = np.arange(first, first + len(block))
+        near = self._near(asked.ready, block)
+        if self.metric == "cosine" and not self._scanned.is_unit:
+            near /= divisors(self._scanned.lengths(rows)).astype(np.float32)
+        if asked.keep is not None:
+            near[:, ~asked.keep[rows]] = -np.inf
+        return largest(near, np.broadcast_to(rows, near.shape), n)
 
     def _scan_kept(self, asked: Asked, n: int, first: int, block: Vectors) -> tuple[Vectors, Rows]:
         """Return up to `n` nearest rows of a block that may be answered."""
@@ -166,8 +184,7 @@ class NumpyFlat:
             near, rows = self.scan(asked.ready, block, min(n, len(block)))
             return near, rows + first
         keep = asked.keep[first : first + len(block)]
-        dropped = len(block) - int(np.count_nonzero(keep))
-        if dropped <= n:
+        if (dropped := _dropped(asked, first, block)) <= OVERFETCHED:
             near, rows = self.scan(asked.ready, block, min(n + dropped, len(block)))
             return np.where(keep[rows], near, np.float32(-np.inf)), rows + first
         kept = np.flatnonzero(keep)
@@ -175,3 +192,10 @@ class NumpyFlat:
             return np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
         near, rows = self.scan(asked.ready, block[kept], min(n, len(kept)))
         return near, kept[rows] + first
+
+
+def _dropped(asked: Asked, first: int, block: Vectors) -> int:
+    """Return how many rows of a block may not be answered."""
+    if asked.keep is None:
+        return 0
+    return len(block) - int(np.count_nonzero(asked.keep[first : first + len(block)]))

@@ -60,12 +60,12 @@ def distances(similarities: NDArray[Real], metric: MetricName) -> NDArray[Real]:
 
 def row_norms(X: NDArray[Real]) -> NDArray[np.float64]:
     """Return the Euclidean norm of each row, summed in float64; shape (N,)."""
-    norms = np.empty(len(X))
-    step = max(1, _NUMBERS // max(1, X.shape[1]))
-    for start in range(0, len(X), step):
-        block = X[start : start + step].astype(np.float64)
-        norms[start : start + step] = np.sqrt(np.einsum("nd,nd->n", block, block))
-    return norms
+    if X.size <= _NUMBERS:
+        block = X.astype(np.float64)
+        norms: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", block, block))
+        return norms
+    step = max(1, _NUMBERS // X.shape[1])
+    return np.concatenate([row_norms(X[at : at + step]) for at in range(0, len(X), step)])
 
 
 def unit_rows(X: NDArray[Real]) -> NDArray[Real]:
@@ -76,7 +76,11 @@ def unit_rows(X: NDArray[Real]) -> NDArray[Real]:
     >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
-    return scaled(X, row_norms(X))
+    norms = row_norms(X)
+    if np.isinf(norms).any():  # squares that float64 does not hold
+        X = scaled(X, np.abs(X).max(axis=1, initial=0).astype(np.float64))
+        norms = row_norms(X)
+    return scaled(X, norms)
 
 
 def scaled(X: NDArray[Real], norms: NDArray[np.float64]) -> NDArray[Real]:
@@ -112,7 +116,7 @@ def refuse_unfit(norms: NDArray[np.float64], what: str, *, first: int = 0) -> No
     InputError
         Naming the first such row.
     """
-    bad = np.flatnonzero(~(norms <= LARGEST_NORM))
+    bad = (~(norms <= LARGEST_NORM)).nonzero()[0]
     if len(bad):
         found = "NaN or infinite" if not np.isfinite(norms[bad[0]]) else "too long for float32"
         raise InputError(f"{what}: row {first + bad[0]} is {found}; drop it or embed it again")
@@ -141,6 +145,8 @@ def matrix(X: Vectors, what: str) -> Vectors:
         If `X` is not two-dimensional.
     """
     X = np.asarray(X)
+    if X.ndim == 2 and X.dtype == np.float32 and X.flags.c_contiguous:
+        return X
     if X.ndim != 2:
         raise InputError(f"{what}: shape {X.shape}; must be (rows, dimensions)")
     with np.errstate(over="ignore"):  # what overflows is refused by its norm

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.index.metric import MetricName, checked, divisors, scaled, snapped
+from featx.index.metric import MetricName, checked, scaled, snapped
 from featx.index.neighbours import Neighbours
 from featx.index.stack import Stack
 from featx.types import Rows, Vectors
@@ -18,6 +18,7 @@ MARGIN = 8
 _NUMBERS = 1 << 17  # held in float64 at once: 1 MiB a side, which stays in the cache of a core
 _TILE = 256  # queries compared with a block of rows at once, where ties are settled
 _UNIT_ROUNDOFF = 2.0**-24
+_LEAST = 1e-300  # smaller than the product of any two lengths but zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,14 @@ class Asked:
         return len(self.stack) if self.keep is None else int(np.count_nonzero(self.keep))
 
     @property
-    def slack(self) -> NDArray[np.float64]:
-        """Largest rounding error of a float32 `near` of each query (Higham 2002, section 3.1)."""
+    def slack(self) -> NDArray[np.float64] | float:
+        """Largest rounding error of a float32 `near` of each query (Higham 2002, section 3.1).
+
+        One number where it is the same for all.
+        """
         unit = (self.stack.dim + 8) * _UNIT_ROUNDOFF
         if self.metric == "cosine":
-            return np.full(len(self), unit)
+            return unit
         if self.metric == "dot":
             return unit * self.norms * self.stack.largest_norm
         return unit * (self.norms + self.stack.largest_norm) ** 2
@@ -92,7 +96,7 @@ def ask(
     ready = Q
     if metric == "cosine":
         norms = snapped(norms)
-        ready = Q if bool((norms == 1).all()) else scaled(Q, norms)
+        ready = Q if (norms == 1).all() else scaled(Q, norms)
     if keep is not None and (keep.shape != (len(stack),) or keep.dtype != np.bool_):
         found = f"{keep.dtype} of shape {keep.shape}"
         raise InputError(f"keep: {found}; must be bool of shape ({len(stack)},)")
@@ -118,21 +122,25 @@ def nothing(asked: Asked) -> Neighbours | None:
 
 def pair_similarities(asked: Asked, queries: Rows, rows: Rows) -> Vectors:
     """Return the similarity of each pair, the same whatever other pairs there are."""
-    similarities = np.empty(len(rows), np.float32)
     step = max(1, _NUMBERS // asked.stack.dim)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        left = asked.Q[queries[part]].astype(np.float64)
-        right = asked.stack.take(rows[part]).astype(np.float64)
-        if asked.metric == "l2":
-            left -= right
-            similarities[part] = -np.sqrt(np.einsum("pd,pd->p", left, left))
-            continue
-        products = np.einsum("pd,pd->p", left, right)
-        if asked.metric == "cosine":
-            products /= divisors(asked.norms[queries[part]] * asked.stack.lengths(rows[part]))
-        similarities[part] = products
-    return similarities
+    if len(rows) > step:
+        starts = range(0, len(rows), step)
+        parts = [(queries[at : at + step], rows[at : at + step]) for at in starts]
+        return np.concatenate([pair_similarities(asked, *part) for part in parts])
+    left = asked.Q[queries].astype(np.float64)
+    right = asked.stack.take(rows).astype(np.float64)
+    if asked.metric == "l2":
+        left -= right
+        right = left
+    similarities: NDArray[np.float64] = np.einsum("pd,pd->p", left, right)
+    if asked.metric == "l2":
+        similarities = -np.sqrt(similarities)
+    if asked.metric == "cosine":
+        lengths = asked.norms[queries]
+        if not asked.stack.is_unit:
+            lengths *= asked.stack.lengths(rows)
+        similarities /= np.maximum(lengths, _LEAST)  # of a zero row the product is zero
+    return similarities.astype(np.float32)
 
 
 def settle(asked: Asked, near: Vectors, rows: Rows) -> Neighbours:
@@ -147,22 +155,22 @@ def settle(asked: Asked, near: Vectors, rows: Rows) -> Neighbours:
     rows : ndarray of int64, shape (M, R)
         In any order, none twice.
     """
-    k = asked.k
-    edge = np.partition(near, near.shape[1] - k, axis=1)[:, -k]
+    ranked = near.copy()
+    ranked.partition(near.shape[1] - asked.k, axis=1)
+    edge = ranked[:, -asked.k]
     # What lies further than two errors below the k-th candidate cannot be among the k nearest.
     possible = near >= (edge - 2 * asked.slack)[:, None]
-    width = int(possible.sum(axis=1).max())
-    if width < near.shape[1]:
-        columns = np.argpartition(-near, width - 1, axis=1)[:, :width]
-        rows = np.take_along_axis(rows, columns, axis=1)
-        possible = np.take_along_axis(possible, columns, axis=1)
-    queries, columns = np.nonzero(possible)
-    exact = np.full(rows.shape, -np.inf, np.float32)
-    exact[queries, columns] = pair_similarities(asked, queries, rows[queries, columns])
-    order = np.lexsort((rows, -exact), axis=-1)[:, :k]
-    return Neighbours(
-        np.take_along_axis(exact, order, axis=1), np.take_along_axis(rows, order, axis=1)
-    )
+    queries, columns = possible.nonzero()
+    rows = rows[queries, columns]
+    return _nearest(asked, queries, rows, pair_similarities(asked, queries, rows))
+
+
+def _nearest(asked: Asked, queries: Rows, rows: Rows, similarities: Vectors) -> Neighbours:
+    """Return the answer from pairs, at least `k` of them for each query, which ascend."""
+    order = np.lexsort((rows, -similarities, queries))
+    first = queries.searchsorted(np.arange(len(asked)))
+    best = order[first[:, None] + np.arange(asked.k)]
+    return Neighbours(similarities[best], rows[best])
 
 
 def search_exactly(
@@ -186,7 +194,7 @@ def search_exactly(
     best = settle(asked, near, rows)
     if rows.shape[1] < asked.allowed:
         floors = _floors(asked, best)
-        doubtful = np.flatnonzero(near.min(axis=1) >= floors)
+        doubtful = (near.min(axis=1) >= floors).nonzero()[0]
         for start in range(0, len(doubtful), _TILE):
             some = doubtful[start : start + _TILE]
             redone = _among_all(asked.only(some), floors[some])

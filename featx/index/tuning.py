@@ -1,35 +1,40 @@
 """Tuning: the least effort that finds the asked share of the true neighbours, and what it costs."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
 from featx.index.approximate import TUNED_K, Approximate
-from featx.index.faiss import FaissFlat, fits_on_gpu, is_installed
+from featx.index.faiss import FaissFlat, fits_on_gpu, is_installed, one_thread
 from featx.index.flat import NumpyFlat
 from featx.index.metric import MetricName, checked_metric
 from featx.index.neighbours import Index, Neighbours
 from featx.index.opening import index_class
+from featx.index.settle import ask
 from featx.index.stack import Stack
 from featx.types import Rows, Vectors
 
-EXACT_NUMBERS = 1 << 23
-"""Up to so many numbers ``"auto"`` compares all rows: 21,845 of 384 dimensions, 32 MiB."""
+EXACT_NUMBERS = 3 << 21
+"""Up to so many numbers ``"auto"`` compares all rows: 16,384 of 384 dimensions, 3 ms of a core."""
 
-LISTS_ROWS = 1 << 18
-"""From so many rows on ``"auto"`` builds ``"ivf"`` beside ``"pq"``, and takes the faster one."""
+LISTS_ROWS = 50_000
+"""From so many rows on ``"auto"`` builds ``"ivf"``; ``"pq"`` too where few lists are not enough."""
 
-QUERIES = 256
+QUERIES = 512
 """Rows that are searched for, each leaving itself out."""
 
 _SINGLES = 50
-_FEWEST = 2  # candidates for each neighbour that tuning starts from
+_BATCH = 128  # queries at once whose time counts as much as that of single ones
+_TIES = 16  # rows as near as the last true neighbour that are told from others
+_FEW_LISTS = 2  # scanning half the lists is faster than scanning the codes of all rows
+_WORSE = 1.1  # effort that costs so much more than less ends the trial
 _STEP = 1.5
 
 
@@ -68,15 +73,48 @@ class _Trial:
         self._exact = FaissFlat(stack, metric)
 
     @cached_property
+    def true(self) -> Neighbours:
+        """The `k` nearest and some more, which may be as near as the last."""
+        more = min(self.k + _TIES, len(self._exact.stack) - 1)
+        return _left_out(self._exact, self.Q, self.rows, more)
+
+    @property
     def edges(self) -> NDArray[np.float32]:
         """Similarity of the last true neighbour of each row, shape (M, 1)."""
-        return _left_out(self._exact, self.Q, self.rows, self.k).similarities[:, -1:]
+        return self.true.similarities[:, self.k - 1 : self.k]
 
     def recall(self, index: Index) -> float:
         if not self.k:
             return 1.0
         found = _left_out(index, self.Q, self.rows, self.k)
         return float((found.similarities >= self.edges).mean())
+
+    def candidates(self, index: Approximate, effort: int, recall: float) -> int | None:
+        """Return how many candidates reach `recall` with this effort; None where too many would."""
+        if not self.k:
+            return None
+        depth = min(index.plan.generous * max(1, self.k // TUNED_K), len(index.stack))
+        ready = ask(index.stack, index.metric, self.Q, 1, None).ready
+        found = index.codes.candidates(ready, depth, effort)
+        ranks = _ranks(found, np.where(self.true.similarities >= self.edges, self.true.rows, -2))
+        ranks = np.sort(ranks, axis=1)[:, : self.k]
+        least = _quantile(ranks, recall)
+        if least < depth:
+            # As likely as not new queries find less than these: one standard error is added.
+            error = (ranks <= least).mean(axis=1).std() / np.sqrt(len(ranks))
+            least = _quantile(ranks, min(1.0, recall + float(error)))
+        # Counted from zero, but the row itself is among them.
+        return ceil(max(1, least) * TUNED_K / max(TUNED_K, self.k)) if least < depth else None
+
+    def cost_ms(self, index: Index) -> float:
+        """Return the time that one core takes for a query, alone and in a batch."""
+        times = []
+        with one_thread():
+            for Q in (*self.Q[:_SINGLES, None], self.Q[:_BATCH]):
+                start = thread_time()
+                index.search(Q, self.k)
+                times.append((thread_time() - start) / len(Q))
+        return 1000 * (float(np.median(times[:-1])) + times[-1])
 
     def latency_ms(self, index: Index) -> float:
         times = []
@@ -98,15 +136,16 @@ def build_tuned(
 ) -> tuple[str, Index, Measured]:
     """Build an index and give it the least effort that reaches `recall`.
 
-    One exact pass over the rows tells the true neighbours of 256 of them.  100,000 rows of 384
-    dimensions take some seconds of two cores, a million half a minute.
+    One exact pass over the rows tells the true neighbours of 512 of them.  Effort and candidates
+    are tuned together, for the least time of a core that reaches `recall` and its standard error.
+    100,000 rows of 384 dimensions take some seconds of two cores, a million half a minute.
 
     Parameters
     ----------
     kind : str
         A name of `featx.index.INDEXES`, or ``"auto"``: exact up to `EXACT_NUMBERS` numbers and on
-        a GPU that holds the rows, then ``"pq"``, and from `LISTS_ROWS` rows on ``"ivf"`` where it
-        is faster and reaches `recall`.
+        a GPU that holds the rows, then ``"pq"``, and from `LISTS_ROWS` rows on ``"ivf"``, unless
+        it must scan many of its lists and ``"pq"`` is faster.
     stack : Stack
     metric : "cosine", "dot" or "l2"
     recall : float, 0 < recall <= 1
@@ -141,6 +180,8 @@ def build_tuned(
         index = index_class(each).build(stack, metric, seed=seed)
         trial = trial or _Trial(stack, metric, k, seed)
         made.append((each, index, _tuned(index, trial, recall)))
+        if made[-1][2].recall >= recall and _scans_few_lists(index):
+            break
     enough = [one for one in made if one[2].recall >= recall]
     return min(enough or made, key=lambda one: one[2].latency_ms)
 
@@ -150,7 +191,12 @@ def _kinds(stack: Stack) -> tuple[str, ...]:
         return ("numpy",)
     if len(stack) * stack.dim <= EXACT_NUMBERS or fits_on_gpu(stack):
         return ("exact",)
-    return ("pq", "ivf") if len(stack) >= LISTS_ROWS else ("pq",)
+    return ("ivf", "pq") if len(stack) >= LISTS_ROWS else ("pq",)
+
+
+def _scans_few_lists(index: Index) -> bool:
+    lists = index.codes.most_effort if isinstance(index, Approximate) else 0
+    return _FEW_LISTS * index.settings.get("nprobe", lists + 1) <= lists
 
 
 def _left_out(index: Index, Q: Vectors, rows: Rows, k: int) -> Neighbours:
@@ -163,16 +209,18 @@ def _left_out(index: Index, Q: Vectors, rows: Rows, k: int) -> Neighbours:
 
 
 def _tuned(index: Index, trial: _Trial, recall: float) -> Measured:
-    """Set the least effort that reaches `recall`, and measure what it does."""
+    """Set what reaches `recall` at the least cost, and measure what it does."""
     reached = 1.0
     if isinstance(index, Approximate):
-        _set_effort(index, trial, recall)
-        few = _FEWEST * TUNED_K
-        candidates = _growing(few, max(few, len(index.stack)))
-        reached = _least(index, "candidates", candidates, trial, recall)
-        # The trial asked for one neighbour more, since a row finds itself.
+        few, many = _cheapest(index, trial, recall), max(1, len(index.stack))
+        # The trial asks for one neighbour more, since a row finds itself.
         k = max(trial.k, TUNED_K)
-        index.settings["candidates"] = ceil(index.settings["candidates"] * (k + 1) / k)
+        for candidates in _growing(min(many, few * k // (k + 1)), many):
+            index.settings["candidates"] = candidates
+            reached = trial.recall(index)
+            if reached >= recall:
+                break
+        index.settings["candidates"] = ceil(candidates * (k + 1) / k)
     elif not isinstance(index, NumpyFlat):
         reached = trial.recall(index)
     return Measured(
@@ -184,25 +232,46 @@ def _tuned(index: Index, trial: _Trial, recall: float) -> Measured:
     )
 
 
-def _set_effort(index: Approximate, trial: _Trial, recall: float) -> None:
-    """Set the least effort of the plan that leaves room for too few candidates."""
-    if index.plan.effort:
-        index.settings["candidates"] = index.plan.generous
-        efforts = _growing(index.plan.least_effort, index.codes.most_effort)
-        _least(index, index.plan.effort, efforts, trial, (1 + recall) / 2)
+def _cheapest(index: Approximate, trial: _Trial, recall: float) -> int:
+    """Set the effort that reaches `recall` soonest, and return how many candidates it takes."""
+    effort, most = index.plan.effort, index.plan.generous
+    best = (np.inf, index.codes.most_effort if effort else 0, most)
+    efforts = list(_growing(index.plan.least_effort, best[1])) if effort else [0]
+    candidates_of = cache(lambda each: trial.candidates(index, each, recall))
+    first = bisect_left(efforts, True, key=lambda each: candidates_of(each) is not None)
+    for each in efforts[first:]:
+        candidates = candidates_of(each)
+        if candidates is None:
+            continue
+        index.settings |= {"candidates": candidates} | ({effort: each} if effort else {})
+        cost_ms = trial.cost_ms(index)
+        if cost_ms > _WORSE * best[0]:
+            break  # more effort costs more and saves few candidates
+        best = min(best, (cost_ms, each, candidates))
+    if effort:
+        index.settings[effort] = best[1]
+    return best[2]
 
 
-def _least(
-    index: Approximate, setting: str, values: Iterable[int], trial: _Trial, recall: float
-) -> float:
-    """Give `setting` the first of `values` that reaches `recall`, else the last; what it did."""
-    reached = 0.0
-    for value in values:
-        index.settings[setting] = value
-        reached = trial.recall(index)
-        if reached >= recall:
-            break
-    return reached
+def _ranks(found: Rows, true: Rows) -> Rows:
+    """Return the column of `found` in which each of `true` is, as if it were the last + 1 if none.
+
+    Examples
+    --------
+    >>> _ranks(np.array([[7, 5, 3]]), np.array([[5, 9]])).tolist()
+    [[1, 3]]
+    """
+    ranks = np.full(true.shape, found.shape[1], np.int64)
+    for query, (row, wanted) in enumerate(zip(found, true, strict=True)):
+        at, column = (row[:, None] == wanted).nonzero()
+        ranks[query, column] = at
+    return ranks
+
+
+def _quantile(ranks: Rows, share: float) -> int:
+    """Return the least rank that a share of all does not exceed."""
+    count = min(ranks.size, ceil(share * ranks.size))
+    return int(np.partition(ranks, count - 1, axis=None)[count - 1])
 
 
 def _growing(first: int, last: int) -> Iterator[int]:

@@ -18,6 +18,9 @@ CHOICES_OF_K = (1, 3, 5, 9, 15, 25)
 CHOICES_OF_TEMPERATURE = (0.02, 0.05, 0.07, 0.1, 0.2)
 """Of cosines; of other similarities see `temperatures_for`."""
 
+TUNING_ROWS = 5_000
+"""Rows held out, one at a time, to choose `k` and the temperature."""
+
 SHARE_FLOOR = 1e-6
 """Vote share of a class without a vote, where a logarithm is taken."""
 
@@ -224,6 +227,13 @@ def without_own(found: Neighbours, rows: Rows) -> Neighbours:
     kept = np.arange(last + 1) != drop[:, None]
     shape = (len(rows), last)
     return Neighbours(found.similarities[kept].reshape(shape), found.rows[kept].reshape(shape))
+
+
+def tuning_rows(rows: Rows) -> Rows:
+    """Return at most `TUNING_ROWS` of some rows, drawn the same each time, in their order."""
+    if len(rows) <= TUNING_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, TUNING_ROWS, replace=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featx.data.sources.columns import clean_label, clean_split
 from featx.data.sources.options import Options
+from featx.data.sources.walk import printable
 from featx.errors import InputError, ItemError
 from featx.types import Item
 
@@ -35,8 +36,9 @@ class Arrays:
     def __iter__(self) -> Iterator[Item]:
         """Yield a row at a time, as a view; a label or split that is none is its problem."""
         X, labels, ids, splits = self.X, self._column("y"), self._ids, self._column("split")
+        name = printable(self.path.name)
         for row in range(len(X)):
-            ident = f"{self.path.name}:{row + 1}" if ids is None else ids[row]
+            ident = f"{name}:{row + 1}" if ids is None else ids[row]
             where, content = f"row {row + 1}", np.asarray(X[row])
             try:
                 label = None if labels is None else clean_label(labels[row])
