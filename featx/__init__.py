@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
+    from featx.gallery.build import GalleryRecipe, build_gallery
     from featx.gallery.gallery import Gallery
+    from featx.gallery.items import ItemFacts
     from featx.heads.centroid import CentroidProbe
     from featx.heads.headfile import load_head
     from featx.heads.knn import KNNClassifier
@@ -26,11 +28,14 @@ _HOMES = {
     "Embedder": "featx.estimators:Embedder",
     "EmbeddingSet": "featx.data.store:EmbeddingSet",
     "Gallery": "featx.gallery.gallery:Gallery",
+    "GalleryRecipe": "featx.gallery.build:GalleryRecipe",
+    "ItemFacts": "featx.gallery.items:ItemFacts",
     "KNNClassifier": "featx.heads.knn:KNNClassifier",
     "LDAProbe": "featx.heads.lda:LDAProbe",
     "LinearProbe": "featx.heads.linear:LinearProbe",
     "RidgeProbe": "featx.heads.ridge:RidgeProbe",
     "RidgeProbeRegressor": "featx.heads.ridge:RidgeProbeRegressor",
+    "build_gallery": "featx.gallery.build:build_gallery",
     "embed": "featx.estimators:embed",
     "load_head": "featx.heads.headfile:load_head",
     "open": "featx.data.store:EmbeddingSet.open",
@@ -41,11 +46,14 @@ __all__ = [
     "Embedder",
     "EmbeddingSet",
     "Gallery",
+    "GalleryRecipe",
+    "ItemFacts",
     "KNNClassifier",
     "LDAProbe",
     "LinearProbe",
     "RidgeProbe",
     "RidgeProbeRegressor",
+    "build_gallery",
     "embed",
     "load_head",
     "open",

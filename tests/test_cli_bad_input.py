@@ -1,6 +1,7 @@
 """What users get wrong: one line that names the item, what was found and what to do."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 import featx
 from command_line import call, done, refused
 from featx import samples
+from featx.data.files import writing
 from featx.errors import InputError
 from featx.zoo import catalog
 
@@ -295,7 +297,7 @@ def test_a_head_refuses_the_vectors_of_another_backbone(clusters: Path, tmp_path
         (("index", "no.emb", "-o", "x.knn"), "no.emb: not an embedding set"),
         (("predict", "no.head", "text"), "no.head: no such file; train one with: featx train"),
         (("evaluate", "no.head", "no.emb"), "no.head: no such file"),
-        (("search", "no.knn", "text"), "no.knn: not a gallery"),
+        (("search", "no.knn", "text"), "no.knn: no such gallery"),
         (("embed", "no.csv", "-m", "minilm-l6", "-o", "x.emb"), "no.csv: no such file"),
     ],
 )
@@ -311,3 +313,26 @@ def test_an_unknown_head_is_suggested(clusters: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.head"
     line = refused("train", clusters / "x.emb", "-o", out, "--head", "rigde")
     assert line == "unknown head 'rigde'; did you mean 'ridge'?"
+
+
+@pytest.mark.parametrize(
+    "command", [("search", "x.knn", ""), ("index", "add", "x.knn", ""), ("index", "stats", "")]
+)
+def test_an_empty_argument_is_not_the_folder_that_we_are_in(command: tuple[str, ...]) -> None:
+    result = call(*command)
+
+    assert result.exit_code == 2
+    assert "an argument is empty" in result.stderr
+
+
+def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    with writing(pipe) as place:
+        place.write_text("through it")
+
+    assert os.read(reader, 99) == b"through it"
+    assert pipe.is_fifo()
+    os.close(reader)

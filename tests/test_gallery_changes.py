@@ -436,7 +436,7 @@ def test_a_reader_sees_that_the_gallery_is_built_anew(tmp_path: Path) -> None:
     each.check(reader)
     other = write_set(tmp_path / "b.emb", NEW)
 
-    with pytest.raises(StoreError, match=r"holds 5 changes made online.*--drop-changes"):
+    with pytest.raises(StoreError, match=r"added or removed online .5.*--drop-changes"):
         build_gallery(other, each.path, EXACT)
     each.check(reader)
     build_gallery(other, each.path, replace(EXACT, drop_changes=True))
@@ -444,7 +444,7 @@ def test_a_reader_sees_that_the_gallery_is_built_anew(tmp_path: Path) -> None:
     each.content = {f"i{r}": x for r, x in enumerate(NEW)}
     each.check(reader)
     shutil.rmtree(each.path)
-    with pytest.raises(StoreError, match=r"gallery\.json is missing; run: featx index"):
+    with pytest.raises(StoreError, match=r"no such gallery; build one with: featx index"):
         reader.search(NEW[:1])
     build_gallery(other, each.path, EXACT)
     each.check(reader)
@@ -457,7 +457,7 @@ def test_folded_changes_are_not_lost_to_a_build_either(tmp_path: Path) -> None:
     each.gallery.compact()
     each.gallery.close()
 
-    with pytest.raises(StoreError, match="holds 6 changes made online"):
+    with pytest.raises(StoreError, match=r"added or removed online .6"):
         build_gallery(EmbeddingSet.open(tmp_path / "a.emb"), each.path, EXACT)
     each.check(Gallery.open(each.path))
 

@@ -329,7 +329,7 @@ def test_what_cannot_be_scored_is_one_clear_line(tmp_path: Path) -> None:
     for arguments, code, message in (
         ([tmp_path / "x.head"], 2, "Missing argument 'SET'"),
         ([gallery, "--split", "test"], 2, "--split needs a SET"),
-        ([tmp_path / "no.knn"], 1, "no.knn: not a gallery"),
+        ([tmp_path / "no.knn"], 1, "no.knn: no such gallery"),
         ([gallery, tmp_path / "no.emb"], 1, "no.emb: not an embedding set"),
         ([unlabelled], 1, "b.knn: found 0 labelled items; leaving one out needs two"),
         ([unlabelled, made.path], 1, "b.knn: no item is labelled"),

@@ -47,6 +47,12 @@ class LazyGroup(click.Group):
         command: click.Command = resolve("command", place, cmd_name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an empty argument: as a path it would mean the folder that we are in."""
+        if "" in args:
+            ctx.fail("an argument is empty; is a variable of the shell not set?")
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

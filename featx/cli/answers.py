@@ -137,7 +137,7 @@ def _print_table(answers: Sequence[Answer]) -> None:
 def _vote(vote: "Classified") -> str:
     strange = "; unlike anything labelled" if vote.novel else ""
     nearest = f"the {len(vote.neighbours)} nearest"
-    return f"vote: {vote.label}, {vote.probability:.0%} of {nearest}{strange}"
+    return f"vote: {vote.label}, {vote.probability:.0%} of the vote of {nearest}{strange}"
 
 
 def cells(found: "Neighbour", similarity: str) -> list[str]:

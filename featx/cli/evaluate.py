@@ -33,6 +33,8 @@ def evaluate(
     if head.suffix == ".knn" or (head / "gallery.json").is_file():
         _gallery(head, target, split, as_json=as_json)
         return
+    if (head / "manifest.json").is_file():
+        raise click.UsageError(f"{head} is an embedding set; it comes second: what to score on.")
     if target is None:
         raise click.UsageError(f"Missing argument 'SET': what to score {head} on.")
     from featx.data.origin import contents_of

@@ -9,6 +9,9 @@ import click
 
 from featx.cli import options as o
 
+SHOWN = 10
+"""New labels that are named."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -62,23 +65,29 @@ def add(
     )
     failed = added = 0
     with Gallery.open(gallery, writable=True) as opened:
-        before = len(opened)
+        before, known = len(opened), set(opened.classes)
+        new: set[str] = set()
         windows = _each_once(windows_for(opened, asked), opened, replacing=replacing)
         for window in _counted(windows, gallery.name, hidden=quiet):
             failed += len(window.problems)
             added += len(window.ids)
             if window.ids:
                 facts = [_told(each, label=label, split=split) for each in window.facts]
+                new |= {each.label for each in facts if each.label} - known
                 opened.add(window.ids, window.X, facts=facts, replace=replacing)
         items_now = len(opened)
     replaced = added - (items_now - before)
+    if new and known:
+        o.say(f"note: {o.counted(len(new), 'new label')}: {', '.join(sorted(new)[:SHOWN])}")
     if as_json:
         counts = {"added": added, "replaced": replaced, "errors": failed, "items": items_now}
         o.print_json(counts | {"out": str(gallery)})
     elif added:
         also = f", {replaced:,} of them replaced" if replaced else ""
         skipped = f", {failed:,} skipped" if failed else ""
-        click.echo(f"{gallery}: {added:,} items added{also}{skipped}; {items_now:,} in all")
+        click.echo(
+            f"{gallery}: {o.counted(added, 'item')} added{also}{skipped}; {items_now:,} in all"
+        )
     if failed:
         ctx.exit(3 if added else 1)
 

@@ -29,7 +29,7 @@ def remove(gallery: Path, ids: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         o.print_json({"removed": len(wanted), "items": left, "out": str(gallery)})
     else:
-        click.echo(f"{gallery}: {len(wanted):,} items removed; {left:,} in all")
+        click.echo(f"{gallery}: {o.counted(len(wanted), 'item')} removed; {left:,} in all")
 
 
 def _read(ids: Sequence[str]) -> list[str]:

@@ -47,8 +47,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["accuracy"] is not None:
         yield "leave-one-out accuracy", f"{found['accuracy']:.3f}"
     parts = "part" if found["parts"] == 1 else "parts"
-    pending = f"{found['pending']:,} changes in the log" if found["pending"] else "no changes"
-    yield "stored", f"{found['parts']} {parts}, {pending}, {found['removed']:,} removed rows"
+    pending = (
+        f"{o.counted(found['pending'], 'change')} in the log" if found["pending"] else "no changes"
+    )
+    yield (
+        "stored",
+        f"{found['parts']} {parts}, {pending}, {o.counted(found['removed'], 'removed row')}",
+    )
     place = "here" if found["standalone"] else "in the embedding set"
     yield "disk", f"{human_bytes(found['disk_bytes'])}; the vectors are {place}"
     yield "index memory", human_bytes(found["index_bytes"])

@@ -254,6 +254,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with what it counts: ``1 item``, ``2,000 items``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def say(message: str) -> None:
     """Print a line for people on stderr."""
     click.echo(message, err=True)

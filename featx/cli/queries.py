@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from featx.types import Sample, Vectors
 
 WINDOW_ITEMS = 256
+
+_OURS = (".emb", ".knn", ".head")
 SET_ROWS = 1024
 """Rows of a set that are taken together: nothing is encoded."""
 
@@ -112,8 +114,10 @@ def _names_file(argument: str) -> bool:
         return False
     if any(character.isspace() for character in argument):
         return False
-    is_suffix_known = Path(argument).suffix.lower() in {*SUFFIX_KINDS, *Text.suffixes}
-    return is_suffix_known or argument.startswith("@") or any(mark in argument for mark in "*[")
+    suffixes = {*SUFFIX_KINDS, *Text.suffixes, *_OURS}
+    is_suffix_known = Path(argument).suffix.lower() in suffixes
+    looks_so = argument.startswith("@") or argument.endswith("/")
+    return is_suffix_known or looks_so or any(mark in argument for mark in "*[")
 
 
 def _encode_window(

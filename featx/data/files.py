@@ -16,6 +16,8 @@ from featx.errors import StoreError
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is fsynced and takes its name.
 
+    A device or a pipe, such as ``/dev/null``, is written to as it is.
+
     Raises
     ------
     StoreError
@@ -23,6 +25,9 @@ def writing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     with explained(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
         try:
             yield temporary
             sync_file(temporary)

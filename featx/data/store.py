@@ -28,6 +28,16 @@ FORMAT = "featx-embeddings"
 VERSION = 1
 
 
+def _mended(path: Path) -> str:
+    """Return what to do about a path that is no embedding set."""
+    if (path / "gallery.json").is_file():
+        return "it is a gallery; name the set that it was made of"
+    source, out = ("SOURCE", path) if not path.exists() else (path, path.with_suffix(".emb"))
+    if out == path:
+        source = "SOURCE"
+    return f"make one with: featx embed {source} -m MODEL -o {out}"
+
+
 class EmbeddingSet:
     """A set of embeddings with the facts of its items, read-only.
 
@@ -53,9 +63,7 @@ class EmbeddingSet:
         """
         path = Path(path)
         if not (path / "manifest.json").is_file():
-            hint = f"make one with: featx embed SOURCE -m MODEL -o {path}"
-            message = f"{path}: not an embedding set; {hint}"
-            raise StoreError(message)
+            raise StoreError(f"{path}: not an embedding set; {_mended(path)}")
         manifest = read_json(path / "manifest.json", format_name=FORMAT, version=VERSION)
         return cls(path, manifest)
 

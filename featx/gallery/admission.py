@@ -31,6 +31,7 @@ def additions(
     InputError
         If they cannot be added; see `Gallery.add`.
     """
+    _refuse_one("add", ids)
     facts = [ItemFacts()] * len(ids) if facts is None else facts
     X = _vectors(snapshot, X)
     if not len(ids) == len(X) == len(facts):
@@ -58,11 +59,17 @@ def removals(snapshot: Snapshot, ids: Sequence[str]) -> list[Change]:
     InputError
         If an id is not there, or is given twice.
     """
+    _refuse_one("remove", ids)
     _refuse_repeated("remove", ids)
     missing = [item_id for item_id in ids if snapshot.find(item_id) is None]
     if missing:
         raise InputError(f"remove: no item has the id {_listed(missing)}; nothing was removed")
     return [Change("remove", item_id) for item_id in ids]
+
+
+def _refuse_one(where: str, ids: Sequence[str]) -> None:
+    if isinstance(ids, str):
+        raise InputError(f"{where}: ids is the text {ids!r}; must be a list of ids: [{ids!r}]")
 
 
 def _vectors(snapshot: Snapshot, X: Vectors) -> Vectors:

@@ -76,7 +76,7 @@ class GalleryRecipe:
 
 
 def build_gallery(
-    embedding_set: EmbeddingSet,
+    embedding_set: EmbeddingSet | str | Path,
     out: str | Path,
     recipe: GalleryRecipe | None = None,
     *,
@@ -90,7 +90,7 @@ def build_gallery(
 
     Parameters
     ----------
-    embedding_set : EmbeddingSet
+    embedding_set : EmbeddingSet, str or Path
         Unless the gallery stands alone it is referred to by its path relative to the folder of
         `out`; move both together.
     out : str or Path
@@ -111,6 +111,8 @@ def build_gallery(
     """
     from featx.gallery.gallery import Gallery
 
+    if not isinstance(embedding_set, EmbeddingSet):
+        embedding_set = EmbeddingSet.open(embedding_set)
     out, recipe = Path(out), recipe or GalleryRecipe()
     _check(embedding_set, recipe)
     refuse_strangers(out)
@@ -182,8 +184,8 @@ def _refuse_changes(
     changes += log.count(_folded(out))
     if changes and not recipe.drop_changes:
         raise StoreError(
-            f"{out}: holds {changes:,} changes made online, items added or removed, that "
-            f"{embedding_set.path} knows nothing of; give --drop-changes to lose them, or choose "
+            f"{out}: items were added or removed online ({changes:,}), of which "
+            f"{embedding_set.path} knows nothing; give --drop-changes to lose them, or choose "
             "another name with -o"
         )
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,11 @@ def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
     """
     embedding_set = path.parent / str(facts["set"]["path"])
     found = found.removeprefix(f"{path}: ").removeprefix(f"{path}/")
-    mend = f"featx index {embedding_set} -o {path}{_options(facts)}"
-    return StoreError(f"{path}: {found}; run: {mend}")
+    mend = f"-o {path}{_options(facts)}"
+    if not embedding_set.is_dir():
+        gone = f"its set {embedding_set} is gone; put it back"
+        return StoreError(f"{path}: {found}; {gone}; run: featx index SET {mend}")
+    return StoreError(f"{path}: {found}; run: featx index {embedding_set} {mend}")
 
 
 def _options(facts: Mapping[str, Any]) -> str:
@@ -80,6 +84,20 @@ def _options(facts: Mapping[str, Any]) -> str:
     return "".join(f" --{name} {made}" for name, (made, usual) in asked.items() if made != usual)
 
 
+def _what_it_is(path: Path) -> str:
+    """Say what is at the place of a gallery; empty for a folder that may have been one."""
+    if (path / "manifest.json").is_file():
+        out = path.with_suffix(".knn")
+        return f"an embedding set, not a gallery; build one with: featx index {path} -o {out}"
+    if path.is_file():
+        return "a file, not a gallery; name a folder that featx index made"
+    if path.is_dir():
+        return ""
+    near = get_close_matches(path.name, [found.name for found in path.parent.glob("*.knn")], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"build one with: featx index SET -o {path}"
+    return f"no such gallery; {hint}"
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """Read ``gallery.json``.
 
@@ -90,7 +108,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     mend = f"run: featx index SET -o {path}"
     if not (path / FACTS).is_file():
-        raise StoreError(f"{path}: not a gallery, {FACTS} is missing; {mend}")
+        raise StoreError(f"{path}: {_what_it_is(path) or f'{FACTS} is missing; {mend}'}")
     try:
         facts = read_json(path / FACTS, format_name=FORMAT, version=VERSION)
     except StoreError as cause:
@@ -140,7 +158,8 @@ def open_set(path: Path, facts: Mapping[str, Any]) -> EmbeddingSet:
     try:
         embedding_set = EmbeddingSet.open(folder)
     except (OSError, InputError) as cause:
-        raise broken(path, facts, f"its set cannot be opened ({cause})") from cause
+        why = f"its set cannot be opened ({cause})" if folder.is_dir() else "has no vectors"
+        raise broken(path, facts, why) from cause
     for name, now in identity(embedding_set).items():
         if now != facts["set"][name]:
             raise broken(path, facts, f"{folder.name} has changed since ({name} differs)")

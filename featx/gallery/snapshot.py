@@ -224,7 +224,7 @@ class Snapshot:
         return [
             Classified(
                 label=names[winner] if shares[i, winner] >= abstain_below else None,
-                probability=float(shares[i, winner]),
+                probability=min(1.0, float(shares[i, winner])),
                 neighbours=self.describe(found.rows[i], found.similarities[i], votes[i]),
                 novel=self._is_novel(float(found.similarities[i, 0])),
             )

@@ -147,6 +147,8 @@ def matrix(X: Vectors, what: str) -> Vectors:
     X = np.asarray(X)
     if X.ndim == 2 and X.dtype == np.float32 and X.flags.c_contiguous:
         return X
+    if X.dtype.kind in "OSU":
+        raise InputError(f"{what}: not numbers; encode items first: Embedder(MODEL).encode(ITEMS)")
     if X.ndim != 2:
         raise InputError(f"{what}: shape {X.shape}; must be (rows, dimensions)")
     with np.errstate(over="ignore"):  # what overflows is refused by its norm
