@@ -13,6 +13,7 @@ from featx.gallery.fitting import Wanted, fit
 from featx.gallery.items import BATCH_ROWS, Batches, ItemTable, blanked, names_of, only, to_batch
 from featx.gallery.recent import Recent
 from featx.gallery.snapshot import Snapshot
+from featx.index.faiss import one_thread
 from featx.index.neighbours import Index
 from featx.index.opening import index_class
 from featx.index.stack import Stack
@@ -96,6 +97,9 @@ def _batches(tables: Sequence[ItemTable], recent: Recent | None = None) -> Batch
 
 
 def _extended(base: Base, stack: Stack) -> Index:
+    if base.index is not None and base.index.has_file:
+        with one_thread():  # searches go on meanwhile
+            return base.index.extended(stack)
     if base.index is not None:
         return base.index.extended(stack)
     return index_class(base.facts["index"]["kind"]).build(stack, base.facts["metric"])

@@ -1,10 +1,11 @@
 """The one writer of a gallery: changes go to the log, and from there into the parts."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock, Thread, current_thread
+from threading import RLock, Thread, current_thread, get_native_id
 
 from featx.data.claim import lock
 from featx.errors import FeatxError, StoreError
@@ -26,6 +27,8 @@ FOLD_SHARE = 64
 That is one for `FOLD_SHARE` rows, from `FOLD_LEAST` to `FOLD_AT`: a fold takes longer with the rows
 of the gallery, a search with what is pending, which is searched exactly.
 """
+
+_NICE = 10  # of the thread that folds: searches do not wait for it
 
 
 class GalleryWriter:
@@ -132,6 +135,7 @@ class GalleryWriter:
             self._folding.start()
 
     def _fold_quietly(self) -> None:
+        _yield_cores()
         try:
             self.fold()
         except Exception as cause:  # noqa: BLE001  # nobody waits here; the log keeps everything
@@ -189,6 +193,12 @@ class GalleryWriter:
                 self._is_closed = True
                 self._log.close()
                 os.close(self._lock)
+
+
+def _yield_cores() -> None:
+    """Let other threads go first, where the system has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICE)
 
 
 def _fold_at(rows: int) -> int:
