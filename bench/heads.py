@@ -33,13 +33,6 @@ PARTS = {
 COMMAND = "python -m bench.heads"
 
 
-def without_targets(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a small problem: the targets are about the full sizes."""
-    if row["value"] is None or row["target"] is None:
-        return row
-    return {**row, "ok": None, "note": f"target for the full sizes; run: {COMMAND}; {row['note']}"}
-
-
 def main() -> None:
     parser = rows.parser(__doc__, "small problems, one round; real ones only if they are made")
     parser.add_argument("--only", choices=PARTS, help="one part")
@@ -58,7 +51,7 @@ def main() -> None:
         else:
             found.append(rows.not_run(name, f"{COMMAND} --only {name}"))
     if args.quick:
-        found = [without_targets(row) for row in found]
+        found = [rows.without_target(row, COMMAND) for row in found]
     rows.finish([{**row, "note": f"{machine}; {row['note']}"} for row in found], args.json)
 
 

@@ -33,13 +33,6 @@ NEEDED = ("neighbours", "faissknn", "plots")
 COMMAND = "python -m bench.knn"
 
 
-def without_targets(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a small problem: the targets are about the full sizes."""
-    if row["value"] is None or row["target"] is None:
-        return row
-    return {**row, "ok": None, "note": f"target for the full sizes; run: {COMMAND}; {row['note']}"}
-
-
 def main() -> None:
     parser = rows.parser(__doc__, "small galleries, one round")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part, or several")
@@ -60,7 +53,7 @@ def main() -> None:
         else:
             found.append(rows.not_run(name, f"{COMMAND} --only {name}"))
     if args.quick:
-        found = [without_targets(row) for row in found]
+        found = [rows.without_target(row, COMMAND) for row in found]
     rows.finish([{**row, "note": f"{machine}; {row['note']}"} for row in found], args.json)
 
 

@@ -1,6 +1,6 @@
 """Fixtures that several files of tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,15 @@ from featx.types import Vectors
 from featx.zoo.manifest import ArrayOptions, FileEntry, Manifest
 
 LinearBackbone = Callable[[Vectors], Backbone]
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give a file of tests a cache of its own, and the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("FEATX_DEVICE", "cpu")
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Near duplicates of a gallery, and leaks from one set into another, on the command line."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,7 @@ import pytest
 
 from command_line import done, objects, refused
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def built(folder: Path, name: str, X: list[list[float]], y: list[str]) -> Path:

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,14 @@ from featx.evaluate.interval import wilson_interval
 from featx.gallery.gallery import Gallery
 from featx.gallery.thumbnails import thumbnail
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 BIRDS = sorted((samples.folder() / "clipart" / "birds").glob("*.png"))[:4]
 BUGS = sorted((samples.folder() / "clipart" / "bugs").glob("*.png"))[:4]
 BUILD_KEYS = {
     "items", "kind", "metric", "k", "temperature", "accuracy", "interval", "n", "recall",
     "latency_ms", "size_bytes", "out",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("FEATX_DEVICE", "cpu")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -403,3 +396,23 @@ def test_what_is_no_gallery_is_named_with_the_command_that_makes_one(
         line = refused("index", command, place, *more)
         assert line.startswith(f"{place}: ")
         assert "build one with: featx index" in line or "did you mean 'x.knn'?" in line
+
+
+def test_a_label_that_is_new_is_named(gallery: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.ones((1, 4), np.float32))
+
+    known = call("index", "add", gallery, tmp_path / "one.npy", "--label", "a")
+    again = call("index", "add", gallery, tmp_path / "one.npy", "--label", "aa", "--replace")
+
+    assert known.stderr == ""
+    assert again.stderr == "note: 1 new label: aa\n"
+
+
+def test_sets_and_galleries_that_change_places_are_told(clusters: Path) -> None:
+    swapped = call("evaluate", clusters / "x.emb", clusters / "x.knn")
+
+    assert swapped.exit_code == 2
+    assert "x.emb is an embedding set; it comes second" in swapped.stderr
+    assert refused("index", clusters / "x.knn", "-o", clusters / "y.knn").endswith(
+        "it is a gallery; name the set that it was made of"
+    )

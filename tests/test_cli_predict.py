@@ -1,7 +1,6 @@
 """What ``featx predict`` says of items, in each form and of each task."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -23,18 +22,12 @@ from featx.heads.novelty import fit_novelty
 from featx.heads.predict import Head
 from featx.types import Vectors
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 DIM = 3
 IDS = ["v.npy:1", "v.npy:2", "v.npy:3", "v.npy:4"]
 # Near the first class, near the second, between them, and far from all.
 ROWS = np.array([[3, 0, 0], [0, 3, 0], [1, 1, 0], [0, 0, 99]], dtype=np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("FEATX_DEVICE", "cpu")
-        yield
 
 
 def training_rows() -> tuple[Vectors, Any]:

@@ -1,7 +1,6 @@
 """Searching on the command line: files, texts and sets, as a table, JSON or a page."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,15 @@ from PIL import Image
 import featx
 from command_line import call, done, objects, refused
 from featx import samples
+from featx.cli.queries import _names_file
 from featx.data.rows import Row
 from featx.data.writer import SetWriter
 from featx.gallery.gallery import Gallery
 from featx.types import Vectors
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CLIPART = samples.folder() / "clipart"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("FEATX_DEVICE", "cpu")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -331,3 +325,9 @@ def test_json_is_one_object_a_query_as_the_help_says(clusters: Path) -> None:
     assert (
         '"neighbours": [{"id": "b.jpg", "label": "cat" or null, "similarity": 0.93}, ...],' in text
     )
+
+
+@pytest.mark.parametrize("argument", ["nope.emb", "nope.knn", "mails/"])
+def test_a_path_of_ours_that_is_not_there_is_no_text(argument: str) -> None:
+    assert _names_file(argument)
+    assert not _names_file("nope or not.")

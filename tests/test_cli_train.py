@@ -1,7 +1,6 @@
 """``featx train`` and ``featx evaluate`` as people and programs use them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,12 @@ from sklearn.datasets import load_digits
 from command_line import call, done, refused
 from featx.heads.headfile import load_head
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 TRAIN_KEYS = {
     "accuracy", "interval", "n", "baselines", "classes", "chosen", "task", "strict", "suspects",
     "duplicates", "curve", "warnings", "log_loss", "calibration_error", "set_coverage",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("FEATX_DEVICE", "cpu")
-        yield
 
 
 @pytest.fixture(scope="module")

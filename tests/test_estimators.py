@@ -15,19 +15,14 @@ import featx
 from featx import samples
 from featx.errors import InputError, ItemError, UnknownNameError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 if TYPE_CHECKING:
     from featx.types import Content
 
 TEXTS = ["the cat sleeps", "a dog barks", "the bank raised rates", "stocks fell on monday"]
 LABELS = ["animals", "animals", "money", "money"]
 PICTURE = min((samples.folder() / "clipart" / "birds").glob("*.png"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

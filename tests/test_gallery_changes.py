@@ -592,3 +592,22 @@ def test_stats_say_what_there_is(tmp_path: Path) -> None:
     assert stats["classes"] == {"even": 24, "new": 4, "odd": 24}
     assert stats["disk_bytes"] == sum(p.stat().st_size for p in each.path.iterdir())
     assert json.loads(json.dumps(stats)) == stats
+
+
+def test_a_text_in_the_place_of_ids_or_of_vectors_is_refused(tmp_path: Path) -> None:
+    each = case(tmp_path)
+
+    with pytest.raises(InputError, match=r"remove: ids is the text 'i1'; .*: \['i1'\]"):
+        each.gallery.remove("i1")
+    with pytest.raises(InputError, match="add: ids is the text 'ab'"):
+        each.gallery.add("ab", NEW[:2])
+    with pytest.raises(InputError, match="query: not numbers; encode items first"):
+        each.gallery.search(np.array(["a hailstorm"]))
+    each.check()
+
+
+def test_a_set_may_be_named_by_its_path(tmp_path: Path) -> None:
+    write_set(tmp_path / "a.emb", vectors())
+
+    with build_gallery(str(tmp_path / "a.emb"), tmp_path / "a.knn", EXACT) as built:
+        assert [n.id for n in built.search(vectors()[3:4], 1)[0]] == ["i3"]

@@ -21,11 +21,24 @@ from featx.index.voting import (
     leave_one_out,
     neighbour_votes,
     reweighted,
+    shares_of,
     temperatures_for,
-    vote,
     without_own,
 )
 from featx.types import Rows, Vectors
+
+
+def vote(
+    near: Neighbours,
+    codes: Rows,
+    n_classes: int,
+    temperature: float,
+    *,
+    weights: Weights = "softmax",
+    metric: MetricName = "cosine",
+) -> NDArray[np.float64]:
+    votes = neighbour_votes(near, temperature, weights=weights, metric=metric)
+    return shares_of(votes, codes[near.rows], n_classes)
 
 
 def scattered(n: int = 60, d: int = 8, c: int = 4, seed: int = 0) -> tuple[Vectors, Rows]:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import clock
 import numpy as np
@@ -22,18 +22,16 @@ WARM, REPEATS = 20, 3
 Setting = dict[str, Any]
 
 
-class Tool:
+class Tool(Protocol):
     """One way to search; `build` or `read` first."""
 
     def __init__(self, X: np.ndarray, setting: Setting, threads: int) -> None:
         self.X, self.setting, self.threads = X, setting, threads
 
-    def build(self) -> None:
-        raise NotImplementedError
+    def build(self) -> None: ...
 
     def search(self, Q: np.ndarray) -> np.ndarray:
         """Return the rows of the 10 nearest of each query."""
-        raise NotImplementedError
 
     def write(self, place: Path) -> None:
         """Keep the index; by default there is nothing to keep."""

@@ -84,47 +84,6 @@ def _inverse_distances(
     return np.asarray(np.where(nearest > 0, inverse, found == 0), np.float64)
 
 
-def vote(
-    neighbours: Neighbours,
-    codes: Rows,
-    n_classes: int,
-    temperature: float,
-    *,
-    weights: Weights = "softmax",
-    metric: MetricName = "cosine",
-) -> NDArray[np.float64]:
-    """Return each class's share of the votes of `neighbour_votes`.
-
-    Parameters
-    ----------
-    neighbours : Neighbours
-        Of M queries.
-    codes : ndarray of int64, shape (N,)
-        Class of each row of the gallery, 0 to `n_classes` - 1.
-    n_classes : int
-    temperature, weights, metric
-        As `neighbour_votes` takes them.
-
-    Returns
-    -------
-    ndarray of float64, shape (M, n_classes)
-        Rows sum to one; equal shares where a query has no neighbour.
-
-    Raises
-    ------
-    InputError
-        As `neighbour_votes` does.
-
-    Examples
-    --------
-    >>> two = Neighbours(np.array([[1, 0.5]], np.float32), np.array([[1, 0]]))
-    >>> vote(two, np.array([0, 1]), 2, 1.0).round(3).tolist()
-    [[0.378, 0.622]]
-    """
-    votes = neighbour_votes(neighbours, temperature, weights=weights, metric=metric)
-    return shares_of(votes, codes[neighbours.rows], n_classes)
-
-
 def shares_of(votes: NDArray[np.float64], codes: Rows, n_classes: int) -> NDArray[np.float64]:
     """Return the sum of votes (M, K) for each class, by the class (M, K) that each is for."""
     m, k = votes.shape
