@@ -6,11 +6,13 @@
     ├── InputError             an argument, array or file cannot be used   (also ValueError)
     │   ├── ItemError          one item cannot be embedded; a run lists it and goes on
     │   ├── ManifestError      a model_zoo file is wrong
-    │   └── SpaceError         two sets of vectors must not be compared
+    │   ├── SpaceError         two sets of vectors must not be compared
+    │   └── TakenError         an item of that id is there already
     ├── UnknownNameError       no backbone, head, index ... of that name   (also LookupError)
     ├── StoreError             something on disk is missing, damaged or busy   (also OSError)
     ├── DeviceError            the device that was asked for does not work  (also RuntimeError)
     │   └── DeviceMemoryError  a batch needs more memory than there is
+    ├── ServerError            a service cannot be reached, or refuses     (also RuntimeError)
     └── MissingPackageError    a package is absent                          (also ImportError)
 
 The command line prints each of these as one line; any other exception is a bug and keeps its
@@ -43,6 +45,10 @@ class SpaceError(InputError):
     """Two sets of vectors lie in different spaces and must not be compared."""
 
 
+class TakenError(InputError):
+    """An item of that id is there already."""
+
+
 class UnknownNameError(FeatxError, LookupError):
     """No backbone, head, index or command has this name.
 
@@ -71,6 +77,25 @@ class DeviceError(FeatxError, RuntimeError):
 
 class DeviceMemoryError(DeviceError):
     """A batch needs more memory than the device has; a smaller one may fit."""
+
+
+class ServerError(FeatxError, RuntimeError):
+    """A service cannot be reached, or refuses what it is asked.
+
+    Attributes
+    ----------
+    status : int or None
+        Of HTTP; None where no answer came.
+    code : str
+        What the service calls it, which stays the same when the message changes.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str = "unreachable"
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class MissingPackageError(FeatxError, ImportError):

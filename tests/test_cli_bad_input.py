@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -274,7 +276,8 @@ def test_a_set_of_another_backbone_is_not_overwritten(clusters: Path, tmp_path: 
     out = shutil.copytree(clusters / "x.emb", tmp_path / "x.emb")
     table = texts(tmp_path / "t.csv", "a,hello,x")
     line = refused("embed", table, "-m", "minilm-l6", "-o", out)
-    assert line.startswith(f"{out}: holds vectors of 'identity'")
+    assert line.startswith(f"{out}: holds vectors of identity, 4 wide (")
+    assert " made with other settings than minilm-l6, 384 wide (" in line
     assert line.endswith("choose another -o, or delete it first")
     assert len(featx.open(out)) == 20
 
@@ -285,7 +288,8 @@ def test_a_head_refuses_the_vectors_of_another_backbone(clusters: Path, tmp_path
     done("embed", table, "-m", "minilm-l6", "-o", target)
     for command in (("predict", clusters / "x.head"), ("evaluate", clusters / "x.head")):
         line = refused(*command, target)
-        assert "found space" in line
+        assert line.startswith(f"{target}: embeddings of minilm-l6, 384 wide (space ")
+        assert "), but the head was trained on identity, 4 wide (space " in line
         assert line.endswith("run: featx embed SOURCE -m identity -o OUT.emb")
 
 
@@ -336,3 +340,34 @@ def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
     assert os.read(reader, 99) == b"through it"
     assert pipe.is_fifo()
     os.close(reader)
+
+
+def test_a_misspelt_path_is_told_before_scikit_learn_is_imported(clusters: Path) -> None:
+    commands = [
+        ("evaluate", "no.head", "x.emb"),
+        ("evaluate", "x.head", "no.emb"),
+        ("evaluate", "no.knn"),
+        ("evaluate", "x.knn", "no.emb"),
+        ("train", "no.emb", "-o", "y.head"),
+        ("predict", "no.head", "x.emb"),
+        ("predict", "x.head", "no.npy"),
+    ]
+    program = (
+        "import sys\n"
+        "from featx.cli import main\n"
+        f"for argv in {commands!r}:\n"
+        "    try:\n"
+        "        main(argv, prog_name='featx')\n"
+        "    except SystemExit as end:\n"
+        "        print(end.code, 'sklearn' in sys.modules, *argv)\n"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=clusters, capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.splitlines() == [f"1 False {' '.join(argv)}" for argv in commands]
+    lines = found.stderr.splitlines()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "no.head", "no.emb", "no.knn", "no.emb", "no.emb", "no.head", "no.npy",
+    ]  # fmt: skip

@@ -113,6 +113,6 @@ def test_leaks_are_not_sought_between_spaces(gallery: Path, tmp_path: Path) -> N
 
     for other in ("t.emb", "t.knn"):
         line = refused("index", "duplicates", gallery, "--against", tmp_path / other)
-        assert "its vectors are of identity, 2 wide" in line
+        assert "embeddings of identity, 2 wide (space " in line
     line = refused("index", "duplicates", gallery, "--against", tmp_path / "no.emb")
     assert "not an embedding set" in line

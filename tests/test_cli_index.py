@@ -16,9 +16,6 @@ from command_line import call, done, objects, refused
 from featx import samples
 from featx.cli import main
 from featx.cli.index import SUBCOMMANDS
-from featx.cli.queries import SET_ROWS
-from featx.data.rows import Row
-from featx.data.writer import SetWriter
 from featx.evaluate.interval import wilson_interval
 from featx.gallery.gallery import Gallery
 from featx.gallery.thumbnails import thumbnail
@@ -188,7 +185,7 @@ def test_added_items_are_found_with_their_facts(gallery: Path, tmp_path: Path) -
 
     (report,) = objects(done("index", "add", gallery, new, "--label", "c", "--json"))
 
-    counts = {"added": 2, "replaced": 0, "errors": 0, "items": 22}
+    counts = {"added": 2, "replaced": 0, "held": 0, "errors": 0, "items": 22}
     assert report == counts | {"out": str(gallery)}
     (found,) = objects(done("search", gallery, saved(tmp_path / "q.npy", [1, 1, 0, 0]), "--json"))
     assert found["neighbours"][0]["id"] == "new.npy:1"
@@ -261,35 +258,12 @@ def test_a_text_is_added_with_its_label(texts: Path, tmp_path: Path) -> None:
     assert found["neighbours"][0]["label"] == "animal"
 
 
-def test_a_run_that_is_stopped_keeps_what_it_added(gallery: Path, tmp_path: Path) -> None:
-    n = 30 * SET_ROWS
-    model = featx.open(gallery.with_name("x.emb")).manifest["model"]
-    with SetWriter(tmp_path / "big.emb", model=model) as writer:
-        rows = [Row(id=f"b{row}", digest="00") for row in range(n)]
-        writer.append(rows, np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32))
-        writer.seal()
-    command = [sys.executable, "-m", "featx", "index", "add"]
-    command += [str(gallery), str(tmp_path / "big.emb")]
-
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with Gallery.open(gallery) as reader:
-        while (seen := len(reader)) == 20:
-            assert process.poll() is None
-        process.terminate()
-        _, said = process.communicate(timeout=60)
-
-    assert process.returncode == 143
-    assert said.splitlines()[-1] == "terminated; everything committed so far is kept"
-    kept = len(ids_of(gallery))
-    assert (kept - 20) % SET_ROWS == 0
-    assert seen <= kept < n
-
-
 def test_a_set_of_another_space_is_refused(gallery: Path, texts: Path, tmp_path: Path) -> None:
     for command in (("index", "add"), ("search",)):
         line = refused(*command, gallery, texts / "t.emb")
-        assert line.startswith(f"{texts / 't.emb'}: its vectors are of minilm-l6, 384 wide")
-        assert line.endswith("; embed the items again: featx embed SOURCE -m identity -o X.emb")
+        assert line.startswith(f"{texts / 't.emb'}: embeddings of minilm-l6, 384 wide (space ")
+        assert f"), but {gallery} holds identity, 4 wide (space " in line
+        assert line.endswith("; run: featx embed SOURCE -m identity -o OUT.emb")
 
 
 def test_a_second_writer_is_refused(gallery: Path, tmp_path: Path) -> None:
@@ -355,9 +329,31 @@ def test_a_name_that_is_not_utf8_is_removed_as_it_was_added(tmp_path: Path, gall
 
 def test_nothing_is_removed_where_an_id_is_unknown(gallery: Path) -> None:
     line = refused("index", "remove", gallery, "x.npz:1", "x.npz:99")
+    lines = refused("index", "remove", gallery, "x.npz:98", "y")
+    far = refused("index", "remove", gallery, "y")
 
-    assert "x.npz:99" in line
+    said = "remove: no item has the id"
+    assert line == f"{said} 'x.npz:99'; nothing was removed; did you mean 'x.npz:9'?"
+    more = "did you mean 'x.npz:9' for 'x.npz:98'?"
+    assert lines == f"{said} 'x.npz:98', 'y'; nothing was removed; {more}"
+    assert far == f"{said} 'y'; nothing was removed"
     assert len(ids_of(gallery)) == 20
+
+
+def test_of_large_galleries_only_ids_that_are_very_near_are_suggested(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "remove: no item has the id"
+
+    assert refused("index", "remove", gallery, "x.npy:20").endswith("did you mean 'x.npz:20'?")
+    monkeypatch.setattr("featx.cli.index_remove._FEW", 19)
+    line = refused("index", "remove", gallery, "x.npy:20")
+    assert line == f"{said} 'x.npy:20'; nothing was removed"
+    line = refused("index", "remove", gallery, "x.npz:99")
+    assert line == f"{said} 'x.npz:99'; nothing was removed; did you mean 'x.npz:9'?"
+    monkeypatch.setattr("featx.cli.index_remove.COMPARED", 19)
+    line = refused("index", "remove", gallery, "x.npz:99")
+    assert line == f"{said} 'x.npz:99'; nothing was removed"
 
 
 def test_compacting_gives_the_place_of_removed_items_back(gallery: Path) -> None:
@@ -385,6 +381,62 @@ def test_stats_say_what_a_gallery_holds(gallery: Path) -> None:
     assert (stats["items"], stats["removed"], stats["pending"]) == (18, 2, 2)
     assert lines[0] == f"{gallery}: 18 items of identity, 4 numbers each"
     assert lines[1] == "labels                 a 9, b 9"
+
+
+def test_stats_tell_what_compacting_drops_from_what_it_cannot(gallery: Path) -> None:
+    def stored() -> str:
+        lines = done("index", "stats", gallery).splitlines()
+        (line,) = (line for line in lines if line.startswith("stored "))
+        return line.removeprefix("stored").strip()
+
+    none = stored()
+    done("index", "remove", gallery, "x.npz:1", "x.npz:20")
+    before = stored()
+    done("index", "compact", gallery)
+    after = stored()
+    done("index", "remove", gallery, "x.npz:2")
+
+    assert none == "1 part, no changes, 0 removed rows"
+    assert before == "1 part, 2 changes in the log, 2 removed rows"
+    assert after == "1 part, no changes, 2 removed rows left in the embedding set"
+    assert stored() == (
+        "1 part, 1 change in the log, 1 removed row, 2 removed rows left in the embedding set"
+    )
+
+
+def test_compacting_what_stands_alone_leaves_no_removed_row(clusters: Path, tmp_path: Path) -> None:
+    done("index", clusters / "x.emb", "-o", tmp_path / "x.knn", "--standalone")
+    done("index", "remove", tmp_path / "x.knn", "x.npz:1")
+
+    done("index", "compact", tmp_path / "x.knn")
+
+    assert "1 part, no changes, 0 removed rows\n" in done("index", "stats", tmp_path / "x.knn")
+
+
+def test_the_items_of_a_gallery_are_listed_as_they_are_now(gallery: Path, tmp_path: Path) -> None:
+    new = saved(tmp_path / "n.npy", [9, 9, 0, 0])
+    done("index", "add", gallery, new, "--label", "c", "--split", "test")
+    done("index", "remove", gallery, "x.npz:2")
+    opened = featx.open(gallery.with_name("x.emb"))
+
+    lines = done("cat", gallery).splitlines()
+    rows = objects(done("cat", gallery, "--json", "--vectors"))
+
+    ids = [*(item_id for item_id in opened.ids if item_id != "x.npz:2"), "n.npy:1"]
+    assert [line.split("\t")[0] for line in lines] == ids
+    assert lines[0] == done("cat", opened.path, "-n", 1).strip()
+    assert lines[-1] == "n.npy:1\tc\ttest\tfloat32 (4,): 9 9 0 0"
+    assert [row["id"] for row in rows] == ids
+    assert {tuple(row) for row in rows} == {
+        ("id", "uri", "label", "split", "preview", "vector"),
+    }
+    np.testing.assert_array_equal(np.float32(rows[0]["vector"]), opened.X[0])
+    np.testing.assert_allclose(rows[-1]["vector"], [0.5**0.5, 0.5**0.5, 0, 0], rtol=1e-6)
+    assert objects(done("cat", gallery, "-n", 1, "--json")) == [
+        {name: value for name, value in rows[0].items() if name != "vector"}
+    ]
+    missing = gallery.with_name("y.knn")
+    assert refused("cat", missing) == f"{missing}: no such gallery; did you mean 'x.knn'?"
 
 
 @pytest.mark.parametrize("command", ["add", "remove", "stats", "compact", "duplicates"])

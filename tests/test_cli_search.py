@@ -10,7 +10,7 @@ from PIL import Image
 import featx
 from command_line import call, done, objects, refused
 from featx import samples
-from featx.cli.queries import _names_file
+from featx.cli.named import names_file
 from featx.data.rows import Row
 from featx.data.writer import SetWriter
 from featx.gallery.gallery import Gallery
@@ -97,6 +97,25 @@ def test_people_read_a_table_and_the_vote(clusters: Path) -> None:
         f"{nearest['similarity']:.3f}", nearest["label"], nearest["id"],
     ]  # fmt: skip
     assert len(lines) == 5 * 5
+
+
+def test_no_distance_is_zero_not_minus_zero(clusters: Path, tmp_path: Path) -> None:
+    done("index", clusters / "x.emb", "-o", tmp_path / "x.knn", "--metric", "l2")
+    X = np.asarray(featx.open(clusters / "x.emb").X)
+    np.save(tmp_path / "q.npy", X[:2] + np.array([[0.0], [1e-5]]))
+    command = ("search", tmp_path / "x.knn", tmp_path / "q.npy", "-k", 1)
+
+    lines = done(*command).splitlines()
+    same, near = objects(done(*command, "--json"))
+    done(*command, "--html", tmp_path / "q.html")
+
+    assert [line.split()[:3] for line in (lines[3], lines[7])] == [
+        ["0.000", "apple", "x.npz:1"], ["0.000", "apple", "x.npz:2"],
+    ]  # fmt: skip
+    assert str(same["neighbours"][0]["similarity"]) == "0.0"
+    assert -1e-4 < near["neighbours"][0]["similarity"] < 0
+    html = (tmp_path / "q.html").read_text(encoding="utf-8")
+    assert html.count('<p class="similarity"><span>0.000</span></p>') == 2
 
 
 def test_fewer_neighbours_are_given_where_there_are_fewer(clusters: Path) -> None:
@@ -329,5 +348,5 @@ def test_json_is_one_object_a_query_as_the_help_says(clusters: Path) -> None:
 
 @pytest.mark.parametrize("argument", ["nope.emb", "nope.knn", "mails/"])
 def test_a_path_of_ours_that_is_not_there_is_no_text(argument: str) -> None:
-    assert _names_file(argument)
-    assert not _names_file("nope or not.")
+    assert names_file(argument)
+    assert not names_file("nope or not.")

@@ -252,7 +252,7 @@ def test_vectors_and_queries_that_cannot_be_compared_are_refused(tmp_path: Path)
     embedding_set = write_set(tmp_path / "bad.emb", X)
     gallery = build(tmp_path)
 
-    with pytest.raises(InputError, match=r"^gallery: row 7 is NaN"):
+    with pytest.raises(InputError, match=r"bad\.emb: row 7 is NaN or infinite: item 'i7'; restore"):
         build_gallery(embedding_set, tmp_path / "bad.knn", EXACT)
     assert not (tmp_path / "bad.knn").exists()
     with pytest.raises(InputError, match=r"^query: row 7 is NaN"):

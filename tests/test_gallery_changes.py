@@ -269,6 +269,27 @@ def test_facts_and_thumbnails_stay_with_their_items(tmp_path: Path) -> None:
             assert [n.id for n in gallery.describe([row])] == ["n0"]
 
 
+def test_items_are_listed_by_row_without_thumbnails(tmp_path: Path) -> None:
+    each = case(tmp_path)
+    facts = ItemFacts(label="é", split="val", uri="/n/0", preview="text", thumbnail=b"\0JPEG")
+    each.gallery.add(["n0", "i1"], NEW[:2], facts=[facts, ItemFacts()], replace=True)
+    each.gallery.remove(["i0"])
+    listed = each.gallery.items()
+    each.gallery.remove(["i2"])
+
+    held = list(each.gallery.items())
+
+    ids = [*(f"i{r}" for r in range(3, 60)), "n0", "i1"]
+    assert [item_id for item_id, _ in held] == ids
+    assert held[0][1] == ItemFacts(label="odd", split="test", uri="/x/3", preview="item 3")
+    assert [facts for _, facts in held[-2:]] == [replace(facts, thumbnail=None), ItemFacts()]
+    assert [item_id for item_id, _ in listed] == ["i2", *ids]
+    for step in ("fold", "compact"):
+        getattr(each.gallery, step)()
+        for gallery in (each.gallery, Gallery.open(each.path)):
+            assert list(gallery.items()) == held
+
+
 def test_folding_keeps_the_numbers_of_rows(tmp_path: Path) -> None:
     each = case(tmp_path)
     each.add(range(8))

@@ -1,6 +1,7 @@
 """Galleries whose files are damaged: one line says what was found and the command that mends it."""
 
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -155,6 +156,53 @@ def test_any_few_bytes_that_differ_are_found_or_do_no_harm(whole: Path, tmp_path
                 said = use(path)
             assert not said or file.name in said or "row" in said
         file.write_bytes(content)
+
+
+def compacting(path: Path) -> str:
+    """Compact a gallery; return the error in one line, if there is one."""
+    try:
+        with Gallery.open(path, writable=True) as gallery:
+            gallery.compact()
+    except FeatxError as error:
+        return str(error)
+    return ""
+
+
+def test_damage_that_a_compaction_meets_is_one_line(whole: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = copy_of(whole, tmp_path)
+
+    said = []
+    for name in sorted(file.name for file in path.glob("items-*")):
+        content = (path / name).read_bytes()
+        for at in rng.integers(0, len(content), 20).tolist():
+            shutil.rmtree(path)
+            copy_of(whole, tmp_path)
+            bad = bytearray(content)
+            bad[at : at + 8] = rng.bytes(len(bad[at : at + 8]))
+            (path / name).write_bytes(bad)
+            said.append(compacting(path))
+            assert not said[-1] or (name in said[-1] and re.search(MEND, said[-1]))
+    assert any(said)
+
+
+def test_a_batch_that_cannot_be_read_is_named_by_a_compaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.gallery.items.BATCH_ROWS", 16)
+    path = build(tmp_path, EXACT).path
+    with Gallery.open(path, writable=True) as gallery:
+        gallery.remove(["i5"])
+    (file,) = path.glob("items-*")
+    content = bytearray(file.read_bytes())
+    # The schema, two dictionaries, four batches, of which the first and last are read on opening.
+    starts = [found.start() for found in re.finditer(b"\xff\xff\xff\xff[^\xff]..\x00", content)]
+    content[starts[4] + 8 : starts[4] + 64] = bytes(56)
+    file.write_bytes(content)
+    before = {each.name: each.read_bytes() for each in path.iterdir() if each.suffix == ".npy"}
+
+    assert re.fullmatch(rf".*a\.knn: {file.name} is damaged{MEND} --kind exact", compacting(path))
+    assert {name: (path / name).read_bytes() for name in before} == before
 
 
 def test_the_command_that_mends_names_what_is_not_the_default(tmp_path: Path) -> None:

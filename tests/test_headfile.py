@@ -180,6 +180,7 @@ def test_equal_heads_give_equal_bytes_and_leave_no_other_file(tmp_path: Path) ->
         ({}, {"arrays": ["coef", "nothing"]}, "its array 'nothing' is missing"),
         ({"coef.npy": None}, {}, "its array 'coef' is missing"),
         ({"coef.npy": b"nonsense"}, {}, "array 'coef' is not an npy file"),
+        ({"coef.npy": npy(np.ones(6)).replace(b"}", b"(", 1)}, {}, "array 'coef' is not an npy"),
         ({"coef.npy": npy(np.ones((3, 3)))}, {}, "do not fit each other or 2 classes"),
         ({"coef.npy": npy(np.full((2, 3), np.nan))}, {}, "not finite"),
         ({"coef.npy": npy(np.ones((2, 3), dtype=complex))}, {}, "holds complex128; allowed"),

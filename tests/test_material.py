@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from featx.errors import InputError
+from featx.evaluate.labelled import left_out
 from featx.train.material import lost_classes, read_material
 from memory_set import MemorySet, noise
 
@@ -38,14 +39,23 @@ def test_rows_that_are_not_finite_or_unlabelled_are_left_out() -> None:
     data = small(["a", None, "b", "a"], [NONE] * 4)
     data.X[3, 0] = np.nan
 
-    assert read_material(data, "classify").rows.rows.tolist() == [0, 2]
+    material = read_material(data, "classify")
+
+    assert material.rows.rows.tolist() == [0, 2]
+    assert material.rows.unfit.tolist() == [3]
+    assert left_out(data, material.rows) == [
+        "1 labelled vector is NaN or infinite and left out, first that of row 3; to mend it"
+        " delete embedding set and embed it again"
+    ]
 
 
 def test_a_set_without_a_finite_labelled_row_is_refused() -> None:
     data = small(["a", "b"], [NONE] * 2)
     data.X[:] = np.nan
 
-    with pytest.raises(InputError, match="hold no finite vector; embed the items again"):
+    with pytest.raises(
+        InputError, match="embedding set: all 2 labelled vectors are NaN or infinite"
+    ):
         read_material(data, "classify")
 
 

@@ -212,7 +212,7 @@ def test_sets_of_other_settings_are_refused_by_both_names(tmp_path: Path) -> Non
 
     assert (result.exit_code, result.output) == (
         1,
-        f"error: {b} holds vectors of 'other' (eeeeeeeeeeee), {a} holds vectors of 'identity' "
+        f"error: {b} holds vectors of other (eeeeeeeeeeee), {a} holds vectors of identity "
         "(ffffffffffff); only sets made with the same settings can be merged\n",
     )
     assert not (tmp_path / "c.emb").exists()
@@ -225,7 +225,7 @@ def test_a_place_that_holds_vectors_of_another_model_is_refused(tmp_path: Path) 
     result = featx(a, b, "-o", out)
 
     assert result.exit_code == 1
-    assert result.output.startswith(f"error: {out}: holds vectors of 'other' made with other")
+    assert result.output.startswith(f"error: {out}: holds vectors of other (eeee")
     assert ids_of(out) == ["i3"]
 
 

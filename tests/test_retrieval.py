@@ -336,7 +336,7 @@ def test_what_cannot_be_scored_is_one_clear_line(tmp_path: Path) -> None:
         ([gallery, bare.path], 1, "embedding set: no labels; run: featx label"),
         ([gallery, made.path], 1, "the gallery holds all 30 labelled rows already"),
         ([gallery, made.path, "--split", "val"], 1, "no labelled row in split 'val'"),
-        ([gallery, far.path], 1, "the gallery lies in space 's1' of identity"),
+        ([gallery, far.path], 1, "far.emb: embeddings of identity (space s2), but"),
     ):
         result = call("evaluate", *arguments)
         assert result.exit_code == code

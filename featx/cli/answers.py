@@ -130,7 +130,7 @@ def _print_table(answers: Sequence[Answer]) -> None:
             click.echo(_vote(answer.vote))
         o.print_table(
             ["similarity", "label", "id", ""],
-            [cells(found, f"{found.similarity:.3f}") for found in answer.neighbours],
+            [cells(found, f"{found.similarity:z.3f}") for found in answer.neighbours],
         )
 
 

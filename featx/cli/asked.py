@@ -1,6 +1,6 @@
 """Items for a gallery, as vectors of its space: of one embedding set, or encoded by its model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from featx.cli import options as o
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
-    from featx.cli.queries import Encoded
+    from featx.cli.queries import Encoded, IsHeld
     from featx.gallery.gallery import Gallery
 
 
@@ -36,8 +36,37 @@ class Asked:
     with_thumbnails: bool = False
 
 
-def windows_for(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
-    """Yield the items window by window, in order; say what is skipped.
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Items for a gallery; iterated window by window, in order, it says what is skipped.
+
+    Attributes
+    ----------
+    items : sized
+        All of them; to count them may take a walk through a folder.
+    encoded : iterator of Encoded
+    """
+
+    items: Sized
+    encoded: Iterator["Encoded"]
+
+    def __iter__(self) -> Iterator["Encoded"]:
+        """Yield each window."""
+        for window in self.encoded:
+            for item_id, problem in window.problems:
+                o.say(f"skipped {item_id}: {problem}")
+            yield window
+
+
+def windows_for(gallery: "Gallery", asked: Asked, *, is_held: "IsHeld | None" = None) -> Windows:
+    """Return the items, which are read, encoded and checked as they are iterated.
+
+    Parameters
+    ----------
+    gallery : Gallery
+    asked : Asked
+    is_held : callable, optional
+        Of the id of each item: whether to pass it over.
 
     Raises
     ------
@@ -46,16 +75,13 @@ def windows_for(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
     SpaceError
         If a set lies in another space.
     """
-    from featx.cli.queries import is_set
+    from featx.cli.queries import is_set, none_is_held
 
     windows = _of_set if is_set(asked.items) else _of_items
-    for window in windows(gallery, asked):
-        for item_id, problem in window.problems:
-            o.say(f"skipped {item_id}: {problem}")
-        yield window
+    return windows(gallery, asked, is_held or none_is_held)
 
 
-def _of_set(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
+def _of_set(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     from featx.cli.queries import windows_of
     from featx.errors import InputError
     from featx.gallery.thumbnails import thumbnails_of
@@ -65,18 +91,25 @@ def _of_set(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
         message = f"{opened.path}: holds no items; run its embed command again"
         raise InputError(message)
     check_space(gallery, str(opened.path), opened.manifest["model"])
-    return windows_of(opened, thumbnails=thumbnails_of(opened) if asked.with_thumbnails else None)
+    thumbnails = None
+    if asked.with_thumbnails:
+        thumbnails = thumbnails_of(opened, (each for each in opened.ids if not is_held(each)))
+    return Windows(opened, windows_of(opened, thumbnails=thumbnails, is_held=is_held))
 
 
-def _of_items(gallery: "Gallery", asked: Asked) -> Iterator["Encoded"]:
-    from featx.cli.queries import encode
+def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
+    from featx.cli.named import NamedItems
+    from featx.cli.queries import encode_items
 
     for item in asked.items:
         _require_item(gallery, item)
     backbone = _backbone(gallery.facts, asked)
     check_space(gallery, backbone.manifest.name, backbone.facts)
     columns = o.columns(dict(asked.columns))
-    return encode(asked.items, backbone, columns, with_thumbnails=asked.with_thumbnails)
+    items = NamedItems(asked.items, backbone.manifest.modality, columns)
+    thumbnails = asked.with_thumbnails
+    encoded = encode_items(items, backbone, with_thumbnails=thumbnails, is_held=is_held)
+    return Windows(items, encoded)
 
 
 def _backbone(facts: Mapping[str, Any], asked: Asked) -> "Backbone":
@@ -136,16 +169,10 @@ def check_space(gallery: "Gallery", origin: str, model: Mapping[str, Any]) -> No
     SpaceError
         Naming the command that mends it.
     """
-    from featx.errors import SpaceError
+    from featx.data.space import Made, space_error
 
     facts = gallery.facts
     if model["space"] != facts["space"]:
-        message = (
-            f"{origin}: its vectors are of {model['name']}, {model['dim']} wide, in space "
-            f"{model['space'][:12]}; those of {gallery.path} are of {facts['model']}, "
-            f"{facts['dim']} wide, in {facts['space'][:12]}; embed the items again: "
-            f"featx embed SOURCE -m {facts['model']} -o X.emb"
-        )
-        raise SpaceError(message)
+        raise space_error(origin, Made.of(model), f"{gallery.path} holds", Made.of(facts))
     if model["fingerprint"] != facts["fingerprint"]:
         o.say("note: same space, other fingerprint: similarities may be off a little")

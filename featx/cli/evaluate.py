@@ -37,12 +37,14 @@ def evaluate(
         raise click.UsageError(f"{head} is an embedding set; it comes second: what to score on.")
     if target is None:
         raise click.UsageError(f"Missing argument 'SET': what to score {head} on.")
+    from featx.heads.headfile import load_head
+
+    # A misspelt path is told before scikit-learn is imported, which takes seconds.
+    loaded, opened = load_head(head), o.open_set(target)
     from featx.data.origin import contents_of
     from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
     from featx.evaluate.measures import HEADLINES
-    from featx.heads.headfile import load_head
 
-    loaded, opened = load_head(head), o.open_set(target)
     contents = None if no_raw_baseline else contents_of(opened)
     result = evaluate_head(loaded, opened, split=split, contents=contents)
     if as_json:
@@ -62,14 +64,15 @@ def _gallery(path: Path, target: Path | None, split: str | None, *, as_json: boo
     """Score a gallery, on a set if there is one."""
     if target is None and split is not None:
         raise click.UsageError("--split needs a SET: without one a gallery's own items are scored.")
+    from featx.gallery.folder import read_facts
+
+    read_facts(path)
+    opened = None if target is None else o.open_set(target)
     from featx.evaluate.galleryscore import score_gallery, score_queries
     from featx.gallery.gallery import Gallery
 
     with Gallery.open(path) as gallery:
-        if target is None:
-            result = score_gallery(gallery)
-        else:
-            result = score_queries(gallery, o.open_set(target), split)
+        result = score_gallery(gallery) if opened is None else score_queries(gallery, opened, split)
     if as_json:
         o.print_json(result)
         return

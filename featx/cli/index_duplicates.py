@@ -127,11 +127,13 @@ Side = tuple[Sequence[str], Sequence[str | None], Any]
 def _sides(gallery: "Gallery", against: Path) -> Iterator[Side]:
     """Yield the items that may leak: of a set all at once, of a gallery in blocks."""
     from featx.cli.asked import check_space
+    from featx.data.finite import require_finite
     from featx.gallery.gallery import Gallery
 
     if not (against / "gallery.json").is_file():
         embedded = o.open_set(against)
         check_space(gallery, str(against), embedded.manifest["model"])
+        require_finite(embedded)
         yield embedded.ids, embedded.y.tolist(), embedded.X
         return
     with Gallery.open(against) as other:

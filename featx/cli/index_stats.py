@@ -50,13 +50,19 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     pending = (
         f"{o.counted(found['pending'], 'change')} in the log" if found["pending"] else "no changes"
     )
-    yield (
-        "stored",
-        f"{found['parts']} {parts}, {pending}, {o.counted(found['removed'], 'removed row')}",
-    )
+    yield "stored", f"{found['parts']} {parts}, {pending}, {_removed(found)}"
     place = "here" if found["standalone"] else "in the embedding set"
     yield "disk", f"{human_bytes(found['disk_bytes'])}; the vectors are {place}"
     yield "index memory", human_bytes(found["index_bytes"])
+
+
+def _removed(found: Mapping[str, Any]) -> str:
+    """Return how many removed rows are stored: those that compacting drops, then the others."""
+    left = found["blanked"]
+    more = found["removed"] - left
+    counts = [o.counted(more, "removed row")] if more or not left else []
+    counts += [f"{o.counted(left, 'removed row')} left in the embedding set"] if left else []
+    return ", ".join(counts)
 
 
 def _labels(counts: Mapping[str, int], unlabelled: int) -> str:

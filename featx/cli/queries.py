@@ -1,12 +1,13 @@
 """Items that are named on the command line, turned into vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from featx.cli.named import NamedItems
 from featx.types import Item
 
 if TYPE_CHECKING:
@@ -19,19 +20,39 @@ if TYPE_CHECKING:
 
 WINDOW_ITEMS = 256
 
-_OURS = (".emb", ".knn", ".head")
 SET_ROWS = 1024
 """Rows of a set that are taken together: nothing is encoded."""
+
+IsHeld = Callable[[str], bool]
+"""Whether the item of an id is there already, and passed over without being read."""
+
+
+def none_is_held(item_id: str) -> bool:
+    """Return False: nothing is passed over."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Items of one window: ids, vectors (N, D), what could not be read, and facts of the ids."""
+    """Items of one window.
+
+    Attributes
+    ----------
+    ids : list of str
+    X : ndarray of float32, shape (N, D)
+    problems : list of (str, str)
+        Ids of items that could not be read, and why.
+    facts : list of ItemFacts
+        Of the ids.
+    held : int
+        Items that were passed over.
+    """
 
     ids: list[str]
     X: "Vectors"
     problems: list[tuple[str, str]]
     facts: list["ItemFacts"] = field(default_factory=list)
+    held: int = 0
 
 
 class _Loaded(NamedTuple):
@@ -48,76 +69,61 @@ def is_set(arguments: Sequence[str]) -> bool:
 
 
 def windows_of(
-    opened: "EmbeddingSet", *, thumbnails: "Thumbnails | None" = None
+    opened: "EmbeddingSet",
+    *,
+    thumbnails: "Thumbnails | None" = None,
+    is_held: IsHeld = none_is_held,
 ) -> Iterator[Encoded]:
     """Yield the rows of a set as they are, in order."""
     import numpy as np
 
+    from featx.data.finite import require_finite
     from featx.gallery.items import ItemFacts
 
     for start in range(0, len(opened), SET_ROWS):
         rows = opened.items.slice(start, SET_ROWS).to_pylist()
-        numbers = list(range(start, start + len(rows)))
-        pictures = thumbnails(numbers) if thumbnails else [None] * len(rows)
+        new = [at for at, row in enumerate(rows) if not is_held(row["id"])]
+        pictures = thumbnails([start + at for at in new]) if thumbnails else [None] * len(new)
         facts = [
             ItemFacts(
-                label=row["label"],
-                split=row["split"],
-                uri=row["uri"] or "",
-                preview=row["preview"] or "",
+                label=rows[at]["label"],
+                split=rows[at]["split"],
+                uri=rows[at]["uri"] or "",
+                preview=rows[at]["preview"] or "",
                 thumbnail=picture,
             )
-            for row, picture in zip(rows, pictures, strict=True)
+            for at, picture in zip(new, pictures, strict=True)
         ]
-        X = np.asarray(opened.X[start : start + len(rows)])
-        yield Encoded([row["id"] for row in rows], X, [], facts)
+        X = np.asarray(opened.X[start : start + len(rows)])[new]
+        require_finite(opened, X)
+        yield Encoded([rows[at]["id"] for at in new], X, [], facts, len(rows) - len(new))
 
 
 def encode(
-    arguments: Sequence[str],
+    arguments: Sequence[str], backbone: "Backbone", columns: "Columns | None" = None
+) -> Iterator[Encoded]:
+    """Encode what the arguments name, window by window, in order; see `NamedItems`."""
+    return encode_items(NamedItems(arguments, backbone.manifest.modality, columns), backbone)
+
+
+def encode_items(
+    items: Iterable[Item],
     backbone: "Backbone",
-    columns: "Columns | None" = None,
     *,
     with_thumbnails: bool = False,
+    is_held: IsHeld = none_is_held,
 ) -> Iterator[Encoded]:
-    """Encode what the arguments name, window by window, in order.
+    """Encode items, window by window, in order.
 
-    For a text model, an argument that names no file is a text itself.  Thumbnails are made of
-    images only.
+    Thumbnails are made of images only.  What is held is asked when a window begins, so that it may
+    depend on those before.
     """
-    modality = backbone.manifest.modality
-    items = _items(arguments, modality, columns)
-    with_thumbnails = with_thumbnails and modality == "image"
-    while window := list(islice(items, WINDOW_ITEMS)):
-        yield _encode_window(window, backbone, with_thumbnails=with_thumbnails)
-
-
-def _items(arguments: Sequence[str], modality: str, columns: "Columns | None") -> Iterator[Item]:
-    from featx.data.sources import open_source
-
-    literal = [a for a in arguments if modality == "text" and a != "-" and not _names_file(a)]
-    for text in literal:
-        yield Item(id=text, content=text)
-    if named := [argument for argument in arguments if argument not in literal]:
-        yield from open_source(named, modality=modality, columns=columns)
-
-
-def _names_file(argument: str) -> bool:
-    """Return whether an argument is a path, not a text; a misspelt ``mails.csv`` is a path."""
-    from featx.data.sources import SUFFIX_KINDS
-    from featx.modality.text import Text
-
-    try:
-        if Path(argument).exists():
-            return True
-    except OSError:
-        return False
-    if any(character.isspace() for character in argument):
-        return False
-    suffixes = {*SUFFIX_KINDS, *Text.suffixes, *_OURS}
-    is_suffix_known = Path(argument).suffix.lower() in suffixes
-    looks_so = argument.startswith("@") or argument.endswith("/")
-    return is_suffix_known or looks_so or any(mark in argument for mark in "*[")
+    with_thumbnails = with_thumbnails and backbone.manifest.modality == "image"
+    source = iter(items)
+    while window := list(islice(source, WINDOW_ITEMS)):
+        new = [item for item in window if not is_held(item.id)]
+        encoded = _encode_window(new, backbone, with_thumbnails=with_thumbnails)
+        yield replace(encoded, held=len(window) - len(new))
 
 
 def _encode_window(

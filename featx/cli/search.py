@@ -56,7 +56,9 @@ def search(
     vectors are taken as they are.
 
     Where the gallery is labelled its own number of nearest labelled items vote, as they were
-    tuned to; not if --label or --split leave some out.  A similarity rises as things get nearer.
+    tuned to; not if --label or --split leave some out.  A label's probability is its share of the
+    votes, each exp(similarity / T) with T tuned by leave-one-out.  A similarity rises as things get
+    nearer.
 
     --html FILE writes a page with thumbnails instead of a table; with --json as well as it.
 

@@ -86,16 +86,18 @@ def train(
     features (pixels, TF-IDF, log-spectrum).  How heads are chosen, tuned and calibrated:
     docs/heads.md.
     """
-    from featx.data.origin import contents_of
     from featx.heads.headfile import refuse_strangers, save_head
-    from featx.train.recipe import Recipe
-    from featx.train.train import train as fit
 
     for place in (out, suspects):
         _require_place(place)
     refuse_strangers(out)
     _require_suspects(suspects, out, task)
     opened = o.open_set(target)
+    # A misspelt path is told before scikit-learn is imported, which takes seconds.
+    from featx.data.origin import contents_of
+    from featx.train.recipe import Recipe
+    from featx.train.train import train as fit
+
     contents = None if no_raw_baseline else contents_of(opened)
     recipe = Recipe(
         head=head,

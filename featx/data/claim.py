@@ -12,7 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 from featx.data.files import explained, write_json
-from featx.data.store import FORMAT, VERSION, EmbeddingSet
+from featx.data.setmanifest import FORMAT, VERSION
+from featx.data.space import SHOWN_DIGITS, Made
+from featx.data.store import EmbeddingSet
 from featx.errors import InputError, SpaceError, StoreError
 
 
@@ -65,10 +67,11 @@ def read_or_make(path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
         if old["fingerprint"] == model["fingerprint"]:
             return manifest
         if holds_rows:
+            before, after = Made.of(old), Made.of(model)
+            was, is_now = (f"({each['fingerprint'][:SHOWN_DIGITS]})" for each in (old, model))
             message = (
-                f"{path}: holds vectors of {old['name']!r} made with other settings "
-                f"({old['fingerprint'][:12]}, now {model['fingerprint'][:12]} of "
-                f"{model['name']!r}); choose another -o, or delete it first"
+                f"{path}: holds vectors of {before.beside(after)} {was}, made with other settings"
+                f" than {after.beside(before)} {is_now}; choose another -o, or delete it first"
             )
             raise SpaceError(message)
     manifest = {

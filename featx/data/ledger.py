@@ -79,10 +79,11 @@ def read_ledger(folder: Path) -> Iterator[Failure]:
     path = folder / NAME
     if not path.is_file():
         return
-    with explained(path), path.open(encoding="utf-8") as file:
+    with explained(path), path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield Failure(**json.loads(line))
             except (ValueError, TypeError) as cause:
-                message = f"{path}: line {number}: damaged; delete it, or run featx embed again"
+                mend = "delete that line and run the command again"
+                message = f"{path}: line {number}: damaged; {mend}"
                 raise StoreError(message) from cause

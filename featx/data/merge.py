@@ -13,6 +13,7 @@ from featx.data.ledger import Ledger, read_ledger
 from featx.data.mirror import COPIED_BYTES, facts_of
 from featx.data.rows import Row
 from featx.data.sources.part import Shard, parse_shard
+from featx.data.space import SHOWN_DIGITS, Made
 from featx.data.store import EmbeddingSet
 from featx.data.writer import Facts, SetWriter
 from featx.errors import InputError, SpaceError, StoreError
@@ -139,15 +140,21 @@ def _require_paths(paths: Sequence[Path], out: Path) -> None:
 
 def _require_fit(embedding_set: EmbeddingSet, first: EmbeddingSet) -> None:
     if embedding_set.fingerprint != first.fingerprint:
+        sides = (embedding_set, first), (first, embedding_set)
         found, wanted = (
-            f"{s.path} holds vectors of {s.model!r} ({s.fingerprint[:12]})"
-            for s in (embedding_set, first)
+            f"{s.path} holds vectors of {_made(s).beside(_made(other))}"
+            f" ({s.fingerprint[:SHOWN_DIGITS]})"
+            for s, other in sides
         )
         raise SpaceError(f"{found}, {wanted}; only sets made with the same settings can be merged")
     if not embedding_set.finished:
         again = embedding_set.manifest.get("command") or "its embed command again"
         message = f"{embedding_set.path}: unfinished, {len(embedding_set):,} items; first run: "
         raise StoreError(message + again)
+
+
+def _made(embedding_set: EmbeddingSet) -> Made:
+    return Made.of(embedding_set.manifest["model"])
 
 
 def _copy(writer: SetWriter, sets: Sequence[EmbeddingSet], number: int) -> int:

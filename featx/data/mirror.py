@@ -64,10 +64,17 @@ class PickedRows:
 
 
 def facts_of(current: EmbeddingSet, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Yield the facts of a set's rows, batch by batch."""
+    """Yield the facts of a set's rows, batch by batch; `names` picks columns.
+
+    Raises
+    ------
+    StoreError
+        If a table is missing or damaged, with what mends the set.
+    """
     for segment in current.manifest["segments"]:
         path, rows = current.path / str(segment["items"]), int(segment["rows"])
-        yield from read_batches(path, rows=rows, names=names)
+        with current.mended():
+            yield from read_batches(path, rows=rows, names=names)
 
 
 def rewrite(

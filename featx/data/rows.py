@@ -95,13 +95,31 @@ def read_batches(path: Path, *, rows: int, names: Sequence[str] = ()) -> Iterato
     StoreError
         If it is missing, damaged or not of `rows` rows.
     """
+    with _opened(path, rows=rows) as file:
+        wanted = list(names) or SCHEMA.names
+        for group in range(file.num_row_groups):  # all at once take 100 KB each
+            yield from file.iter_batches(BATCH_ROWS, [group], wanted, use_threads=False)
+            pa.default_memory_pool().release_unused()
+
+
+def check_table(path: Path, *, rows: int) -> None:
+    """Check that a table of `rows` rows is there and whole; its columns are not read.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, cut or not of `rows` rows.
+    """
+    with _opened(path, rows=rows):
+        pass
+
+
+@contextmanager
+def _opened(path: Path, *, rows: int) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             _check(path, file.metadata.num_rows, file.schema_arrow, rows)
-            wanted = list(names) or SCHEMA.names
-            for group in range(file.num_row_groups):  # all at once take 100 KB each
-                yield from file.iter_batches(BATCH_ROWS, [group], wanted, use_threads=False)
-                pa.default_memory_pool().release_unused()
+            yield file
     except (OSError, pa.ArrowException) as cause:
         raise _unreadable(path, cause) from cause
 

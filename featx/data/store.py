@@ -10,6 +10,9 @@
     index.sqlite            the commit log of the open segment; can be rebuilt from the rest
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,24 +21,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featx.data.files import read_json
-from featx.data.rows import SCHEMA, read_table
+from featx.data.rows import SCHEMA, check_table, read_table
 from featx.data.segment import RowView, map_segment
+from featx.data.setmanifest import read_manifest, remade
 from featx.errors import StoreError
 from featx.types import Vectors
-
-FORMAT = "featx-embeddings"
-VERSION = 1
-
-
-def _mended(path: Path) -> str:
-    """Return what to do about a path that is no embedding set."""
-    if (path / "gallery.json").is_file():
-        return "it is a gallery; name the set that it was made of"
-    source, out = ("SOURCE", path) if not path.exists() else (path, path.with_suffix(".emb"))
-    if out == path:
-        source = "SOURCE"
-    return f"make one with: featx embed {source} -m MODEL -o {out}"
 
 
 class EmbeddingSet:
@@ -59,13 +49,10 @@ class EmbeddingSet:
         Raises
         ------
         StoreError
-            If there is no set, or it is damaged, unfinished with no sealed row, or newer.
+            If there is no set, or its manifest is damaged or newer, with what mends it.
         """
         path = Path(path)
-        if not (path / "manifest.json").is_file():
-            raise StoreError(f"{path}: not an embedding set; {_mended(path)}")
-        manifest = read_json(path / "manifest.json", format_name=FORMAT, version=VERSION)
-        return cls(path, manifest)
+        return cls(path, read_manifest(path))
 
     @property
     def model(self) -> str:
@@ -123,10 +110,11 @@ class EmbeddingSet:
     @cached_property
     def X(self) -> Vectors | RowView:  # noqa: N802
         """Vectors, shape (N, D): a memory map of one segment, or a lazy view over several."""
-        mapped = [
-            map_segment(self.path / f"{segment['name']}.npy", int(segment["rows"]), self.dim)
-            for segment in self.manifest["segments"]
-        ]
+        with self.mended():
+            mapped = [
+                map_segment(self.path / f"{segment['name']}.npy", int(segment["rows"]), self.dim)
+                for segment in self.manifest["segments"]
+            ]
         if len(mapped) > 1:
             return RowView(mapped)
         return mapped[0] if mapped else np.empty((0, self.dim), dtype=np.float32)
@@ -140,10 +128,11 @@ class EmbeddingSet:
         StoreError
             If a table is missing or damaged.
         """
-        tables = [
-            read_table(self.path / str(segment["items"]), rows=int(segment["rows"]))
-            for segment in self.manifest["segments"]
-        ]
+        with self.mended():
+            tables = [
+                read_table(self.path / str(segment["items"]), rows=int(segment["rows"]))
+                for segment in self.manifest["segments"]
+            ]
         return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
     @cached_property
@@ -155,6 +144,30 @@ class EmbeddingSet:
     def y(self) -> NDArray[np.object_]:
         """Labels, shape (N,): str, or None where an item has none."""
         return np.array(self.items.column("label").to_pylist(), dtype=object)
+
+    def check_files(self) -> None:
+        """Check that all files of the rows are there and whole; what they hold is not read.
+
+        Raises
+        ------
+        StoreError
+            If one is not, with what mends the set.
+        """
+        _ = self.X  # sizes are checked as they are mapped
+        with self.mended():
+            for segment in self.manifest["segments"]:
+                check_table(self.path / str(segment["items"]), rows=int(segment["rows"]))
+
+    @contextmanager
+    def mended(self) -> Iterator[None]:
+        """Say what mends the set too, where a file of it is found missing or damaged."""
+        try:
+            yield
+        except StoreError as cause:
+            known = cause.__cause__
+            if isinstance(known, OSError) and known.errno not in {None, errno.ENOENT}:
+                raise  # such as a file that may not be read
+            raise StoreError(f"{cause}; {remade(self.path, self.manifest)}") from cause
 
     def __repr__(self) -> str:
         labels = self.items.column("label").drop_null()

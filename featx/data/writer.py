@@ -58,7 +58,8 @@ class SetWriter:
     SpaceError
         If the folder holds a set of another backbone or other preprocessing.
     StoreError
-        If the folder is something else, another process writes to it, or it cannot be written.
+        If the folder is something else or a damaged set, another process writes to it, or it
+        cannot be written.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class SetWriter:
         self._lock = lock(path / "lock")
         try:
             self._manifest = read_or_make(path, model)
+            # What a set holds is not embedded again: a run would end well and leave it damaged.
+            EmbeddingSet(path, self._manifest).check_files()
             old, new = self._manifest.get("source"), dict(source or {})
             if self._manifest["segments"] or any(path.glob("segment-*")):
                 refuse_other_part(path, old or {}, new)

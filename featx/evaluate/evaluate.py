@@ -18,6 +18,9 @@ from featx.evaluate.labelled import (
     LabelledSet,
     digest_keys,
     labelled_rows,
+    left_out,
+    made_of,
+    named,
     set_jitter,
 )
 from featx.evaluate.truth import label_numbers
@@ -86,7 +89,8 @@ def evaluate_head(
     InputError
         If no labelled row is left to score, or the labels do not suit the head's task.
     """
-    note = check_space(head, embedding_set.fingerprint, embedding_set.space)
+    found_in, made = named(embedding_set), made_of(embedding_set)
+    note = check_space(head, embedding_set.fingerprint, made.space, where=found_in, made=made)
     rows, trained = _unseen_rows(head, embedding_set, split)
     names, y = label_numbers(rows.labels.tolist(), head.task, head.classes)
     jitter = set_jitter(embedding_set, rows) if head.is_random else np.zeros(len(rows))
@@ -105,7 +109,8 @@ def evaluate_head(
     }
     if head.novelty is not None:
         found["novel"] = float(head.novelty.flags(rows.X).mean())
-    notes = [*([note] if note else []), *_warnings(head, found, scored), *raw_notes]
+    noted = [*([note] if note else []), *left_out(embedding_set, rows)]
+    notes = [*noted, *_warnings(head, found, scored), *raw_notes]
     return found | {"notes": notes + ([] if len(trained) else [NOT_SEARCHED])}
 
 

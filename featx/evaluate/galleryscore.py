@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.errors import InputError, SpaceError
+from featx.data.space import Made, space_error
+from featx.errors import InputError
 from featx.evaluate.baselines import guess
 from featx.evaluate.interval import wilson_interval
-from featx.evaluate.labelled import LabelledRows, LabelledSet, item_ids, labelled_rows
+from featx.evaluate.labelled import (
+    LabelledRows,
+    LabelledSet,
+    item_ids,
+    labelled_rows,
+    left_out,
+    made_of,
+    named,
+)
 from featx.evaluate.retrieval import mean_average_precision, recall_at_k
 from featx.gallery.gallery import Gallery
 from featx.gallery.snapshot import Keep, Snapshot
@@ -129,7 +138,7 @@ def score_queries(
     codes, unknown = voting.encode(kept.labels.tolist())
     held = embedding_set.items.column("split").to_pylist()
     splits = {held[row] for row in kept.rows.tolist()}
-    notes = [*([note] if note else [])]
+    notes = [*([note] if note else []), *left_out(embedding_set, queries)]
     if unknown:
         notes.append(f"the gallery knows no {', '.join(unknown[:10])}")
     near = Neighbours(found.similarities[is_new], found.rows[is_new])
@@ -151,11 +160,8 @@ def check_gallery_space(gallery: Gallery, embedding_set: LabelledSet) -> str | N
     """
     facts = gallery.facts
     if embedding_set.space != facts["space"]:
-        raise SpaceError(
-            f"embeddings: found space {embedding_set.space[:12]!r}; the gallery lies in space"
-            f" {facts['space'][:12]!r} of {facts['model']};"
-            f" run: featx embed SOURCE -m {facts['model']} -o OUT.emb"
-        )
+        holder = f"{gallery.path} holds"
+        raise space_error(named(embedding_set), made_of(embedding_set), holder, Made.of(facts))
     if embedding_set.fingerprint != facts["fingerprint"]:
         return "same space, other fingerprint: similarities may be off a little"
     return None

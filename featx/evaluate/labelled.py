@@ -1,6 +1,6 @@
 """The labelled rows of an embedding set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featx.data.segment import RowView
+from featx.data.space import Made
 from featx.errors import InputError
 from featx.heads.conformal import item_jitter, row_jitter
 from featx.heads.moments import row_blocks
@@ -71,19 +72,28 @@ class LabelledRows:
         All str.
     digests : ndarray of uint8, shape (n, 32)
         Zeros where an item has none.
+    unfit : ndarray of int64
+        Numbers of labelled rows that are not among these, since their vectors are not finite.
     """
 
     rows: Rows
     X: Vectors
     labels: NDArray[np.object_]
     digests: NDArray[np.uint8]
+    unfit: Rows = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, kept: Rows | NDArray[np.bool_]) -> "LabelledRows":
         """Return some of the rows."""
-        return LabelledRows(self.rows[kept], self.X[kept], self.labels[kept], self.digests[kept])
+        return replace(
+            self,
+            rows=self.rows[kept],
+            X=self.X[kept],
+            labels=self.labels[kept],
+            digests=self.digests[kept],
+        )
 
 
 def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -> LabelledRows:
@@ -92,7 +102,7 @@ def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -
     Raises
     ------
     InputError
-        If no row has a label.
+        If no row has a label, or none of those has a finite vector.
     """
     labels = embedding_set.y
     is_labelled = np.array([label is not None for label in labels], dtype=bool)
@@ -112,7 +122,41 @@ def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -
     table = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
     everything = LabelledRows(rows, X, labels[rows], table)
     is_finite = np.concatenate([np.isfinite(X[part]).all(axis=1) for part in row_blocks(X)])
-    return everything if is_finite.all() else everything.take(is_finite)
+    if is_finite.all():
+        return everything
+    if not is_finite.any():
+        found = f"all {len(rows):,} labelled vectors are NaN or infinite"
+        message = f"{named(embedding_set)}: {found}; delete it and embed it again"
+        raise InputError(message)
+    return replace(everything.take(is_finite), unfit=rows[~is_finite])
+
+
+def left_out(embedding_set: LabelledSet, rows: LabelledRows) -> list[str]:
+    """Return a note on the labelled rows that are left out since their vectors are not finite."""
+    if not len(rows.unfit):
+        return []
+    n, ids = len(rows.unfit), item_ids(embedding_set, rows.unfit[:1])
+    which = repr(ids[0]) if ids else f"row {rows.unfit[0]}"
+    vectors = "vector is" if n == 1 else "vectors are"
+    return [
+        f"{n:,} labelled {vectors} NaN or infinite and left out, first that of {which};"
+        f" to mend it delete {named(embedding_set)} and embed it again"
+    ]
+
+
+def named(embedding_set: LabelledSet) -> str:
+    """Return the path of a set, for messages; what it is where it lies in memory."""
+    return str(getattr(embedding_set, "path", "embedding set"))
+
+
+def made_of(embedding_set: LabelledSet) -> Made:
+    """Return what made the vectors of a set, for messages."""
+    return Made(
+        model=embedding_set.model,
+        space=embedding_set.space,
+        dim=embedding_set.dim,
+        prompt=str(getattr(embedding_set, "prompt", "")),
+    )
 
 
 def item_ids(embedding_set: LabelledSet, rows: Rows) -> list[str] | None:

@@ -5,7 +5,7 @@ from dataclasses import replace as replaced
 
 import numpy as np
 
-from featx.errors import InputError
+from featx.errors import InputError, TakenError
 from featx.gallery.changelog import Change
 from featx.gallery.items import ItemFacts
 from featx.gallery.snapshot import Snapshot
@@ -41,7 +41,7 @@ def additions(
     facts = [_without_empty(each) for each in facts]
     there = [item_id for item_id in ids if snapshot.find(item_id) is not None]
     if there and not replace:
-        raise InputError(
+        raise TakenError(
             f"add: {_listed(there)} is in the gallery; choose another id, or replace it"
         )
     known = set(there)

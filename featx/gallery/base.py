@@ -1,7 +1,7 @@
 """Base: the parts of a gallery as they lie on the disk, opened."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,6 +146,13 @@ class Base:
             for row in self._ask(part, ItemTable.rows_of, item_id)
         ]
 
+    def batches(self, part: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a part in order, in batches of `featx.gallery.items.SCHEMA`."""
+        try:
+            yield from self.tables[part].batches()
+        except _DAMAGE as cause:
+            raise self._damaged(part, "items") from cause
+
     def matrices(self, part: int) -> tuple[list[Vectors], list[PartNorms]]:
         """Return the matrices of a part, several where its set has several segments, and norms."""
         low, high = self.starts[part], self.starts[part + 1]
@@ -168,9 +175,12 @@ class Base:
         try:
             return question(self.tables[part], *args, **kwargs)
         except _DAMAGE as cause:
-            made = self.facts["parts"][part]
-            found = f"{made['items']} or {made['order']} is damaged"
-            raise broken(self.path, self.facts, found) from cause
+            raise self._damaged(part, "items", "order") from cause
+
+    def _damaged(self, part: int, *nouns: str) -> StoreError:
+        made = self.facts["parts"][part]
+        found = f"{' or '.join(made[noun] for noun in nouns)} is damaged"
+        return broken(self.path, self.facts, found)
 
 
 def _codes(table: ItemTable, column: str, number: Mapping[str, int]) -> Codes:

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from featx.data.claim import lock, now
 from featx.data.files import explained
-from featx.data.rows import read_batches
+from featx.data.finite import require_finite
+from featx.data.mirror import facts_of
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError, StoreError
 from featx.gallery.base import Base
@@ -28,6 +29,7 @@ from featx.gallery.folder import (
     LOG,
     clean,
     identity,
+    open_set,
     read_facts,
     refuse_strangers,
     relative_to_gallery,
@@ -119,7 +121,9 @@ def build_gallery(
     with _writing(out, recipe) as log:
         _refuse_changes(out, log, embedding_set, recipe)
         number = next_number(out, log)
-        base = _written(embedding_set, Draft(out, number, embedding_set.dim), recipe, thumbnails)
+        draft = Draft(out, number, embedding_set.dim)
+        with _naming(embedding_set):
+            base = _written(embedding_set, draft, recipe, thumbnails)
         base.facts["folded"] = max(log.last(), _folded(out))
         commit(out, log, base.facts)
     return Gallery.open(out)
@@ -185,9 +189,33 @@ def _refuse_changes(
     if changes and not recipe.drop_changes:
         raise StoreError(
             f"{out}: items were added or removed online ({changes:,}), of which "
-            f"{embedding_set.path} knows nothing; give --drop-changes to lose them, or choose "
-            "another name with -o"
+            f"{embedding_set.path} knows nothing; {_instead(out, embedding_set)}give "
+            "--drop-changes to lose them, or choose another name with -o"
         )
+
+
+def _instead(out: Path, embedding_set: EmbeddingSet) -> str:
+    """Name the command that adds a set to a gallery as it is; nothing where that cannot be done."""
+    try:
+        facts = read_facts(out)
+        if any(part["vectors"] is None for part in facts["parts"]):
+            open_set(out, facts)
+    except StoreError:  # the set that it refers to has changed, as a rule
+        return ""
+    if facts["space"] != embedding_set.space:
+        return ""
+    command = f"featx index add {out} {embedding_set.path} --skip-existing"
+    return f"{command} keeps what was added and adds what {out.name} lacks; or "
+
+
+@contextmanager
+def _naming(embedding_set: EmbeddingSet) -> Iterator[None]:
+    """Name the set and the item where a row is not finite."""
+    try:
+        yield
+    except InputError:
+        require_finite(embedding_set)
+        raise
 
 
 def _folded(out: Path) -> int:
@@ -203,7 +231,7 @@ def _written(
 ) -> Base:
     """Write the files of a gallery but for ``gallery.json``."""
     stack = Stack.of(embedding_set.X)
-    names = names_of(_columns(embedding_set, ("label", "split")))
+    names = names_of(facts_of(embedding_set, ("label", "split")))
     batches = _items(embedding_set, thumbnails)
     if recipe.standalone:
         blocks = (block for _, block in stack.blocks())
@@ -240,16 +268,10 @@ def _record(embedding_set: EmbeddingSet, out: Path, recipe: GalleryRecipe) -> di
     }
 
 
-def _columns(embedding_set: EmbeddingSet, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    for segment in embedding_set.manifest["segments"]:
-        path = embedding_set.path / str(segment["items"])
-        yield from read_batches(path, rows=int(segment["rows"]), names=names)
-
-
 def _items(embedding_set: EmbeddingSet, thumbnails: Thumbnails | None) -> Batches:
     def give() -> Iterator[pa.RecordBatch]:
         start = 0
-        for batch in _columns(embedding_set, TEXTS):
+        for batch in facts_of(embedding_set, TEXTS):
             rows = list(range(start, start + batch.num_rows))
             start += batch.num_rows
             pictures = [None] * len(rows) if thumbnails is None else thumbnails(rows)

@@ -70,7 +70,8 @@ def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
     if not embedding_set.is_dir():
         gone = f"its set {embedding_set} is gone; put it back"
         return StoreError(f"{path}: {found}; {gone}; run: featx index SET {mend}")
-    return StoreError(f"{path}: {found}; run: featx index {embedding_set} {mend}")
+    first = "then " if "; restore it, or " in found else ""  # the set has to be mended before
+    return StoreError(f"{path}: {found}; {first}run: featx index {embedding_set} {mend}")
 
 
 def _options(facts: Mapping[str, Any]) -> str:

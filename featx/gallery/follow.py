@@ -111,8 +111,9 @@ class Follower:
             if self._log is None:
                 raise StoreError(f"{self.path}: is closed; open it again")
             if self._is_outdated(self._log):
-                self._log.close()
+                old = self._log  # open until then, so that no other file is given its inode
                 self._open()
+                old.close()
                 return self.latest
             # Asked before the log is read: a change in between is seen the next time.
             version = self._log.version()

@@ -131,6 +131,19 @@ class Gallery:
         """What the gallery holds now, which does not change any more; rows keep their numbers."""
         return self._source.current()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether items may be added and removed by this process."""
+        return isinstance(self._source, GalleryWriter)
+
+    def items(self) -> Iterator[tuple[str, ItemFacts]]:
+        """Yield the id and the facts of each item, in the order of rows, as they are now.
+
+        What was added comes last, and what was removed is left out.  Thumbnails are left out too;
+        `thumbnail` gives them.
+        """
+        return self._source.current().items()
+
     def search(
         self,
         Q: Vectors,

@@ -94,6 +94,14 @@ def to_batch(ids: Sequence[str], facts: Sequence[ItemFacts]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
+def from_batch(batch: pa.RecordBatch) -> Iterator[tuple[str, ItemFacts]]:
+    """Yield the id and the facts, but for the thumbnail, of each item of a batch of `SCHEMA`."""
+    columns: list[Column] = [batch.column(name) for name in TEXTS]
+    for item_id, uri, label, split, preview in zip(*(c.to_pylist() for c in columns), strict=True):
+        facts = ItemFacts(uri=uri or "", label=label, split=split, preview=preview or "")
+        yield item_id, facts
+
+
 def to_column(values: Sequence[str | bytes | None], kind: pa.DataType) -> Column:
     """Return an Arrow array of texts or bytes, of type `kind`, with nulls for None.
 
@@ -263,8 +271,10 @@ class ItemTable:
         """Return the names that a column of `NAMED` is made of."""
         if not self._file.num_record_batches:
             return []
-        dictionary: list[str] = self._column(0, column).dictionary.to_pylist()
-        return dictionary
+        dictionary = self._column(0, column).dictionary
+        dictionary.validate(full=True)
+        found: list[str] = dictionary.to_pylist()
+        return found
 
     def codes(self, column: str) -> Codes:
         """Return the number of each row's name among `names`; shape (N,)."""
@@ -275,8 +285,17 @@ class ItemTable:
         return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, in batches of `SCHEMA`."""
+        """Yield the rows in order, in batches of `SCHEMA`, checked in whole.
+
+        Raises
+        ------
+        ArrowInvalid
+            If one is damaged: what follows a wrong offset would read beyond the file.
+        """
         for batch in self._stored():
+            batch.validate(full=True)
+            if batch.column("id").null_count:
+                raise pa.ArrowInvalid("an id is null")
             columns: list[Column] = list(batch.columns)
             for at, name in enumerate(SCHEMA.names):
                 columns[at] = columns[at].dictionary_decode() if name in NAMED else columns[at]

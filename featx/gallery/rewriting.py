@@ -10,7 +10,7 @@ import pyarrow as pa
 from featx.gallery.base import Base, Mask
 from featx.gallery.draft import Draft
 from featx.gallery.fitting import Wanted, fit
-from featx.gallery.items import BATCH_ROWS, Batches, ItemTable, blanked, names_of, only, to_batch
+from featx.gallery.items import BATCH_ROWS, Batches, blanked, names_of, only, to_batch
 from featx.gallery.recent import Recent
 from featx.gallery.snapshot import Snapshot
 from featx.index.faiss import one_thread
@@ -54,7 +54,7 @@ def folded(snapshot: Snapshot, number: int) -> Rewritten:
     if recent.count:
         later = range(first, len(base.tables))
         matrices, is_unit = _matrices(base, later)
-        batches = _batches([base.tables[part] for part in later], recent)
+        batches = _batches(base, later, recent)
         is_unit = is_unit and snapshot.metric == "cosine"
         blocks = _blocks([*matrices, recent.vectors])
         draft.add(batches, names_of(batches()), blocks, is_unit=is_unit)
@@ -81,12 +81,12 @@ def _matrices(base: Base, parts: range) -> tuple[list[Vectors], bool]:
     return [matrix for matrices, _ in found for matrix in matrices], is_unit
 
 
-def _batches(tables: Sequence[ItemTable], recent: Recent | None = None) -> Batches:
+def _batches(base: Base, parts: range, recent: Recent | None = None) -> Batches:
     """Return the items of some parts and then the recent ones."""
 
     def give() -> Iterator[pa.RecordBatch]:
-        for table in tables:
-            yield from table.batches()
+        for part in parts:
+            yield from base.batches(part)
         count = 0 if recent is None else recent.count
         for start in range(0, count, BATCH_ROWS):
             some = slice(start, min(start + BATCH_ROWS, count))
@@ -148,14 +148,14 @@ def _blank_first(draft: Draft, base: Base, alive: Mask) -> None:
     if gone == (base.facts["removed"] or {"blanked": 0})["blanked"]:
         draft.keep(base, 1)
         return
-    batches = blanked(base.tables[0].batches, alive)
+    batches = blanked(lambda: base.batches(0), alive)
     draft.refer(batches, names_of(batches()), *base.matrices(0))
 
 
 def _join_rest(draft: Draft, base: Base, parts: range, alive: Mask) -> None:
     """Write the rows of some parts that can be found as one part."""
     matrices, is_unit = _matrices(base, parts)
-    batches = only(_batches([base.tables[part] for part in parts]), alive)
+    batches = only(_batches(base, parts), alive)
     draft.add(batches, names_of(batches()), _chosen(matrices, alive), is_unit=is_unit)
 
 

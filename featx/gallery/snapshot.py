@@ -1,8 +1,9 @@
 """Snapshot: what a gallery holds at one moment, searched and asked for a vote."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, compress
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from featx.gallery.answers import Classified, Neighbour
 from featx.gallery.base import Base, Mask
 from featx.gallery.changelog import Change
 from featx.gallery.folder import set_folder
-from featx.gallery.items import ItemFacts
+from featx.gallery.items import ItemFacts, from_batch
 from featx.gallery.living import Living, both
 from featx.gallery.recent import Recent, Store
 from featx.index.metric import MetricName, checked
@@ -220,7 +221,7 @@ class Snapshot:
             metric=self.metric,
         )
         names, places = self._ranked_labels
-        shares = shares_of(votes, places[self._label_codes(found.rows)], len(names))
+        shares = shares_of(votes, places[self.label_codes(found.rows)], len(names))
         return [
             Classified(
                 label=names[winner] if shares[i, winner] >= abstain_below else None,
@@ -240,7 +241,8 @@ class Snapshot:
         places[order] = np.arange(len(names))
         return [names[code] for code in order], places
 
-    def _label_codes(self, rows: Rows) -> Rows:
+    def label_codes(self, rows: Rows) -> Rows:
+        """Return the number of each row's label, -1 for none; of any shape."""
         n = len(self.base)
         codes = np.empty(rows.shape, np.int64)
         is_recent = rows >= n
@@ -272,6 +274,22 @@ class Snapshot:
         mask = self.living.mask
         base = np.arange(len(self.base)) if mask is None else np.flatnonzero(mask)
         return np.concatenate((base, len(self.base) + np.flatnonzero(self.recent.alive)))
+
+    def rows_with(self, *, label: str | None = None, split: str | None = None) -> Rows:
+        """Return rows that can be found and have a label, a split or both, ascending.
+
+        Raises
+        ------
+        UnknownNameError
+            If no item ever had that label or split.
+        """
+        if label is None and split is None:
+            return self.rows
+        keep = self._keep(label, split)
+        assert keep.base is not None
+        assert keep.recent is not None
+        base, recent = np.flatnonzero(keep.base), np.flatnonzero(keep.recent)
+        return np.concatenate((base, len(self.base) + recent))
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return a copy of the vectors of some rows.
@@ -307,7 +325,7 @@ class Snapshot:
         return Neighbour(
             id=item_id,
             label=facts.label,
-            similarity=similarity,
+            similarity=similarity + 0.0,  # l2 of equal rows is 0, not -0
             uri=facts.uri,
             preview=facts.preview,
             row=row,
@@ -321,6 +339,14 @@ class Snapshot:
         if at is None:
             return self.base.id(row), self.base.item(row)
         return self.recent.store.ids[at], self.recent.store.facts[at]
+
+    def items(self) -> Iterator[tuple[str, ItemFacts]]:
+        """Yield id and facts of each item that can be found, by row; see `Gallery.items`."""
+        base, recent = self.base, self.recent
+        batches = chain.from_iterable(map(base.batches, range(len(base.tables))))
+        yield from compress(chain.from_iterable(map(from_batch, batches)), self.living.all)
+        for at in np.flatnonzero(recent.alive).tolist():
+            yield recent.store.ids[at], replace(recent.store.facts[at], thumbnail=None)
 
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""

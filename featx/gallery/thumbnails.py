@@ -1,7 +1,7 @@
 """Thumbnails: small pictures that remind a person of the images of a gallery."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
@@ -51,12 +51,20 @@ def thumbnail(content: Content) -> bytes | None:
     return file.getvalue()
 
 
-def thumbnails_of(embedding_set: "EmbeddingSet") -> Thumbnails | None:
+def thumbnails_of(
+    embedding_set: "EmbeddingSet", wanted: Iterable[str] | None = None
+) -> Thumbnails | None:
     """Return a function that makes thumbnails of the rows of a set.
 
     It is None for a set of anything but images, and where the source cannot be read again, as
     for merged sets.  The source is listed once if rows are asked for in the order of the set, a
     batch a call; a row whose item is gone or cannot be read has no thumbnail.
+
+    Parameters
+    ----------
+    embedding_set : EmbeddingSet
+    wanted : iterable of str, optional
+        Ids whose thumbnails will be asked for; all unless given.
     """
     if embedding_set.modality != "image":
         return None
@@ -64,17 +72,18 @@ def thumbnails_of(embedding_set: "EmbeddingSet") -> Thumbnails | None:
         source = open_description(embedding_set.manifest["source"])
     except (FeatxError, KeyError):
         return None
-    album = _Album(source, embedding_set.ids)
+    ids = embedding_set.ids
+    album = _Album(source, ids, frozenset(ids if wanted is None else wanted))
     return album.of_rows
 
 
 class _Album:
     """Makes thumbnails along the order of a source, and keeps those that come before their turn."""
 
-    def __init__(self, source: Source, ids: Sequence[str]) -> None:
+    def __init__(self, source: Source, ids: Sequence[str], wanted: frozenset[str]) -> None:
         self._source = source
         self._ids = ids
-        self._known = frozenset(ids)
+        self._wanted = wanted
         self._items = _readable(source)
         self._waiting: dict[str, bytes | None] = {}
 
@@ -93,7 +102,7 @@ class _Album:
         """Read on in the source until all that is wanted is there; return what is not."""
         missing = wanted - self._waiting.keys()
         while missing and (chunk := list(islice(self._items, _CHUNK))):
-            chunk = [item for item in chunk if item.id in self._known]
+            chunk = [item for item in chunk if item.id in self._wanted]
             made = pool.map(thumbnail, [item.content for item in chunk])
             for item, small in zip(chunk, made, strict=True):
                 self._waiting.setdefault(item.id, small)

@@ -24,6 +24,7 @@ from featx.heads.conformal import Conformal, Method
 from featx.heads.headcheck import Damage, check_head
 from featx.heads.novelty import Novelty
 from featx.heads.predict import Head
+from featx.modality.content import first_line
 
 FORMAT, VERSION = "featx-head", 2
 
@@ -271,8 +272,11 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
             message = f"array {name!r} is not of npy version 1.0"
             raise Damage(message)
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, TypeError, SyntaxError) as cause:
-        message = f"array {name!r} is not an npy file: {cause}"
+    except Damage:
+        raise
+    # A header is a Python expression: one that is damaged raises whatever the parser does.
+    except Exception as cause:
+        message = f"array {name!r} is not an npy file: {first_line(cause)}"
         raise Damage(message) from cause
     if dtype.name not in _DTYPES or is_fortran:
         message = f"array {name!r} holds {dtype}; allowed: {', '.join(sorted(_DTYPES))}"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.errors import InputError, SpaceError
+from featx.data.space import Made, space_error
+from featx.errors import InputError
 from featx.heads.answers import Estimate, Prediction, Tagging
 from featx.heads.calibration import sigmoid, softmax
 from featx.heads.conformal import Conformal, item_jitter, row_jitter
@@ -81,8 +82,10 @@ class Head:
             )
             raise InputError(message)
         if not np.isfinite(X).all():
-            row = int(np.flatnonzero(~np.isfinite(X).all(axis=1))[0])
-            message = f"head: row {row} holds a value that is not finite; embed that item again"
+            bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+            more = f", the first of {len(bad):,} such rows" if len(bad) > 1 else ""
+            found = f"row {bad[0]} holds a value that is not finite{more}"
+            message = f"head: {found}; embed such items again"
             raise InputError(message)
         return SCORERS[self.kind](self.arrays, X, len(self.classes))
 
@@ -196,7 +199,14 @@ class Head:
             raise InputError(message)
 
 
-def check_space(head: Head, fingerprint: str, space: str) -> str | None:
+def check_space(
+    head: Head,
+    fingerprint: str,
+    space: str,
+    *,
+    where: str = "embeddings",
+    made: Made | None = None,
+) -> str | None:
     """Return a note if vectors may be compared with `head`'s but were not made alike.
 
     Parameters
@@ -204,6 +214,10 @@ def check_space(head: Head, fingerprint: str, space: str) -> str | None:
     head : Head
     fingerprint, space : str
         Of the embeddings that are about to be scored.
+    where : str
+        Where they come from, for the message.
+    made : Made, optional
+        What made them, for the message.
 
     Returns
     -------
@@ -217,18 +231,14 @@ def check_space(head: Head, fingerprint: str, space: str) -> str | None:
     """
     if fingerprint == head.header.get("fingerprint"):
         return None
-    model, own_space = head.header.get("model", "MODEL"), str(head.header.get("space", "unknown"))
-    if space == own_space:
+    own = Made.of(head.header)
+    if space == own.space:
         return (
-            f"same space, other fingerprint: the head was trained on {model} vectors made another"
-            " way (precision, device or decoding); they differ slightly"
+            f"same space, other fingerprint: the head was trained on {own.model} vectors made"
+            " another way (precision, device or decoding); they differ slightly"
         )
-    message = (
-        f"embeddings: found space {space[:12]!r}; the head was trained in space"
-        f" {own_space[:12]!r} of {model};"
-        f" run: featx embed SOURCE -m {model} -o OUT.emb"
-    )
-    raise SpaceError(message)
+    found = made or Made.of({"space": space})
+    raise space_error(where, found, "the head was trained on", own)
 
 
 def _ranked(values: NDArray[Any], held: NDArray[np.bool_]) -> list[int]:

@@ -114,12 +114,15 @@ def refuse_unfit(norms: NDArray[np.float64], what: str, *, first: int = 0) -> No
     Raises
     ------
     InputError
-        Naming the first such row.
+        Naming the first such row, and how many there are.
     """
     bad = (~(norms <= LARGEST_NORM)).nonzero()[0]
     if len(bad):
         found = "NaN or infinite" if not np.isfinite(norms[bad[0]]) else "too long for float32"
-        raise InputError(f"{what}: row {first + bad[0]} is {found}; drop it or embed it again")
+        more = f", the first of {len(bad):,} such rows" if len(bad) > 1 else ""
+        which = "them" if more else "it"
+        row = f"row {first + bad[0]} is {found}{more}"
+        raise InputError(f"{what}: {row}; drop {which} or embed {which} again")
 
 
 def checked(X: Vectors, what: str) -> tuple[Vectors, NDArray[np.float64]]:

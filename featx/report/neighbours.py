@@ -122,8 +122,8 @@ def _label(label: str | None, winner: str | None) -> str:
 
 def _similarity(similarity: float, *, has_bar: bool) -> str:
     share = min(max(similarity, 0.0), 1.0)
-    bar = f'<span class="bar"><i style="width:{share:.1%}"></i></span>' if has_bar else ""
-    return f'<p class="similarity"><span>{similarity:.3f}</span>{bar}</p>'
+    bar = f'<span class="bar"><i style="width:{share:z.1%}"></i></span>' if has_bar else ""
+    return f'<p class="similarity"><span>{similarity:z.3f}</span>{bar}</p>'
 
 
 def _image(jpeg: bytes, alt: str) -> str:

@@ -70,12 +70,9 @@ def read_material(embedding_set: LabelledSet, task: Task) -> Material:
     Raises
     ------
     InputError
-        If no row has a label, or the labels do not suit the task.
+        If no row has a label and a finite vector, or the labels do not suit the task.
     """
     rows = _training_rows(embedding_set)
-    if not len(rows):
-        message = "embedding set: its labelled rows hold no finite vector; embed the items again"
-        raise InputError(message)
     first = _first_equal(rows)
     is_other = rows.labels != rows.labels[first]
     contradicted = np.unique(rows.rows[first[is_other]])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from featx.evaluate.duplicates import Duplicates
-from featx.evaluate.labelled import LabelledSet, item_ids
+from featx.evaluate.labelled import LabelledSet, item_ids, left_out
 from featx.evaluate.measures import beaten
 from featx.evaluate.suspects import suspect_labels
 from featx.evaluate.truth import SEPARATOR
@@ -140,7 +140,7 @@ def twin_warnings(found: Duplicates, facts: dict[str, Any]) -> list[str]:
 
 def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, Any]) -> list[str]:
     """Return what a person should know before trusting the head."""
-    notes = []
+    notes = left_out(embedding_set, material.rows)
     if len(rows := material.contradicted):
         shown = ", ".join(_ids(embedding_set, rows[:SHOWN_NAMES]))
         items = "item is" if len(rows) == 1 else "items are"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,8 @@ from featx.data.sources.options import Options
 from featx.data.sources.walk import printable
 from featx.errors import InputError, ItemError
 from featx.types import Item
+
+_NAMES = ("X", "y", "ids", "split")
 
 
 class Arrays:
@@ -74,17 +75,15 @@ class Arrays:
     @cached_property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         try:
-            if self.path.suffix.lower() == ".npy":
-                return {"X": np.load(self.path, mmap_mode="r", allow_pickle=False)}
-            with np.load(self.path, allow_pickle=False) as file:
-                return {name: file[name] for name in ("X", "y", "ids", "split") if name in file} | {
-                    name: np.empty(0)
-                    for name in file.files
-                    if name not in {"X", "y", "ids", "split"}
-                }
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            return _read(self.path)
+        # A header is a Python expression: one that is damaged raises whatever the parser does, and
+        # so does a damaged zip.
+        except Exception as error:
+            lacks_memory = isinstance(error, MemoryError)
+            reason = str(error) if lacks_memory else getattr(error, "strerror", None)
             wanted = "expected a .npy or .npz file of numbers, never pickled objects"
-            raise InputError(f"{self.path}: cannot be read as arrays; {wanted}") from error
+            found = f"cannot be read: {reason}" if reason else f"cannot be read as arrays; {wanted}"
+            raise InputError(f"{self.path}: {found}") from error
 
     def _column(self, name: str) -> list[Any] | None:
         values = self._arrays.get(name)
@@ -111,3 +110,14 @@ class Arrays:
                 found = f"id {ident!r} is also in row {first}" if ident else "empty id"
                 raise InputError(f"{self.path}: row {row}: {found}; ids must be unique")
         return list(rows)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file; of those that no column is named after, only the names."""
+    if path.suffix.lower() == ".npy":
+        return {"X": np.lib.format.open_memmap(path, mode="r")}
+    # Opened here: NumPy leaves the file of a damaged zip open.
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        # What is no array comes as bytes.
+        known = {name: np.asarray(file[name]) for name in _NAMES if name in file}
+        return known | {name: np.empty(0) for name in file.files if name not in _NAMES}

@@ -1,0 +1,97 @@
+"""``manifest.json`` of an embedding set: read, checked, and what mends a set that is damaged."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from featx.data.files import read_json
+from featx.errors import StoreError
+
+FORMAT = "featx-embeddings"
+VERSION = 1
+NAME = "manifest.json"
+
+LONGEST_COMMAND = 200
+"""A longer command is not repeated in a message."""
+
+_MANIFEST = {"set_id": str, "model": dict, "segments": list, "finished": bool}
+_MODEL = {"name": str, "modality": str, "dim": int, "fingerprint": str, "space": str}
+_SEGMENT = {"name": str, "rows": int, "items": str}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a set, checked.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it is damaged or newer, with what mends it.
+    """
+    if not (path / NAME).is_file():
+        raise StoreError(f"{path}: {_absent(path)}")
+    try:
+        manifest = read_json(path / NAME, format_name=FORMAT, version=VERSION)
+    except StoreError as cause:
+        if ": damaged: " not in str(cause) or not _has_segments(path):
+            raise
+        raise StoreError(f"{cause}; {remade(path)}") from cause
+    if wrong := _misfit(manifest):
+        raise StoreError(f"{path / NAME}: damaged: {wrong}; {remade(path)}")
+    return manifest
+
+
+def remade(path: Path, manifest: Mapping[str, Any] | None = None) -> str:
+    """Say what mends a set that has lost a file or a part of one.
+
+    ``featx embed`` alone does not: items that a set holds already are not embedded again.
+
+    Parameters
+    ----------
+    path : Path
+    manifest : mapping, optional
+        None where that itself is lost.
+    """
+    command = str((manifest or {}).get("command") or "")
+    is_told = command.startswith("featx ") and len(command) <= LONGEST_COMMAND
+    again = f"run: {command}" if is_told else "embed its items again"
+    return f"restore it, or delete {path} and {again}"
+
+
+def _absent(path: Path) -> str:
+    """Say what a path without a manifest is, and what to do."""
+    if (path / "gallery.json").is_file():
+        return "not an embedding set; it is a gallery; name the set that it was made of"
+    if _has_segments(path):
+        return f"{NAME} is missing; {remade(path)}"
+    source, out = ("SOURCE", path) if not path.exists() else (path, path.with_suffix(".emb"))
+    if out == path:
+        source = "SOURCE"
+        if path.is_file() or any(path.glob("*")):
+            out = path.with_name("OTHER.emb")
+    return f"not an embedding set; make one with: featx embed {source} -m MODEL -o {out}"
+
+
+def _has_segments(path: Path) -> bool:
+    return any(path.glob("segment-*"))
+
+
+def _misfit(manifest: Mapping[str, Any]) -> str:
+    """Return what of a manifest is missing or cannot be; empty if all is well."""
+    if found := _wrong("manifest", manifest, _MANIFEST):
+        return found
+    parts = [("model", manifest["model"], _MODEL)]
+    parts += [(f"segments[{at}]", each, _SEGMENT) for at, each in enumerate(manifest["segments"])]
+    return next((wrong for part in parts if (wrong := _wrong(*part))), "")
+
+
+def _wrong(name: str, values: object, wanted: Mapping[str, type]) -> str:
+    if not isinstance(values, dict):
+        return f"{name!r} is no object"
+    for key, kind in wanted.items():
+        if key not in values:
+            return f"{key!r} of {name!r} is missing"
+        value = values[key]
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not (is_count if kind is int else isinstance(value, kind)):
+            return f"{key!r} of {name!r} is {value!r:.40}"
+    return ""
