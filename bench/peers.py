@@ -33,11 +33,28 @@ PEERS = {
     "neighbours": ["hnswlib==0.8.0", "usearch==2.26.6", "threadpoolctl==3.8.0"],
     "faissknn": [TORCH, "faissknn==0.4.2", "faiss-cpu==1.15.1"],
     "plots": ["matplotlib==3.11.2"],
+    "infinity": [
+        TORCH,
+        "infinity-emb[server,optimum,torch,logging]==0.0.78",
+        "optimum==1.24.0",
+        "transformers==4.48.3",
+        "datasets==3.6.0",
+        "pyarrow==19.0.1",
+    ],
+    "fastapi": [
+        TORCH,
+        "sentence-transformers==6.2.0",
+        "transformers==5.23.0",
+        "fastapi==0.165.0",
+        "uvicorn[standard]==0.54.0",
+    ],
 }
 """Environment → what is installed in it.
 
 optimum-onnx 0.1.0, the newest, needs transformers below 4.58, and sentence-transformers 6 needs 5
 or later; so the ONNX backend is measured with the newest release that can be installed with it.
+infinity-emb wants NumPy 1, and an optimum and a transformers that still have BetterTransformer, though
+it is not used; the newest pyarrow and datasets want NumPy 2.
 """
 
 

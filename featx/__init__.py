@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from featx.client import Client
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
     from featx.gallery.build import GalleryRecipe, build_gallery
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CentroidProbe": "featx.heads.centroid:CentroidProbe",
+    "Client": "featx.client:Client",
     "Embedder": "featx.estimators:Embedder",
     "EmbeddingSet": "featx.data.store:EmbeddingSet",
     "Gallery": "featx.gallery.gallery:Gallery",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "CentroidProbe",
+    "Client",
     "Embedder",
     "EmbeddingSet",
     "Gallery",

@@ -13,6 +13,38 @@ from featx.backbone.settings import Settings
 from featx.fingerprint import file_sha256
 from featx.types import Vectors
 from featx.zoo.manifest import ArrayOptions, FileEntry, Manifest
+from serving import (
+    image_gallery,
+    image_set,
+    served_folder,
+    sound_gallery,
+    text_backbone,
+    text_gallery,
+    text_head,
+    text_set,
+    vector_gallery,
+    vector_head,
+    vector_set,
+)
+from visiting import chromium, mails, pictures, visit
+
+__all__ = [
+    "chromium",
+    "image_gallery",
+    "image_set",
+    "mails",
+    "pictures",
+    "served_folder",
+    "sound_gallery",
+    "text_backbone",
+    "text_gallery",
+    "text_head",
+    "text_set",
+    "vector_gallery",
+    "vector_head",
+    "vector_set",
+    "visit",
+]
 
 LinearBackbone = Callable[[Vectors], Backbone]
 

@@ -22,9 +22,10 @@ COMMANDS = {
     "evaluate": "Score a head on an embedding set, or a gallery.",
     "index": "Build a nearest-neighbour gallery from an embedding set, or change one.",
     "search": "Find the nearest examples in a gallery.",
+    "serve": "Serve a head, a gallery or a backbone over HTTP, with a page to try it.",
     "models": "List, show, verify and add backbones.",
     "cache": "Show or clear the user-wide cache.",
-    "cat": "Print the rows of an embedding set.",
+    "cat": "Print the rows of an embedding set, or the items of a gallery.",
     "doctor": "Say what works on this machine and what does not.",
 }
 

@@ -1,14 +1,16 @@
 """``featx predict``."""
 
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from featx.cli import options as o
-from featx.cli.predictions import FORMS, choose_form, describe, writing_rows
+from featx.cli.predictions import FORMS, Shape, Told, choose_form, describe, writing_rows
 
 if TYPE_CHECKING:
     from featx.cli.queries import Encoded
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("head", type=click.Path(path_type=Path))
-@click.argument("items", nargs=-1, required=True)
+@click.argument("head", metavar="[HEAD]")
+@click.argument("items", metavar="ITEMS...", nargs=-1)
+@click.option(
+    "--server", metavar="URL", help="Ask this service of `featx serve`; HEAD is left out then."
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="File to write: .csv, .jsonl, .parquet."
 )
@@ -40,8 +45,9 @@ if TYPE_CHECKING:
 def predict(
     ctx: click.Context,
     /,
-    head: Path,
+    head: str,
     items: tuple[str, ...],
+    server: str | None,
     out: Path | None,
     form: str | None,
     unsafe_pickle: bool,
@@ -59,18 +65,22 @@ def predict(
     like those trained on ("none fits" where it is empty), and whether the item is unlike
     everything trained on.  A head of tags gives tags and their probabilities, a regressor values
     and intervals.  --json is --format jsonl.
-    """
-    from featx.cli.queries import is_set
 
+    With --server URL nothing is loaded here; what is served may be a gallery too.  An API key is
+    taken from FEATX_API_KEY.
+    """
     chosen = choose_form("jsonl" if as_json else form, out, is_terminal=sys.stdout.isatty())
     if out is not None:
         o.require_apart(out, head, *items)
-    loaded = _load(head, unsafe_pickle=unsafe_pickle)
-    if is_set(items):
-        windows = _of_set(loaded, Path(items[0]))
+    if server is not None:
+        shape, windows = _by_service(ctx, server, (head, *items), columns)
+    elif not items:
+        raise click.MissingParameter(ctx=ctx, param_hint="'ITEMS...'", param_type="argument")
     else:
-        windows = _of_items(loaded, items, device=device, threads=threads, columns=columns)
-    done, problems = _write(loaded, windows, chosen, out)
+        loaded = _load(Path(head), unsafe_pickle=unsafe_pickle)
+        shape = loaded
+        windows = _by_head(loaded, items, device=device, threads=threads, columns=columns)
+    done, problems = _write(shape, windows, chosen, out)
     if out is not None:
         o.say(f"{out}: {done:,} items")
     if problems:
@@ -89,18 +99,58 @@ def _load(path: Path, *, unsafe_pickle: bool) -> "Head":
     return load_portable(path, unsafe_pickle=unsafe_pickle)
 
 
+def _refuse_local(ctx: click.Context) -> None:
+    """Refuse options that say how a head runs here."""
+    for name in ("device", "threads", "unsafe_pickle"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            ctx.fail(f"{option} is for a head that runs here; leave it out, or --server")
+
+
+def _by_service(
+    ctx: click.Context, url: str, items: Sequence[str], columns: dict[str, str | None]
+) -> tuple[Shape, Iterator[Told]]:
+    from featx.cli.queries import is_set
+    from featx.cli.served import Served, windows_of_items, windows_of_set
+    from featx.client import Client
+
+    _refuse_local(ctx)
+    client = ctx.with_resource(Client(url, os.environ.get("FEATX_API_KEY")))
+    served = Served(url=url, facts=client.model())
+    if is_set(items):
+        return served, windows_of_set(client, served, Path(items[0]))
+    return served, windows_of_items(client, served, items, o.columns(columns))
+
+
+def _by_head(
+    head: "Head",
+    items: Sequence[str],
+    *,
+    device: str,
+    threads: int | None,
+    columns: dict[str, str | None],
+) -> Iterator[Told]:
+    from featx.cli.queries import is_set
+
+    if is_set(items):
+        windows = _of_set(head, Path(items[0]))
+    else:
+        windows = _of_items(head, items, device=device, threads=threads, columns=columns)
+    return (Told(describe(head, each.ids, each.X), each.problems) for each in windows)
+
+
 def _write(
-    head: "Head", windows: Iterable["Encoded"], form: str, out: Path | None
+    shape: Shape, windows: Iterable[Told], form: str, out: Path | None
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write what the head says of all windows; return how many items, and what was skipped."""
+    """Write what is said of all windows; return how many items, and what was skipped."""
     from featx.errors import InputError
 
     done, problems = 0, []
-    with writing_rows(head, form, out) as write:
+    with writing_rows(shape, form, out) as write:
         for window in windows:
-            if window.ids:
-                write(describe(head, window.ids, window.X))
-            done += len(window.ids)
+            if window.rows:
+                write(window.rows)
+            done += len(window.rows)
             for item_id, problem in window.problems:
                 o.say(f"skipped {item_id}: {problem}")
             problems += window.problems
@@ -116,15 +166,16 @@ def _of_set(head: "Head", path: Path) -> Iterator["Encoded"]:
     import numpy as np
 
     from featx.cli.queries import WINDOW_ITEMS, Encoded
-    from featx.heads.predict import check_space
+    from featx.data.finite import require_finite
 
     opened = o.open_set(path)
-    if note := check_space(head, opened.fingerprint, opened.space):
-        o.say(f"note: {note}")
+    _check_space(head, str(path), opened.manifest["model"])
     ids = opened.ids
     for start in range(0, len(ids), WINDOW_ITEMS):
         stop = start + WINDOW_ITEMS
-        yield Encoded(ids[start:stop], np.asarray(opened.X[start:stop]), [])
+        X = np.asarray(opened.X[start:stop])
+        require_finite(opened, X)
+        yield Encoded(ids[start:stop], X, [])
 
 
 def _of_items(
@@ -137,7 +188,6 @@ def _of_items(
 ) -> Iterator["Encoded"]:
     from featx.backbone.backbone import Backbone, identity
     from featx.cli.queries import encode
-    from featx.heads.predict import check_space
 
     model = head.header["model"]
     if model == "identity":
@@ -149,6 +199,15 @@ def _of_items(
             prompt=head.header.get("prompt", ""),
             dim=head.dim,
         )
-    if note := check_space(head, backbone.fingerprint, backbone.space):
-        o.say(f"note: {note}")
+    _check_space(head, backbone.manifest.name, backbone.facts)
     return encode(items, backbone, o.columns(columns))
+
+
+def _check_space(head: "Head", where: str, made: Mapping[str, Any]) -> None:
+    """Apply the rule of spaces to vectors of a head, by what made them."""
+    from featx.data.space import Made
+    from featx.heads.predict import check_space
+
+    told = Made.of(made)
+    if note := check_space(head, made["fingerprint"], told.space, where=where, made=told):
+        o.say(f"note: {note}")

@@ -5,21 +5,53 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from featx.cli.options import printable
 
 if TYPE_CHECKING:
     from featx.heads.predict import Head
-    from featx.types import Vectors
+    from featx.types import Task, Vectors
 
 Row = dict[str, Any]
 """What is said of one item, as JSON values; its keys depend on the task alone."""
 
 Write = Callable[[Sequence[Row]], None]
 
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is said of the items of one window.
+
+    Attributes
+    ----------
+    rows : list of Row
+    problems : list of (str, str)
+        Ids of items that could not be read, and why.
+    """
+
+    rows: list[Row]
+    problems: list[tuple[str, str]]
+
+
 FORMS = ("table", "csv", "jsonl", "parquet")
+
+
+class Shape(Protocol):
+    """What rows look like: those of a head, or of what a service answers with."""
+
+    @property
+    def task(self) -> "Task":
+        """What is predicted."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, tags or values."""
+        ...
+
 
 # Rows of one group of a Parquet file, and so what is held in memory.
 _GROUP_ROWS = 1 << 14
@@ -59,12 +91,12 @@ def choose_form(form: str | None, out: Path | None, *, is_terminal: bool) -> str
 
 
 @contextmanager
-def writing_rows(head: "Head", form: str, out: Path | None) -> Iterator[Write]:
+def writing_rows(shape: Shape, form: str, out: Path | None) -> Iterator[Write]:
     """Give a function that writes rows; a file is there whole at the end, or not at all.
 
     Parameters
     ----------
-    head : Head
+    shape : Shape
     form : str
         Of `FORMS`.
     out : Path or None
@@ -73,13 +105,13 @@ def writing_rows(head: "Head", form: str, out: Path | None) -> Iterator[Write]:
     from featx.data.files import writing
 
     if out is None:
-        yield _WRITERS[form](head, sys.stdout)
+        yield _WRITERS[form](shape, sys.stdout)
     elif form == "parquet":
-        with writing(out) as temporary, _parquet(head, temporary) as write:
+        with writing(out) as temporary, _parquet(shape, temporary) as write:
             yield write
     else:
         with writing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            yield _WRITERS[form](head, file)
+            yield _WRITERS[form](shape, file)
 
 
 def _say_classes(head: "Head", ids: Sequence[str], X: "Vectors") -> Iterator[Row]:
@@ -129,13 +161,13 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, object]:
     return flat
 
 
-def _columns(head: "Head") -> list[str]:
-    """Return the columns of a CSV file of a head's rows, which may be none."""
-    if head.task == "classify":
+def _columns(shape: Shape) -> list[str]:
+    """Return the columns of a CSV file of rows, of which there may be none."""
+    if shape.task == "classify":
         return ["id", "label", "probability", "set", "novel"]
-    if head.task == "multilabel":
-        return ["id", "tags", *(f"probability:{name}" for name in head.classes), "novel"]
-    names = head.classes
+    if shape.task == "multilabel":
+        return ["id", "tags", *(f"probability:{name}" for name in shape.classes), "novel"]
+    names = shape.classes
     values = [_column(what, name, names) for what in ("value", "low", "high") for name in names]
     return ["id", *values, "novel"]
 
@@ -145,21 +177,21 @@ def _column(what: str, name: str, names: Sequence[str]) -> str:
     return what if len(names) == 1 else f"{what}:{name}"
 
 
-def _csv(head: "Head", file: IO[str]) -> Write:
-    writer = csv.DictWriter(file, _columns(head), lineterminator="\n")
+def _csv(shape: Shape, file: IO[str]) -> Write:
+    writer = csv.DictWriter(file, _columns(shape), lineterminator="\n")
     # Later than now: whoever reads a pipe gets nothing where no item could be read.
     header = iter([writer.writeheader])
 
     def write(rows: Sequence[Row]) -> None:
         for write_header in header:
             write_header()
-        writer.writerows(_flat(row, head.classes) for row in rows)
+        writer.writerows(_flat(row, shape.classes) for row in rows)
         file.flush()
 
     return write
 
 
-def _jsonl(_: "Head", file: IO[str]) -> Write:
+def _jsonl(_: Shape, file: IO[str]) -> Write:
     def write(rows: Sequence[Row]) -> None:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -168,14 +200,14 @@ def _jsonl(_: "Head", file: IO[str]) -> Write:
     return write
 
 
-def _table(head: "Head", file: IO[str]) -> Write:
+def _table(shape: Shape, file: IO[str]) -> Write:
     """Return what writes aligned columns, as wide as the first rows want them."""
     widths: list[int] = []
 
     def write(rows: Sequence[Row]) -> None:
-        cells = [_cells(row, head.classes) for row in rows]
+        cells = [_cells(row, shape.classes) for row in rows]
         if not widths and cells:
-            cells.insert(0, list(_HEADINGS[head.task]))
+            cells.insert(0, list(_HEADINGS[shape.task]))
             widths.extend(max(map(len, column)) for column in zip(*cells, strict=True))
         for line in cells:
             texts = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -196,8 +228,7 @@ def _cells(row: Row, names: Sequence[str]) -> list[str]:
     item_id = " ".join(row["id"].split())
     ends = [item_id if len(item_id) <= _ID_WIDTH else item_id[: _ID_WIDTH - 3] + "..."]
     if "label" in row:
-        fitting = "{" + ", ".join(row["set"]) + "}" if row["set"] else "none fits"
-        ends += [row["label"], f"{row['probability']:.3f}", fitting]
+        ends += [row["label"], f"{row['probability']:.3f}", _set(row["set"])]
     elif "tags" in row:
         tags = (f"{name} {row['probabilities'][name]:.3f}" for name in row["tags"])
         ends.append(", ".join(tags) or "none")
@@ -208,7 +239,14 @@ def _cells(row: Row, names: Sequence[str]) -> list[str]:
     return [*ends, _FLAGS[row["novel"]]]
 
 
-_WRITERS: dict[str, Callable[["Head", IO[str]], Write]] = {
+def _set(labels: Sequence[str] | None) -> str:
+    """Return a conformal set in words; a gallery has none."""
+    if labels is None:
+        return "-"
+    return "{" + ", ".join(labels) + "}" if labels else "none fits"
+
+
+_WRITERS: dict[str, Callable[[Shape, IO[str]], Write]] = {
     "table": _table,
     "csv": _csv,
     "jsonl": _jsonl,
@@ -216,11 +254,11 @@ _WRITERS: dict[str, Callable[["Head", IO[str]], Write]] = {
 
 
 @contextmanager
-def _parquet(head: "Head", path: Path) -> Iterator[Write]:
+def _parquet(shape: Shape, path: Path) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema(head)
+    schema = _schema(shape)
     waiting: list[Row] = []
 
     def flush() -> None:
@@ -237,14 +275,14 @@ def _parquet(head: "Head", path: Path) -> Iterator[Write]:
         flush()
 
 
-def _schema(head: "Head") -> Any:  # noqa: ANN401 - a pyarrow schema
+def _schema(shape: Shape) -> Any:  # noqa: ANN401 - a pyarrow schema
     import pyarrow as pa
 
     texts, number = pa.list_(pa.string()), pa.float64()
-    by_tag = pa.struct([(name, number) for name in head.classes])
+    by_tag = pa.struct([(name, number) for name in shape.classes])
     middle: dict[str, list[tuple[str, Any]]] = {
         "classify": [("label", pa.string()), ("probability", number), ("set", texts)],
         "multilabel": [("tags", texts), ("probabilities", by_tag)],
         "regress": [("values", pa.list_(number)), ("intervals", pa.list_(pa.list_(number)))],
     }
-    return pa.schema([("id", pa.string()), *middle[head.task], ("novel", pa.bool_())])
+    return pa.schema([("id", pa.string()), *middle[shape.task], ("novel", pa.bool_())])

@@ -166,6 +166,22 @@ def decode(raw: bytes, options: ImageOptions) -> PIL.Image.Image:
         raise ItemError(message) from cause
 
 
+def size_of(raw: bytes) -> tuple[int, int]:
+    """Return width and height of an image, from its header.
+
+    Raises
+    ------
+    ItemError
+        If it is no image.
+    """
+    if raw.startswith(NPY_MAGIC):
+        array = npy_array(raw)
+        _check_pixels(array)
+        return array.shape[1], array.shape[0]
+    image = _open(raw)
+    return image.width, image.height
+
+
 def _open(raw: bytes) -> PIL.Image.Image:
     """Read the header; decode nothing.
 

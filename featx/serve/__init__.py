@@ -1,0 +1,1 @@
+"""Serving a head, a gallery or a backbone over HTTP."""

@@ -1,0 +1,160 @@
+"""Bodies of requests and answers: read with limits, decoded, encoded."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from featx.serve.problems import JSON, Problem
+from featx.serve.service import deadline_of, service_of
+
+T = TypeVar("T")
+
+PATIENCE_S = 0.1
+"""An answer that takes longer is worth asking whether the client is still there."""
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body.
+
+    Raises
+    ------
+    Problem
+        If it is too long (413), or does not come in time (408).
+    """
+    return await in_time(request, _joined(request))
+
+
+async def _joined(request: Request) -> bytes:
+    return b"".join([chunk async for chunk in limited(request)])
+
+
+async def limited(request: Request) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it comes.
+
+    Raises
+    ------
+    Problem
+        If it is too long (413).
+    """
+    most, size = service_of(request).settings.body_bytes, 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise too_long(most)
+        yield chunk
+
+
+async def in_time(request: Request, reading: Awaitable[T]) -> T:
+    """Return what is read of a request, if it comes before the deadline.
+
+    Raises
+    ------
+    Problem
+        If it does not (408).
+    """
+    try:
+        async with asyncio.timeout(deadline_of(request) - time.monotonic()):
+            return await reading
+    except TimeoutError as cause:
+        message = "the body did not come in time"
+        raise Problem(408, "slow_body", message, headers={"connection": "close"}) from cause
+
+
+def too_long(most: int) -> Problem:
+    """Return what is said of a body over the limit; the connection ends with it."""
+    message = f"body: longer than {most:,} bytes; send fewer or smaller items"
+    return Problem(413, "body_too_long", message, headers={"connection": "close"})
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of the body, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def decode(request: Request, decoder: "msgspec.json.Decoder[T]") -> T:
+    """Return the JSON body of a request.
+
+    Raises
+    ------
+    Problem
+        If it is of another type (415), no JSON (400), or of another shape (422).
+    """
+    found = content_type(request)
+    if found != JSON and not found.endswith("+json"):
+        message = f"content-type: found {found or 'none'}; expected {JSON}"
+        raise Problem(415, "wrong_content_type", message)
+    return decoded(await read_body(request), decoder)
+
+
+def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """Return a JSON value; see `decode`."""
+    try:
+        return _decoded(body, decoder)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        where = place.strip("`").removeprefix("$").lstrip(".") or "body"
+        raise Problem(422, "wrong_shape", f"{where}: {_lower(message)}", param=where) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "no_json", f"body: no JSON: {_lower(str(error))}") from error
+
+
+def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        return msgspec.convert(_whole(msgspec.json.decode(body)), decoder.type)
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401  (what JSON can say)
+    """Return a value with its integers as such: JSON Schema takes 5.0 for one."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
+
+
+def _lower(message: str) -> str:
+    return message if message[:2].isupper() else message[:1].lower() + message[1:]
+
+
+def reply(document: Any, status: int = 200) -> Response:  # noqa: ANN401  (what JSON can say)
+    """Return a JSON answer."""
+    return Response(msgspec.json.encode(document), status, media_type=JSON)
+
+
+async def unless_gone(request: Request, answer: Awaitable[T]) -> T:
+    """Return an answer; cancel it where the client does not wait for it any more.
+
+    Raises
+    ------
+    Problem
+        If the client has gone; nobody reads it.
+    """
+    task = asyncio.ensure_future(answer)
+    gone: asyncio.Future[None] | None = None
+    try:
+        await asyncio.wait({task}, timeout=PATIENCE_S)
+        if not task.done():
+            gone = asyncio.ensure_future(_gone(request))
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Problem(499, "client_gone", "the client has gone")
+    finally:
+        task.cancel()
+        if gone is not None:
+            gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,254 @@
+"""Gate: what every request passes before its body is read, and every answer on its way out.
+
+A request is turned away that is for another host, from another site, without a key, too long, or
+comes while too much is under way.  An answer gets the headers that keep a page's browser safe, is
+counted, and is a line of the access log if there is one.
+"""
+
+import hashlib
+import hmac
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from featx.serve.batcher import BusyError
+from featx.serve.bodies import too_long
+from featx.serve.hosts import Hosts, is_foreign
+from featx.serve.lingering import linger
+from featx.serve.problems import Problem, problem_of
+from featx.serve.service import Service
+from featx.serve.settings import ServeSettings
+
+BODIES = 8
+"""Bodies of the longest kind that may be held at once, or more that are shorter."""
+
+SAFE = frozenset({"GET", "HEAD"})
+"""Methods that change nothing and have no body."""
+
+OPEN = ("/health/", "/v2/health/", "/page/")
+"""Paths that need no key begin so; ``/`` itself is the page."""
+
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; "
+        b"base-uri 'none'; form-action 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+_READ = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"authorization",
+        b"api-key",
+        b"x-api-key",
+        b"content-length",
+        b"transfer-encoding",
+    }
+)
+_NO_LENGTH = b"0"
+
+GONE = 499
+"""Status of a request whose client did not wait for an answer."""
+
+LOGGER = logging.getLogger("featx.serve")
+
+Sent = Mapping[bytes, bytes]
+"""Headers of a request by their name, as far as the gate reads them."""
+
+
+class Gate:
+    """A middleware around the whole service.
+
+    Parameters
+    ----------
+    app : ASGI application
+    settings : ServeSettings
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._hosts = Hosts(settings)
+        self._keys = Keys(settings.keys)
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.monotonic()
+        scope["featx.deadline_s"] = started_s + self._settings.deadline_s
+        service: Service = scope["app"].state.service
+        outgoing = _Outgoing(receive, send)
+        sent = _sent(scope)
+        length = self._length(sent)
+        self._held_bytes += length
+        try:
+            await self._answer(scope, receive, outgoing, service, sent)
+        finally:
+            self._held_bytes -= length
+            seconds = time.monotonic() - started_s
+            route = scope.get("route")
+            path = "other" if route is None else route.path
+            status = outgoing.status or GONE
+            service.metrics.request(path, scope["method"], status, seconds)
+            if self._settings.access_log:
+                _log(scope, status, seconds)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, outgoing: "_Outgoing", service: Service, sent: Sent
+    ) -> None:
+        try:
+            if problem := self._problem(scope, sent, service):
+                service.metrics.turned_away(problem.code)
+                await problem.response_at(scope["path"])(scope, receive, outgoing.send)
+            else:
+                await self._app(scope, receive, outgoing.send)
+        except Exception:
+            if outgoing.status:  # the answer has begun, and ends here
+                raise
+            LOGGER.exception("a bug: %s %s", scope["method"], scope["path"])
+            bug = Problem(500, "bug", "the service could not answer; its log says why")
+            await bug.response_at(scope["path"])(scope, receive, outgoing.send)
+
+    def _length(self, sent: Sent) -> int:
+        """Return how long a body may be, by its headers."""
+        if b"transfer-encoding" in sent:
+            return self._settings.body_bytes
+        return min(int(sent.get(b"content-length", _NO_LENGTH)), self._settings.body_bytes)
+
+    def _problem(self, scope: Scope, sent: Sent, service: Service) -> Problem | None:
+        """Return why a request is turned away, if it is."""
+        if not self._hosts.allow(sent.get(b"host", b"")):
+            return _other_host(sent.get(b"host", b""))
+        is_safe = scope["method"] in SAFE
+        if not is_safe and is_foreign(sent):
+            message = "origin: this service is not asked by pages of other sites"
+            return Problem(403, "cross_site", message)
+        if not self._keys.allow(scope, sent):
+            message = "authorization: no key, or a wrong one; send: Authorization: Bearer KEY"
+            headers = {"www-authenticate": "Bearer"}
+            return Problem(401, "wrong_key", message, headers=headers)
+        if is_safe:
+            return None
+        if int(sent.get(b"content-length", _NO_LENGTH)) > self._settings.body_bytes:
+            return too_long(self._settings.body_bytes)
+        return self._crowded(service)
+
+    def _crowded(self, service: Service) -> Problem | None:
+        try:
+            service.engine.require_room()
+        except BusyError as error:
+            return problem_of(error)
+        if self._held_bytes > BODIES * self._settings.body_bytes:
+            return problem_of(BusyError("too many long bodies are under way; ask again later"))
+        return None
+
+
+class _Outgoing:
+    """An answer on its way out.
+
+    Attributes
+    ----------
+    status : int
+        0 before it begins.
+    """
+
+    __slots__ = ("_lingers", "_receive", "_send", "status")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._lingers = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Send a message, with headers of ours."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message.get("headers", ())
+            self._lingers = (b"connection", b"close") in headers
+            message["headers"] = [*headers, *HEADERS]
+            await self._send(message)
+        elif self._lingers and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await linger(self._receive)
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            await self._send(message)
+
+
+class Keys:
+    """Keys that let a request in.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        None at all lets every request in.
+    """
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._digests = [_digest(key.encode()) for key in keys]
+
+    def allow(self, scope: Scope, sent: Sent) -> bool:
+        """Return whether a request needs no key, or has one."""
+        if not self._digests:
+            return True
+        path = scope["path"]
+        if scope["method"] in SAFE and (path == "/" or path.startswith(OPEN)):
+            return True
+        # Digests are of one length, and all are compared: time tells nothing of a key.
+        given = _digest(_given_key(sent))
+        return sum(hmac.compare_digest(given, known) for known in self._digests) > 0
+
+
+def _given_key(sent: Sent) -> bytes:
+    kind, _, key = sent.get(b"authorization", b"").partition(b" ")
+    if kind.lower() == b"bearer":
+        return key.strip()
+    return sent.get(b"api-key") or sent.get(b"x-api-key", b"")
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _sent(scope: Scope) -> Sent:
+    """Return the headers that the gate reads; of one that is there twice, both."""
+    sent: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _READ:
+            sent[name] = b", ".join((sent[name], value)) if name in sent else value
+    return sent
+
+
+def _other_host(host: bytes) -> Problem:
+    found = repr(host.decode("latin-1")) if host else "none"
+    message = f"host: found {found}, which is no name of this service; allow it: --allowed-host"
+    return Problem(403, "other_host", message)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """Write a line of the access log."""
+    client = scope.get("client")
+    line: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "client": client[0] if client else None,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 3),
+    }
+    sys.stderr.write(msgspec.json.encode(line).decode() + "\n")

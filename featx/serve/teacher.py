@@ -1,0 +1,53 @@
+"""Teacher: what adds examples to a gallery and removes them while it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from featx.errors import FeatxError
+from featx.gallery.items import ItemFacts
+from featx.types import Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """An item to be added.
+
+    Attributes
+    ----------
+    id : str
+    vector : ndarray of float32, shape (D,)
+    space : str
+        Of the vector.
+    facts : ItemFacts
+    replace : bool
+        Whether an item of the same id gives way.
+    """
+
+    id: str
+    vector: Vectors
+    space: str
+    facts: ItemFacts
+    replace: bool = False
+
+
+class Teacher(Protocol):
+    """Adds and removes examples; what it has done is on the disk."""
+
+    async def add(self, examples: Sequence[Example]) -> list[FeatxError | None]:
+        """Add examples; an error stands for each that could not be."""
+        ...
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Remove items, all or none.
+
+        Raises
+        ------
+        FeatxError
+            If one is not there, or the disk fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what waits."""
+        ...

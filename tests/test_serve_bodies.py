@@ -1,0 +1,84 @@
+"""What a body says, and what the query of its request says beside it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from featx.serve.answering import Ask, said_of
+from featx.serve.bodies import decoded
+from featx.serve.classify import SearchBody
+from featx.serve.problems import Problem
+from featx.serve.settings import ServeSettings
+from featx.serve.thing import open_thing
+from serving import DIM, Served, serving, vectors
+
+SEARCH = msgspec.json.Decoder(SearchBody)
+ONE = {"input": [1.0] + [0.0] * 7}
+
+
+@pytest.fixture(scope="module")
+def gallery(vector_gallery: Path) -> Iterator[Served]:
+    with serving(vector_gallery) as server:
+        yield server
+
+
+def neighbours(server: Served, query: str, body: dict[str, Any]) -> int:
+    status, answer = server.json("POST", f"/v1/search{query}", body)
+    assert status == 200, answer
+    return len(answer["results"][0]["neighbours"])
+
+
+def test_the_query_comes_before_the_body(gallery: Served) -> None:
+    assert neighbours(gallery, "", {**ONE, "k": 3}) == 3
+    assert neighbours(gallery, "?k=5", {**ONE, "k": 3}) == 5
+    assert neighbours(gallery, "?label=a", {**ONE, "k": 3}) == 3
+
+
+@pytest.mark.parametrize(
+    "query", ["k=null", "k=", "k=0", "k=1.5", "k=a", "size=3", "label=null&k=x"]
+)
+def test_a_query_that_makes_no_sense_is_refused(gallery: Served, query: str) -> None:
+    status, answer = gallery.json("POST", f"/v1/search?{query}", ONE)
+
+    assert (status, answer["error"]["code"]) == (422, "wrong_shape")
+
+
+def test_an_integer_may_be_written_with_a_point() -> None:
+    assert decoded(b'{"input": "a", "k": 5.0}', SEARCH).k == 5
+    with pytest.raises(Problem, match="k: expected `int`, got `float`"):
+        decoded(b'{"input": "a", "k": 5.5}', SEARCH)
+
+
+@pytest.mark.parametrize("number", ["1e16", "-1e39", "1" * 400, "1e308"])
+def test_a_number_too_large_for_any_length_is_an_error_of_its_item(
+    gallery: Served, number: str
+) -> None:
+    numbers = ", ".join([number, *["0"] * 7])
+    body = f'{{"input": [[{numbers}], {ONE["input"]}, {{"vector": [{numbers}]}}]}}'
+    headers = {"content-type": "application/json"}
+
+    status, _, raw = gallery.request("POST", "/v1/search", body, headers)
+
+    assert status == 200, raw
+    first, second, third = msgspec.json.decode(raw)["results"]
+    assert first["error"]["message"].startswith(
+        "holds a number that is not finite, or beyond 1e+15"
+    )
+    assert third == first
+    assert len(second["neighbours"]) == 10
+
+
+def test_a_vector_of_which_nothing_can_be_said_fails_alone(vector_gallery: Path) -> None:
+    X = vectors(9)
+    X[4] = np.finfo(np.float32).max
+    thing = open_thing(ServeSettings(thing=str(vector_gallery)))
+
+    found = said_of(thing, X, Ask(task="search", k=1))
+    thing.close()
+
+    assert X.shape == (9, DIM)
+    assert [isinstance(each, Exception) for each in found] == [row == 4 for row in range(9)]

@@ -1,0 +1,259 @@
+"""``featx serve`` as a process: from the line that it is ready to the signal that ends it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from command_line import refused
+from featx.errors import FeatxError
+from serving import Served, cache_folder, copy_of, process, serving, vectors
+
+SOON_S = 30.0
+ASKED = {"input": vectors(1)[0].tolist()}
+
+MODULES = """
+import sys, threading, urllib.request
+from featx.serve.processes import run
+from featx.serve.settings import ServeSettings
+from featx.backbone.settings import Settings
+from pathlib import Path
+
+def ask(what, port):
+    threading.Thread(target=asked, args=[port]).start()
+
+def asked(port):
+    url = f"http://127.0.0.1:{port}/v1/classify"
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(url, b'{"input": "free money"}', headers)
+    print(urllib.request.urlopen(request).read().decode())
+    print("LOADED", *sorted(sys.modules))
+    import os, signal
+    os.kill(os.getpid(), signal.SIGINT)
+
+settings = Settings(device="cpu", threads=1, cache=Path(sys.argv[2]))
+run(ServeSettings(thing=sys.argv[1], port=0, backbone=settings), ask)
+"""
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + SOON_S
+    while not is_so():
+        assert time.monotonic() < ends_s
+        time.sleep(0.02)
+
+
+def answers(served: Served) -> bool:
+    try:
+        return served.json("POST", "/v1/classify", ASKED)[0] == 200
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Return the workers of a service: the children that are no helper of multiprocessing."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(each)
+        for each in found
+        if b"resource_tracker" not in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
+
+
+def sample(served: Served, name: str) -> float:
+    _, _, page = served.request("GET", "/metrics")
+    for family in text_string_to_metric_families(page.decode()):
+        for each in family.samples:
+            if each.name == name:
+                return each.value
+    return 0.0
+
+
+def test_it_says_what_it_serves_and_ctrl_c_ends_it_at_once(vector_gallery: Path) -> None:
+    with process(vector_gallery) as served:
+        port = served.address[1]
+        assert served.line == (
+            f"vectors.knn: 60 items of identity, at http://127.0.0.1:{port} (page), /docs, "
+            "/metrics; Ctrl-C ends it"
+        )
+        assert answers(served)
+        started_s = time.monotonic()
+        os.kill(served.pid, signal.SIGINT)
+        assert served.process is not None
+        assert served.process.wait(SOON_S) == 0
+        assert time.monotonic() - started_s < 5
+    assert len(served.lines) == 1
+
+
+def test_scikit_learn_is_never_imported(text_head: Path) -> None:
+    command = [sys.executable, "-c", MODULES, str(text_head), str(cache_folder())]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    answer, loaded = output.split("LOADED")
+    assert json.loads(answer)["results"][0]["label"] in {"spam", "ham"}
+    names = {name.partition(".")[0] for name in loaded.split()}
+    assert names & {"sklearn", "pandas", "scipy", "tqdm"} == set()
+    assert {"starlette", "uvicorn", "onnxruntime", "msgspec"} <= names
+
+
+def test_sigterm_lets_requests_end_and_is_not_ready_meanwhile(text_head: Path) -> None:
+    many = {"input": ["free money now " * 20] * 60}
+    found: list[int] = []
+    with process(text_head) as served:
+        thread = Thread(target=lambda: found.append(served.json("POST", "/v1/classify", many)[0]))
+        thread.start()
+        until(lambda: sample(served, "featx_items_waiting") > 0)
+        os.kill(served.pid, signal.SIGTERM)
+        until(lambda: served.json("GET", "/health/ready")[0] == 503)
+        status, ready = served.json("GET", "/health/ready")
+        assert (status, ready["why"]) == (503, "it is about to end")
+        assert served.process is not None
+        assert served.process.wait(SOON_S) == 0
+        thread.join()
+    assert found == [200]
+    assert len(served.lines) == 1
+
+
+def test_sighup_takes_up_what_is_new_and_keys_are_asked_for(
+    vector_head: Path, text_head: Path, tmp_path: Path
+) -> None:
+    place = copy_of(vector_head, tmp_path)
+    keys = tmp_path / "keys"
+    keys.write_text("# of the team\none\n\n")
+    keys.chmod(0o600)
+    options = ("--keys-file", keys)
+    with process(place, *options, env={"FEATX_API_KEYS": "two, three"}) as served:
+        for key in ("one", "two", "three"):
+            assert served.json("GET", "/v1/models", headers={"api-key": key})[0] == 200
+        for key in ("", "# of the team", "two, three", "four"):
+            assert served.json("GET", "/v1/models", headers={"api-key": key})[0] == 401
+
+        copy_of(text_head, tmp_path).replace(place)
+        os.kill(served.pid, signal.SIGHUP)
+        until(lambda: modality(served, {"api-key": "one"}) == "text")
+    assert served.lines[1:] == [f"{place}: opened anew\n"]
+
+
+def modality(served: Served, headers: dict[str, str] | None = None) -> str:
+    _, found = served.json("GET", "/v1/models", headers=headers)
+    return str(found["data"][0]["modality"])
+
+
+def test_workers_are_looked_after(vector_head: Path, text_head: Path, tmp_path: Path) -> None:
+    place = copy_of(vector_head, tmp_path)
+    with process(place, "--workers", 2) as served:
+        # They share the port and the metrics.
+        until(lambda: len(children(served.pid)) == 2)
+        before = children(served.pid)
+        for _ in range(20):
+            assert answers(served)
+        until(lambda: sample(served, "featx_requests_total") >= 20)
+
+        # One that is killed is replaced.
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(set(children(served.pid)) - set(before)) == 1)
+        for _ in range(10):
+            until(lambda: answers(served))
+        assert before[1] in children(served.pid)
+        assert served.lines[1:] == [f"worker {before[0]} has ended (SIGKILL); another one starts\n"]
+
+        # All take up what is new.
+        workers = children(served.pid)
+        copy_of(text_head, tmp_path).replace(place)
+        os.kill(served.pid, signal.SIGHUP)
+        until(lambda: {modality(served) for _ in range(10)} == {"text"})
+        assert children(served.pid) == workers
+
+        # They end together.
+        os.kill(served.pid, signal.SIGTERM)
+        assert served.process is not None
+        assert served.process.wait(SOON_S) == 0
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(vector_head: Path) -> None:
+    with process(vector_head, "--workers", 2) as served:
+        until(lambda: len(children(served.pid)) == 2)
+        workers = children(served.pid)
+        until(lambda: answers(served))
+        os.kill(served.pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def said(*options: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Return the exit code and what is said of a service that does not start."""
+    command = [sys.executable, "-m", "featx", "serve", *map(str, options)]
+    own = {"FEATX_CACHE_DIR": str(cache_folder()), **(env or {})}
+    environment = {**os.environ, **own}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=60
+    )
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_cannot_be_opened_is_one_line(tmp_path: Path, workers: int) -> None:
+    code, line = said(tmp_path / "none.head", "--port", 0, "--workers", workers)
+
+    assert code == 1
+    assert line.startswith(f"error: {tmp_path}/none.head")
+    assert line.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_told(vector_head: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refused("serve", vector_head, "--port", port)
+
+    assert line == f"127.0.0.1:{port}: Address already in use; choose another --port"
+
+
+def test_a_host_that_is_none_is_told(vector_head: Path) -> None:
+    keys = ("--keys-file", "none")
+    assert refused("serve", vector_head, *keys).startswith("none: No such file")
+    assert refused("serve", vector_head, "--host", "0.0.0.0").startswith(
+        "--host 0.0.0.0: other machines reach it, so it needs an API key"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"# none\n\n", b"\xff"])
+def test_a_file_without_keys_is_refused(vector_head: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "keys").write_bytes(content)
+
+    line = refused("serve", vector_head, "--keys-file", tmp_path / "keys")
+
+    assert line.startswith(f"{tmp_path}/keys: ")
+
+
+def test_a_service_listens_on_ipv6_too(vector_head: Path) -> None:
+    with serving(vector_head, host="::1") as served:
+        connection = http.client.HTTPConnection("::1", served.address[1])
+        connection.request("GET", "/health/ready")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_an_error_when_it_starts_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(FeatxError, match=r"none\.knn"), serving(tmp_path / "none.knn"):
+        pass
+
+
+@pytest.mark.slow
+def test_a_backbone_inside_the_package_is_ready_in_two_seconds(text_backbone: str) -> None:
+    with process(text_backbone):  # the first use of a backbone checks it
+        pass
+
+    started_s = time.monotonic()
+    with process(text_backbone, env={"FEATX_THREADS": ""}) as served:
+        assert served.json("GET", "/health/ready")[0] == 200
+        assert time.monotonic() - started_s < 2
