@@ -58,17 +58,14 @@ def test_a_number_too_large_for_any_length_is_an_error_of_its_item(
     gallery: Served, number: str
 ) -> None:
     numbers = ", ".join([number, *["0"] * 7])
-    body = f'{{"input": [[{numbers}], {ONE["input"]}, {{"vector": [{numbers}]}}]}}'
+    body = f'{{"input": [[{numbers}], {ONE["input"]}]}}'
     headers = {"content-type": "application/json"}
 
     status, _, raw = gallery.request("POST", "/v1/search", body, headers)
 
     assert status == 200, raw
-    first, second, third = msgspec.json.decode(raw)["results"]
-    assert first["error"]["message"].startswith(
-        "holds a number that is not finite, or beyond 1e+15"
-    )
-    assert third == first
+    first, second = msgspec.json.decode(raw)["results"]
+    assert first["error"]["message"] == "holds a number that is not finite, or beyond 1e+15"
     assert len(second["neighbours"]) == 10
 
 

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from featx.errors import InputError
 from featx.serve import protocol
-from featx.serve.gate import HEADERS, Keys
+from featx.serve.gate import HEADERS
 from featx.serve.hosts import Hosts, is_foreign
+from featx.serve.keys import Keys
 from featx.serve.processes import require_safe
 from featx.serve.settings import ServeSettings
 from serving import Served, serving, vectors
@@ -201,8 +202,8 @@ def test_an_open_path_is_open_for_reading_alone(locked: Served) -> None:
 def test_an_empty_key_is_no_key() -> None:
     keys = Keys(("a",))
 
-    assert not keys.allow({"method": "GET", "path": "/v1/models"}, {})
-    assert keys.allow({"method": "GET", "path": "/v1/models"}, {b"api-key": b"a"})
+    assert not keys.allow("GET", "/v1/models", {})
+    assert keys.allow("GET", "/v1/models", {b"api-key": b"a"})
 
 
 def test_other_machines_need_a_key() -> None:

@@ -3,12 +3,18 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
 
+from command_line import done
 from featx import samples
+from featx.backbone.backbone import Backbone, identity
+from featx.data.rows import Row
+from featx.data.writer import SetWriter
 from serving import Served, serving, vectors
 from visiting import (
     MAIL,
@@ -16,16 +22,15 @@ from visiting import (
     a_picture,
     choose,
     ids_in,
-    items_of,
-    labels_of,
-    noticed,
     pictured,
     said_of,
     say,
-    teach,
     type_in,
     winner,
 )
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
@@ -43,103 +48,6 @@ def test_a_text_gets_its_label_its_bars_and_its_neighbours(mails: Served, visit:
     voters = {each["id"] for each in expected["neighbours"]}
     assert voters <= set(ids_in(page.locator("#near-items li")))
     assert page.locator("#said").inner_text().startswith(expected["label"])
-
-
-def test_what_is_taught_changes_the_next_answer_and_can_be_undone(
-    mails: Served, visit: Visit
-) -> None:
-    count = items_of(mails)
-    page = visit(mails)
-    text = "The lighthouse keeper feeds nine grey seals."
-    type_in(page, text)
-    before = said_of(mails, text)
-    say(page, before["label"])
-
-    for word in ("feeds", "counts", "paints", "greets", "follows"):
-        type_in(page, text.replace("feeds", word))
-        teach(page, "seals")
-        noticed(page, f"keeper {word}")
-    type_in(page, text)
-    say(page, "seals")
-    teach(page, "animals")
-    noticed(page, "is animals")
-    assert labels_of(mails)["seals"] == 4
-    page.get_by_role("button", name="Undo").click()
-    noticed(page, "As it was before")
-
-    assert labels_of(mails)["seals"] == 5
-    assert items_of(mails) == count + 5
-    page.locator("#labels option[value=seals]").wait_for(state="attached")
-
-
-def test_an_answer_that_changes_says_what_it_was(mails: Served, visit: Visit) -> None:
-    page = visit(mails)
-    type_in(page, MAIL)
-    before = said_of(mails, MAIL)
-    say(page, before["label"])
-
-    teach(page, "<b>bold</b>")
-    page.locator("#answer .was").wait_for()
-
-    after = said_of(mails, MAIL)
-    assert "<b>bold</b>" in after["probabilities"]
-    assert page.locator("#answer tbody th").all_inner_texts() == list(after["probabilities"])
-    assert page.locator("#answer .bar b").count() > 0
-    assert page.locator("#answer th b").count() == 0  # text, not markup
-
-
-def test_a_neighbour_is_forgotten_and_comes_back(mails: Served, visit: Visit) -> None:
-    count = items_of(mails)
-    page = visit(mails)
-    text = "a note of one line"
-    note = {"id": "note", "label": "ham", "input": text}
-    mails.json("POST", "/v1/examples", {"examples": [note]})
-    type_in(page, text)
-    page.get_by_role("button", name="Forget note").click()
-    noticed(page, "Forgotten")
-    assert items_of(mails) == count
-    page.get_by_role("button", name="Bring it back").click()
-    page.get_by_role("button", name="Forget note").wait_for()
-
-    assert items_of(mails) == count + 1
-    (found,) = mails.json("GET", "/v1/examples?q=note%20of")[1]["items"]
-    assert (found["id"], found["label"], found["preview"]) == ("note", "ham", text)
-
-
-def test_what_cannot_come_back_is_forgotten_once_that_is_confirmed(
-    pictures: Served, visit: Visit
-) -> None:
-    page = visit(pictures)
-    choose(page, a_picture())
-    card = page.locator("#near-items li").first
-    (item_id,) = ids_in(card)
-
-    card.get_by_role("button", name="Forget").click()
-    card.get_by_role("button", name="Keep").click()
-    assert items_of(pictures) == 18
-    card.get_by_role("button", name="Forget").click()
-    card.get_by_role("button", name="Forget").click()
-    noticed(page, "Forgotten")
-
-    assert items_of(pictures) == 17
-    assert page.get_by_role("button", name="Bring it back").count() == 0
-    page.get_by_role("button", name=f"Forget {item_id}").wait_for(state="detached")
-
-
-def test_a_neighbour_gets_another_label(mails: Served, visit: Visit) -> None:
-    page = visit(mails)
-    type_in(page, MAIL)
-    card = page.locator("#near-items li").first
-    (item_id,) = ids_in(card)
-    card.get_by_role("button", name="Relabel").click()
-    card.get_by_role("combobox").fill("offers")
-    card.get_by_role("combobox").press("Enter")
-    noticed(page, "is offers now")
-
-    assert mails.json("GET", "/v1/examples?label=offers")[1]["items"][0]["id"] == item_id
-    page.get_by_role("button", name="Undo").click()
-    noticed(page, "As it was before")
-    assert mails.json("GET", "/v1/examples?label=offers")[1]["items"] == []
 
 
 def test_pictures_are_chosen_many_at_once(pictures: Served, visit: Visit) -> None:
@@ -177,21 +85,6 @@ def test_a_picture_is_pasted_or_dropped(pictures: Served, visit: Visit, kind: st
     winner(page).wait_for()
 
     assert page.locator("#shown .name").inner_text() == "given.png"
-
-
-def test_a_taught_picture_is_the_nearest_and_has_a_thumbnail(
-    pictures: Served, visit: Visit
-) -> None:
-    page = visit(pictures)
-    choose(page, a_picture())
-    winner(page).wait_for()
-    teach(page, "vehicles")
-    noticed(page, "is vehicles")
-
-    first = page.locator("#near-items li").first
-    first.get_by_text("vehicles", exact=True).wait_for()
-    assert first.locator(".similarity").inner_text().split()[:2] == ["similarity", "1.00"]
-    assert items_of(pictures) == 19
 
 
 def test_a_sample_of_the_gallery_may_be_tried(pictures: Served, visit: Visit) -> None:
@@ -310,6 +203,71 @@ def test_a_vector_is_pasted_as_numbers(vector_gallery: Path, visit: Visit) -> No
         field.fill(str(vectors()[1].tolist()))
         field.press("Control+Enter")
         say(page, "b")
+
+
+def labelled(folder: Path, label: Callable[[int], str | None]) -> Path:
+    """Return a set of vectors with labels."""
+    X = vectors()
+    rows = [Row(id=f"v{n}", digest=f"{n:064x}", uri="", label=label(n)) for n in range(len(X))]
+    with SetWriter(folder / "things.emb", model=Backbone(identity(X.shape[1])).facts) as writer:
+        writer.append(rows, X)
+        writer.seal()
+    return folder / "things.emb"
+
+
+def ask_for_first(page: "Page") -> None:
+    field = page.get_by_label("8 numbers")
+    field.fill(str(vectors()[0].tolist()))
+    field.press("Control+Enter")
+
+
+def test_tags_are_shown_with_their_bars(tmp_path: Path, visit: Visit) -> None:
+    place = labelled(tmp_path, lambda n: "abc"[n % 3] + "|" + ["even", "odd"][n % 2])
+    done("train", place, "-o", tmp_path / "tags.head", "--task", "multilabel", "--head", "ridge")
+    with serving(tmp_path / "tags.head") as served:
+        page = visit(served)
+        assert page.get_by_role("button", name="Tag").is_visible()
+        ask_for_first(page)
+        page.locator("#answer .bars").wait_for()
+        _, told = served.json("POST", "/v1/classify", {"input": {"vector": vectors()[0].tolist()}})
+
+    (expected,) = told["results"]
+    assert page.locator("#answer .tags li").all_inner_texts() == expected["tags"]
+    assert page.locator("#answer .in th").all_inner_texts() == expected["tags"]
+    assert page.locator("#answer th").all_inner_texts() == list(expected["probabilities"])
+
+
+def test_values_are_shown_with_their_intervals(tmp_path: Path, visit: Visit) -> None:
+    place = labelled(tmp_path, lambda n: str(10 * (n % 3)))
+    done("train", place, "-o", tmp_path / "values.head", "--task", "regress", "--head", "ridge")
+    with serving(tmp_path / "values.head") as served:
+        page = visit(served)
+        ask_for_first(page)
+        winner(page).wait_for()
+        _, told = served.json("POST", "/v1/classify", {"input": {"vector": vectors()[0].tolist()}})
+
+    ((name, value),) = told["results"][0]["values"].items()
+    low, high = told["results"][0]["intervals"][name]
+    shown = [winner(page).inner_text(), *page.locator(".range span").all_inner_texts()]
+    assert [float(each) for each in shown if each] == pytest.approx([value, low, high], rel=1e-3)
+
+
+def test_a_gallery_without_labels_is_searched_until_it_is_taught_one(
+    tmp_path: Path, visit: Visit
+) -> None:
+    place = labelled(tmp_path, lambda _: None)
+    done("index", place, "-o", tmp_path / "things.knn", "--standalone")
+    with serving(tmp_path / "things.knn", allow_teach=True) as served:
+        page = visit(served)
+        page.get_by_role("tab", name="Search").wait_for()
+        ask_for_first(page)
+        assert ids_in(page.locator("#near-items li"))[0] == "v0"
+        assert page.locator("#near-items .label").first.inner_text() == "no label"
+        page.get_by_label("It is").fill("first")
+        page.get_by_role("button", name="Teach", exact=True).click()
+        say(page, "first")
+
+        assert page.get_by_role("tab", name="Classify").is_visible()
 
 
 def test_a_sound_is_chosen_or_recorded(sound_gallery: Path, visit: Visit) -> None:

@@ -156,9 +156,9 @@ def ids_in(cards: "Locator") -> list[str]:
 
 
 def pictured(page: "Page") -> None:
-    """Wait until each neighbour shows its picture."""
-    seen = "[...document.querySelectorAll('#near-items img')].every(image => image.naturalWidth)"
-    page.wait_for_function(seen)
+    """Wait until the nearest neighbour shows its picture."""
+    first = page.locator("#near-items img[src]").first
+    assert first.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
 def scrolls_sideways(page: "Page") -> bool:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from featx.serve.app import create_app
 from featx.serve.bodies import decode, reply
+from featx.serve.gate import Gate
 from featx.serve.server import OneServer, config_of, listen
 from featx.serve.settings import ServeSettings
 
@@ -34,6 +35,7 @@ async def echo(request: Request) -> Response:
 def with_echo(settings: ServeSettings) -> Starlette:
     app = create_app(settings)
     app.router.routes.append(Route("/v1/echo", echo, methods=["POST"]))
+    app.middleware_stack = Gate(app.router, settings)  # as `create_app` does
     return app
 
 

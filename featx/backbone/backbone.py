@@ -88,7 +88,7 @@ class Backbone:
         """Batches that are encoded at the same time."""
         return self.settings.workers if self.device == "cpu" else GPU_WORKERS
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """What a batch may hold."""
         if self.settings.deterministic or self._depends_on_neighbours:

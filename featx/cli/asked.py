@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from featx.cli import options as o
 
 if TYPE_CHECKING:
-    from featx.backbone.backbone import Backbone
     from featx.cli.queries import Encoded, IsHeld
     from featx.gallery.gallery import Gallery
 
@@ -100,30 +99,19 @@ def _of_set(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
 def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     from featx.cli.named import NamedItems
     from featx.cli.queries import encode_items
+    from featx.embedding.opening import open_backbone_of
 
     for item in asked.items:
         _require_item(gallery, item)
-    backbone = _backbone(gallery.facts, asked)
+    facts = gallery.facts
+    settings = o.settings(o.cache_place(), device=asked.device, threads=asked.threads)
+    backbone = open_backbone_of(facts, int(facts["dim"]), settings, say=o.say)
     check_space(gallery, backbone.manifest.name, backbone.facts)
     columns = o.columns(dict(asked.columns))
     items = NamedItems(asked.items, backbone.manifest.modality, columns)
     thumbnails = asked.with_thumbnails
     encoded = encode_items(items, backbone, with_thumbnails=thumbnails, is_held=is_held)
     return Windows(items, encoded)
-
-
-def _backbone(facts: Mapping[str, Any], asked: Asked) -> "Backbone":
-    """Return the backbone that made the vectors of a gallery."""
-    from featx.backbone.backbone import Backbone, identity
-
-    if facts["model"] == "identity":
-        return Backbone(identity(int(facts["dim"])))
-    return o.open_backbone(
-        facts["model"],
-        o.settings(o.cache_place(), device=asked.device, threads=asked.threads),
-        prompt=str(facts.get("prompt", "")),
-        dim=int(facts["dim"]),
-    )
 
 
 def _require_item(gallery: "Gallery", item: str) -> None:

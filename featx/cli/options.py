@@ -205,19 +205,9 @@ def open_backbone(
     adjusted: "Adjustments | None" = None,
 ) -> "Backbone":
     """Open a backbone whose files are right and which works on this machine."""
-    from featx.backbone.backbone import Backbone
-    from featx.data import verified
-    from featx.zoo import catalog
+    from featx.embedding import opening
 
-    manifest = catalog.find(model)
-    catalog.require_files(manifest)
-    backbone = Backbone(manifest.adjusted(**(adjusted or {})), chosen, prompt=prompt, dim=dim)
-    plain = Backbone(manifest, chosen)
-    if plain.precision == manifest.precision:
-        verified.verify_once(plain, chosen.cache)
-    else:
-        say(str(verified.fidelity(plain, chosen.cache)))
-    return backbone
+    return opening.open_backbone(model, chosen, prompt=prompt, dim=dim, adjusted=adjusted, say=say)
 
 
 def open_set(path: Path) -> "EmbeddingSet":

@@ -186,19 +186,11 @@ def _of_items(
     threads: int | None,
     columns: dict[str, str | None],
 ) -> Iterator["Encoded"]:
-    from featx.backbone.backbone import Backbone, identity
     from featx.cli.queries import encode
+    from featx.embedding.opening import open_backbone_of
 
-    model = head.header["model"]
-    if model == "identity":
-        backbone = Backbone(identity(head.dim))
-    else:
-        backbone = o.open_backbone(
-            model,
-            o.settings(o.cache_place(), device=device, threads=threads),
-            prompt=head.header.get("prompt", ""),
-            dim=head.dim,
-        )
+    settings = o.settings(o.cache_place(), device=device, threads=threads)
+    backbone = open_backbone_of(head.header, head.dim, settings, say=o.say)
     _check_space(head, backbone.manifest.name, backbone.facts)
     return encode(items, backbone, o.columns(columns))
 

@@ -6,13 +6,18 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from featx.serve.problems import JSON, Problem
 from featx.serve.service import deadline_of, service_of
 
 T = TypeVar("T")
+
+_JSON = (b"content-type", JSON.encode())
+
+WHOLE = "featx.is_whole"
+"""Key of the scope of a request whose body has come already."""
 
 PATIENCE_S = 0.1
 """An answer that takes longer is worth asking whether the client is still there."""
@@ -26,7 +31,15 @@ async def read_body(request: Request) -> bytes:
     Problem
         If it is too long (413), or does not come in time (408).
     """
-    return await in_time(request, _joined(request))
+    if WHOLE not in request.scope:
+        return await in_time(request, _joined(request))
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if len(body) > service_of(request).settings.body_bytes:
+        raise too_long(service_of(request).settings.body_bytes)
+    return body
 
 
 async def _joined(request: Request) -> bytes:
@@ -128,7 +141,17 @@ def _lower(message: str) -> str:
 
 def reply(document: Any, status: int = 200) -> Response:  # noqa: ANN401  (what JSON can say)
     """Return a JSON answer."""
-    return Response(msgspec.json.encode(document), status, media_type=JSON)
+    return _Reply(msgspec.json.encode(document), status)
+
+
+class _Reply(Response):
+    """A JSON answer, with nothing looked up to make it."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
 
 
 async def unless_gone(request: Request, answer: Awaitable[T]) -> T:

@@ -1,5 +1,6 @@
 """Canary: an item that a thing must be able to answer, sent where no one else asks."""
 
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -29,10 +30,15 @@ def _word(_: Manifest) -> Content:
 
 
 def _picture(_: Manifest) -> Content:
-    """Draw a yellow disc on blue."""
+    """Draw a yellow disc on blue; a file, so that the decoder is tried too."""
+    import PIL.Image
+
     y, x = np.mgrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j]
     inside = (x**2 + y**2 < 1 / 2)[..., None]
-    return np.where(inside, [240, 210, 40], [40, 90, 160]).astype(np.uint8)
+    pixels = np.where(inside, [240, 210, 40], [40, 90, 160]).astype(np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _noise(manifest: Manifest) -> Content:

@@ -313,12 +313,12 @@ class _Work:
         X = _encoded(thing.backbone, batch)
         answers: list[Answer | FeatxError] = [ItemError("has no vector")] * len(batch)
         together = defaultdict[Ask, list[int]](list)
-        are_finite = np.isfinite(X).all(axis=1)
+        broken = set(np.nonzero(~np.isfinite(X))[0].tolist())
         for position, each in enumerate(batch):
-            if are_finite[position]:
-                together[each.ask].append(position)
-            else:
+            if position in broken:
                 answers[position] = BrokenError("the backbone gave a vector that is not finite")
+            else:
+                together[each.ask].append(position)
         for ask, positions in together.items():
             found = said_of(thing, X[positions], ask)
             for position, answer in zip(positions, found, strict=True):

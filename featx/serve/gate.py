@@ -5,8 +5,6 @@ comes while too much is under way.  An answer gets the headers that keep a page'
 counted, and is a line of the access log if there is one.
 """
 
-import hashlib
-import hmac
 import logging
 import sys
 import time
@@ -14,11 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from featx.serve.batcher import BusyError
 from featx.serve.bodies import too_long
+from featx.serve.failures import GONE, response_of
 from featx.serve.hosts import Hosts, is_foreign
+from featx.serve.keys import SAFE, Keys
 from featx.serve.lingering import linger
 from featx.serve.problems import Problem, problem_of
 from featx.serve.service import Service
@@ -26,12 +28,6 @@ from featx.serve.settings import ServeSettings
 
 BODIES = 8
 """Bodies of the longest kind that may be held at once, or more that are shorter."""
-
-SAFE = frozenset({"GET", "HEAD"})
-"""Methods that change nothing and have no body."""
-
-OPEN = ("/health/", "/v2/health/", "/page/")
-"""Paths that need no key begin so; ``/`` itself is the page."""
 
 HEADERS = [
     (
@@ -58,9 +54,7 @@ _READ = frozenset(
     }
 )
 _NO_LENGTH = b"0"
-
-GONE = 499
-"""Status of a request whose client did not wait for an answer."""
+_BUG = Problem(500, "bug", "the service could not answer; its log says why")
 
 LOGGER = logging.getLogger("featx.serve")
 
@@ -69,25 +63,32 @@ Sent = Mapping[bytes, bytes]
 
 
 class Gate:
-    """A middleware around the whole service.
+    """The whole service: every request comes here first, and every answer leaves from here.
 
     Parameters
     ----------
-    app : ASGI application
+    router : Router
     settings : ServeSettings
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
-        self._app = app
+    def __init__(self, router: Router, settings: ServeSettings) -> None:
+        self._router = router
         self._settings = settings
         self._hosts = Hosts(settings)
         self._keys = Keys(settings.keys)
         self._held_bytes = 0
+        # Most requests find their endpoint here, without a search through patterns of paths.
+        self._routes = {
+            (method, route.path): route
+            for route in router.routes
+            if isinstance(route, Route) and not route.param_convertors
+            for method in route.methods or ()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._router(scope, receive, send)
             return
         started_s = time.monotonic()
         scope["featx.deadline_s"] = started_s + self._settings.deadline_s
@@ -97,7 +98,7 @@ class Gate:
         length = self._length(sent)
         self._held_bytes += length
         try:
-            await self._answer(scope, receive, outgoing, service, sent)
+            await self._answer(scope, receive, outgoing, self._problem(scope, sent, service))
         finally:
             self._held_bytes -= length
             seconds = time.monotonic() - started_s
@@ -109,20 +110,26 @@ class Gate:
                 _log(scope, status, seconds)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, outgoing: "_Outgoing", service: Service, sent: Sent
+        self, scope: Scope, receive: Receive, outgoing: "_Outgoing", problem: Problem | None
     ) -> None:
+        response: ASGIApp | None = None
         try:
-            if problem := self._problem(scope, sent, service):
-                service.metrics.turned_away(problem.code)
-                await problem.response_at(scope["path"])(scope, receive, outgoing.send)
+            if problem is not None:
+                response = problem.response_at(scope["path"])
+            elif route := self._routes.get((scope["method"], scope["path"])):
+                scope["route"], scope["path_params"] = route, {}
+                response = await route.endpoint(Request(scope, receive))
             else:
-                await self._app(scope, receive, outgoing.send)
-        except Exception:
+                await self._router(scope, receive, outgoing.send)
+        except Exception as error:
             if outgoing.status:  # the answer has begun, and ends here
                 raise
-            LOGGER.exception("a bug: %s %s", scope["method"], scope["path"])
-            bug = Problem(500, "bug", "the service could not answer; its log says why")
-            await bug.response_at(scope["path"])(scope, receive, outgoing.send)
+            response = response_of(error, scope)
+            if response is None:
+                LOGGER.exception("a bug: %s %s", scope["method"], scope["path"])
+                response = _BUG.response_at(scope["path"])
+        if response is not None:
+            await response(scope, receive, outgoing.send)
 
     def _length(self, sent: Sent) -> int:
         """Return how long a body may be, by its headers."""
@@ -132,23 +139,28 @@ class Gate:
 
     def _problem(self, scope: Scope, sent: Sent, service: Service) -> Problem | None:
         """Return why a request is turned away, if it is."""
+        problem = self._why_not(scope, sent) or self._crowded(scope, service)
+        if problem is not None:
+            service.metrics.turned_away(problem.code)
+        return problem
+
+    def _why_not(self, scope: Scope, sent: Sent) -> Problem | None:
         if not self._hosts.allow(sent.get(b"host", b"")):
             return _other_host(sent.get(b"host", b""))
-        is_safe = scope["method"] in SAFE
-        if not is_safe and is_foreign(sent):
+        if scope["method"] not in SAFE and is_foreign(sent):
             message = "origin: this service is not asked by pages of other sites"
             return Problem(403, "cross_site", message)
-        if not self._keys.allow(scope, sent):
+        if not self._keys.allow(scope["method"], scope["path"], sent):
             message = "authorization: no key, or a wrong one; send: Authorization: Bearer KEY"
             headers = {"www-authenticate": "Bearer"}
             return Problem(401, "wrong_key", message, headers=headers)
-        if is_safe:
-            return None
         if int(sent.get(b"content-length", _NO_LENGTH)) > self._settings.body_bytes:
             return too_long(self._settings.body_bytes)
-        return self._crowded(service)
+        return None
 
-    def _crowded(self, service: Service) -> Problem | None:
+    def _crowded(self, scope: Scope, service: Service) -> Problem | None:
+        if scope["method"] in SAFE:
+            return None
         try:
             service.engine.require_room()
         except BusyError as error:
@@ -188,41 +200,6 @@ class _Outgoing:
             await self._send({"type": "http.response.body", "body": b""})
         else:
             await self._send(message)
-
-
-class Keys:
-    """Keys that let a request in.
-
-    Parameters
-    ----------
-    keys : sequence of str
-        None at all lets every request in.
-    """
-
-    def __init__(self, keys: tuple[str, ...]) -> None:
-        self._digests = [_digest(key.encode()) for key in keys]
-
-    def allow(self, scope: Scope, sent: Sent) -> bool:
-        """Return whether a request needs no key, or has one."""
-        if not self._digests:
-            return True
-        path = scope["path"]
-        if scope["method"] in SAFE and (path == "/" or path.startswith(OPEN)):
-            return True
-        # Digests are of one length, and all are compared: time tells nothing of a key.
-        given = _digest(_given_key(sent))
-        return sum(hmac.compare_digest(given, known) for known in self._digests) > 0
-
-
-def _given_key(sent: Sent) -> bytes:
-    kind, _, key = sent.get(b"authorization", b"").partition(b" ")
-    if kind.lower() == b"bearer":
-        return key.strip()
-    return sent.get(b"api-key") or sent.get(b"x-api-key", b"")
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
 
 
 def _sent(scope: Scope) -> Sent:

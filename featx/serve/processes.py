@@ -7,6 +7,7 @@
       └── worker
 """
 
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,9 @@ from featx.serve.settings import ServeSettings
 RESTART_S = 1.0
 """Least time between two starts of workers in place of others."""
 
+GARBAGE = 20_000
+"""Objects that are made before the youngest are looked through; Python's 700 is for small ones."""
+
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 FAILURE = "failure"
@@ -66,7 +70,7 @@ def run(settings: ServeSettings, tell: Told) -> None:
     listening = listen(settings)
     log_lines()
     if settings.workers == 1:
-        OneServer(config_of(settings), tell).run([listening])
+        OneServer(config_of(settings), partial(_settled, tell)).run([listening])
     else:
         _run_several(settings, tell, listening)
 
@@ -101,7 +105,16 @@ def _run_several(settings: ServeSettings, tell: Told, listening: socket.socket) 
         threads = settings.backbone.threads or max(1, cores() // settings.workers)
         backbone = replace(settings.backbone, threads=threads)
         config = config_of(replace(settings, folder=folder, backbone=backbone))
-        _Supervisor(config, [listening], partial(_tell_once, folder, tell), folder).run()
+        told = partial(_settled, partial(_tell_once, folder, tell))
+        _Supervisor(config, [listening], told, folder).run()
+
+
+def _settled(tell: Told, what: str, port: int) -> None:
+    """Spare the collector what is there for good, models and modules by the thousand, and tell."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
+    tell(what, port)
 
 
 def _tell_once(folder: Path, tell: Told, what: str, port: int) -> None:

@@ -8,6 +8,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from featx.serve.bodies import WHOLE
+
 HEADERS_S = 10.0
 """How long headers may take, from the first byte; and a connection to send any."""
 
@@ -71,6 +73,11 @@ class Protocol(HttpToolsProtocol):
         """Hand the request to the application."""
         self._is_in_headers = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Tell the application, which mostly begins later, that it need not wait for the body."""
+        self.scope[WHOLE] = True  # type: ignore[literal-required]
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""

@@ -131,6 +131,7 @@ def open_thing(settings: ServeSettings, previous: Thing | None = None) -> Thing:
     marks = marks_of(path)
     thing = _OPENERS[kind](path, settings, previous)
     thing.marks = marks
+    _ = thing.can_classify  # reads the labels of a gallery, which no request shall wait for
     return thing
 
 

@@ -48,13 +48,13 @@ export async function ask(path, options = {}) {
   }
 }
 
-async function send(path, { method = "GET", json, body, type, signal }) {
+async function send(path, { method = "GET", json, body, type, signal, cache = "no-store" }) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (json !== undefined) headers["content-type"] = "application/json";
   else if (type) headers["content-type"] = type;
   const sent = json === undefined ? body : JSON.stringify(json);
   try {
-    return await fetch(path, { method, headers, body: sent, signal, cache: "no-store" });
+    return await fetch(path, { method, headers, body: sent, signal, cache });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "unreachable", "The service cannot be reached; does it still run?");
@@ -124,7 +124,7 @@ export async function showPicture(image, path) {
 
 /** Return a picture of the service as a file. */
 export async function pictureOf(path) {
-  const response = await send(path, {});
+  const response = await send(path, { cache: "default" });
   if (!response.ok) throw new ApiError(response.status, "no_picture", "There is no picture of it");
   return response.blob();
 }

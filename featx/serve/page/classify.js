@@ -37,8 +37,11 @@ export function useModel(served) {
   const offer = { embed: "Embed", search: "Search", classify: OFFERS[model.task] ?? "Classify" }[taskOf(model)];
   byId("go-text").textContent = byId("go-array").textContent = byId("tab-ask").textContent = offer;
   if (!model.can_teach) byId("teach").replaceChildren();
-  else if (!byId("teach").firstChild) byId("teach").append(teachForm());
-  show(byId("teach"), latest.item !== null);
+  else {
+    if (!byId("teach").firstChild) byId("teach").append(teachForm());
+    byId("teach").querySelector("label").textContent = taskOf(model) === "search" ? "It is" : "Wrong? It is";
+  }
+  show(byId("teach"), model.can_teach && latest.item !== null);
 }
 
 /** Return what the model is asked to do. */
@@ -142,7 +145,7 @@ async function embedded(item, signal) {
 function draw(answer, before) {
   byId("said").textContent = sentenceOf(answer);
   byId("answer").replaceChildren(...drawAnswer(answer, before).filter(Boolean));
-  show(byId("teach"), true);
+  show(byId("teach"), model.can_teach);
   show(byId("samples"), false);
   drawNear(answer.neighbours ?? [], answer.label ?? null);
 }

@@ -29,6 +29,8 @@ export function openDetail(facts, model) {
     actions,
   );
   dialog.setAttribute("aria-labelledby", "detail-title");
-  dialog.onclick = (event) => event.target === dialog && close();
+  dialog.onclick = (event) => {
+    if (event.target === dialog) close(); // beside it; to return false would hold up its forms
+  };
   dialog.showModal();
 }

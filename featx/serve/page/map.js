@@ -21,7 +21,7 @@ const known = new Map(); // id → facts
 /** Prepare the view for what is served. */
 export function startMap(served) {
   model = served;
-  scatter = new Scatter(byId("canvas"), { picked: drawTip, opened: open, pictureOf });
+  scatter = new Scatter(byId("canvas"), { picked: drawTip, opened: open, moved: placeTip, pictureOf });
   byId("nearer").addEventListener("click", () => scatter.zoomBy(1.6));
   byId("farther").addEventListener("click", () => scatter.zoomBy(1 / 1.6));
   byId("whole").addEventListener("click", () => scatter.showAll());
@@ -155,7 +155,7 @@ function drawTip(point) {
   byId("map-said").textContent = `${point.id}, ${point.label ?? "no label"}`;
   const facts = known.get(point.id) ?? { ...point, preview: "", thumbnail: model.modality === "image" ? pathOf(point) : null };
   tip.replaceChildren(faceOf(facts), labelOf(point.label));
-  placeTip(tip, point);
+  placeTip(point);
   if (model.modality !== "image" && !known.has(point.id)) lookUp(point);
 }
 
@@ -164,7 +164,9 @@ const lookUp = calmly(async (point) => {
   if (scatter.chosen?.id === point.id) drawTip(point);
 }, RESTING_MS);
 
-function placeTip(tip, point) {
+function placeTip(point) {
+  if (!point) return;
+  const tip = byId("tip");
   const { x, y } = scatter.placeOf(point);
   const { clientWidth: width, clientHeight: height } = byId("canvas");
   tip.classList.toggle("below", y < height / 2);
@@ -197,7 +199,7 @@ function drawList() {
   const groups = classes.map(({ label, code, count }) => {
     const points = scatter.points.filter((point) => point.code === code);
     const items = points.map((point) => h("li", {}, h("button", { type: "button", class: "plain", onfocus: () => scatter.choose(point), onclick: () => open(point) }, point.id)));
-    return h("section", {}, h("h3", {}, `${label ?? "no label"} (${grouped(count)})`), h("ul", {}, ...items));
+    return h("section", {}, h("h2", {}, `${label ?? "no label"} (${grouped(count)})`), h("ul", {}, ...items));
   });
   byId("map-items").replaceChildren(...groups);
 }

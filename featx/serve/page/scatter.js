@@ -5,18 +5,18 @@ const WIDEST = 1.6;
 const NEAREST_PX = 14;
 const MOST_ZOOM = 60;
 const PICTURE_PX = 44;
-const MOST_PICTURES = 70;
-const ZOOM_WITH_PICTURES = 2.5;
+const MOST_PICTURES = 80;
 const STEP_PX = 60;
 const SHAPES = [disc, square, triangle, diamond];
 
 export class Scatter {
   /**
    * `picked` is called with the point under the pointer or the keys, or null; `opened` with the one
-   * that is clicked; `pictureOf` gives a loaded image of a point, or null until there is one.
+   * that is clicked; `moved` with the one that is picked whenever it is drawn, which may be at another
+   * place; `pictureOf` gives a loaded image of a point, or null until there is one.
    */
-  constructor(canvas, { picked, opened, pictureOf }) {
-    Object.assign(this, { canvas, picked, opened, pictureOf });
+  constructor(canvas, { picked, opened, moved, pictureOf }) {
+    Object.assign(this, { canvas, picked, opened, moved, pictureOf });
     this.points = [];
     this.colours = [];
     this.query = null;
@@ -110,11 +110,12 @@ export class Scatter {
     const seen = this.points
       .map((point) => ({ point, ...this.placeOf(point) }))
       .filter(({ x, y }) => x > -EDGE && x < width + EDGE && y > -EDGE && y < height + EDGE);
-    this.seesPictures = this.zoom >= ZOOM_WITH_PICTURES && seen.length <= MOST_PICTURES;
+    this.seesPictures = seen.length <= MOST_PICTURES;
     for (const each of seen.filter(({ point }) => this.isDim(point))) this.drawPoint(pen, each);
     for (const each of seen.filter(({ point }) => !this.isDim(point))) this.drawPoint(pen, each);
     if (this.query) this.drawQuery(pen);
     if (this.chosen) this.drawChosen(pen);
+    this.moved(this.chosen);
   }
 
   drawPoint(pen, { point, x, y }) {
