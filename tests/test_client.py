@@ -21,7 +21,7 @@ from featx import client as client_module
 from featx import samples, transport
 from featx.backbone.settings import Settings
 from featx.client import as_object
-from featx.embedding.opening import open_backbone
+from featx.data.opening import open_backbone
 from featx.errors import InputError, ItemError, ServerError
 from featx.heads.headfile import save_head
 from serving import DIM, Served, copy_of, serving, vectors

@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -495,6 +496,24 @@ def test_there_is_one_writer(tmp_path: Path) -> None:
         second.remove(["i0"])
     with Gallery.open(each.path, writable=True) as third:
         assert len(third) == 59
+
+
+def test_a_writer_leaves_another_gallery_at_its_place_alone(tmp_path: Path) -> None:
+    gallery = build(tmp_path).path
+    other = tmp_path / "other.knn"
+    shutil.copytree(gallery, other)
+    with Gallery.open(gallery, writable=True) as writer:
+        writer.add(["n0"], NEW[:1])
+        gallery.rename(tmp_path / "before.knn")
+        other.rename(gallery)
+        files = {path.name: path.read_bytes() for path in gallery.iterdir()}
+
+        add = partial(writer.add, ["n1"], NEW[1:2])
+        for change in (add, partial(writer.remove, ["n0"]), writer.fold, writer.compact):
+            with pytest.raises(StoreError, match="was moved or replaced while it was open"):
+                change()
+        assert "n0" in writer
+    assert {path.name: path.read_bytes() for path in gallery.iterdir()} == files
 
 
 def test_a_reader_cannot_write_and_what_is_closed_does_nothing(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError, ItemError
 from featx.gallery.answers import Classified, Neighbour
+from featx.serve import batcher as batcher_module
 from featx.serve.answering import Said
-from featx.serve.batcher import MOST, Batcher, BrokenError, TimedOutError
+from featx.serve.batcher import Batcher, BrokenError, TimedOutError
 from featx.serve.engine import Answer, Ask, Engine
 from featx.serve.settings import ServeSettings
 from featx.serve.thing import Thing, open_thing
@@ -152,7 +153,28 @@ def test_requests_take_turns() -> None:
     batcher.close()
 
     assert ended == [1, 3, 500, 1000]
-    assert max(map(len, work.loads)) == MOST
+    assert [len(load) for load in work.loads] == [1, 32, 64, 128, 256, 512, 511]
+
+
+def test_what_weighs_more_is_taken_in_smaller_turns() -> None:
+    work = Doubling(most=1000)
+    batcher = Batcher[int, int, int](lambda: work, name="test", weigh=lambda item: item)
+
+    run(lambda: batcher.run([16] * 100))
+    batcher.close()
+
+    assert [len(load) for load in work.loads] == [2, 4, 8, 16, 32, 38]
+
+
+def test_what_takes_long_is_taken_in_smaller_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher_module, "TURN_S", 0.0)
+    work = Doubling()
+    batcher = Batcher[int, int, int](lambda: work, name="test")
+
+    run(lambda: batcher.run(range(20, 320)))
+    batcher.close()
+
+    assert [len(load) for load in work.loads] == [32, *[16] * 16, 12]
 
 
 def test_of_a_request_that_is_cancelled_no_further_batch_is_computed() -> None:

@@ -1,6 +1,8 @@
 """What a body says, and what the query of its request says beside it."""
 
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from featx.backbone.backbone import Backbone
 from featx.serve.answering import Ask, said_of
 from featx.serve.bodies import decoded
 from featx.serve.classify import SearchBody
+from featx.serve.inputs import answered
 from featx.serve.problems import Problem
 from featx.serve.settings import ServeSettings
 from featx.serve.thing import open_thing
@@ -79,3 +83,43 @@ def test_a_vector_of_which_nothing_can_be_said_fails_alone(vector_gallery: Path)
 
     assert X.shape == (9, DIM)
     assert [isinstance(each, Exception) for each in found] == [row == 4 for row in range(9)]
+
+
+CHUNKED = b"POST /v1/search HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
+
+
+def test_trailers_are_no_headers(gallery: Served) -> None:
+    trailer = b"0\r\nhost: evil.example\r\n\r\n"
+    with socket.create_connection(gallery.address, timeout=30) as connection:
+        connection.sendall(CHUNKED + b"content-type: application/json\r\n\r\n" + trailer)
+
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+
+
+def test_endless_trailers_are_cut_off(gallery: Served) -> None:
+    with socket.create_connection(gallery.address, timeout=30) as connection:
+        connection.sendall(CHUNKED + b"\r\n0\r\n")
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012
+            for _ in range(1000):
+                connection.sendall(b"x: " + b"y" * 10_000 + b"\r\n")
+
+
+def test_embeddings_are_named_after_the_model_that_made_them(
+    gallery: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = gallery.service.engine
+    thing = engine.thing
+    manifest = replace(thing.backbone.manifest, name="another")
+    other = replace(thing, backbone=Backbone(manifest))
+
+    async def replaced_meanwhile(*asked: Any) -> Any:  # noqa: ANN401  (as what it stands for)
+        answers = await answered(*asked)
+        engine.thing = other
+        return answers
+
+    monkeypatch.setattr("featx.serve.embeddings.answered", replaced_meanwhile)
+    monkeypatch.setattr(engine, "thing", thing)  # puts it back
+    status, found = gallery.json("POST", "/v1/embeddings", {**ONE, "model": "identity"})
+
+    assert (status, found["model"]) == (200, "identity")
+    assert engine.thing is other

@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from featx import samples
 from featx.gallery.gallery import Gallery
+from featx.serve import examples
 from serving import Served, copy_of, process, serving, vectors
 
 NEW = vectors(20, seed=3)
@@ -505,3 +506,39 @@ def test_workers_teach_one_gallery_though_they_are_killed(
 
     with Gallery.open(gallery) as held:
         assert {f"n{row}" for row in range(14)} <= {item_id for item_id, _ in held.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "items"),
+    [
+        (("DELETE", "/v1/examples?id=v3", None), 404, 59),
+        (
+            (
+                "POST",
+                "/v1/examples",
+                {"examples": [{"input": NEW[0].tolist(), "id": "v3"}], "replace": True},
+            ),
+            429,
+            60,
+        ),
+    ],
+)
+def test_a_label_does_not_bring_back_what_was_removed_or_replaced_meanwhile(
+    taught: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, str, Any],
+    status: int,
+    items: int,
+) -> None:
+    relabelled = examples._relabelled
+
+    def changed_meanwhile(*asked: Any) -> Any:  # noqa: ANN401  (as what it stands for)
+        made = relabelled(*asked)
+        assert taught.json(*change)[0] in {200, 201}
+        return made
+
+    monkeypatch.setattr(examples, "_relabelled", changed_meanwhile)
+    found, _ = taught.json("PATCH", "/v1/examples", {"id": "v3", "label": "b"})
+
+    assert (found, listed(taught)["total"]) == (status, items)
+    assert "v3" not in {each["id"] for each in listed(taught, label="b", limit=500)["items"]}

@@ -1,7 +1,9 @@
 """What is turned away before it is read, and what every answer carries."""
 
 import json
+import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -334,6 +336,51 @@ def test_the_second_request_of_a_connection_has_to_end_its_headers_too(
         connection.sendall(whole[:-2])
 
         assert until_end(connection) == b""
+
+
+def test_a_client_that_does_not_read_is_cut_off(
+    vector_gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "READING_S", 0.3)
+    body = json.dumps({"input": vectors(1000).tolist(), "k": 60}).encode()
+    request = (
+        b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with serving(vector_gallery) as served, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect(served.address)
+        connection.sendall(request + body)
+        ends_s = time.monotonic() + 20
+        while counted(served, "featx_requests_total", route="/v1/search") < 1:
+            assert time.monotonic() < ends_s
+        time.sleep(0.5)
+
+        head, _, rest = until_end(connection).partition(b"\r\n\r\n")
+        (length,) = re.findall(rb"content-length: (\d+)", head)
+        assert len(rest) < int(length)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET * HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"GET /health/live HTTP/1.0\r\n", 403),
+        (b"GET http://evil.example/health/live HTTP/1.1\r\nHost: localhost\r\n", 200),
+        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n", 400),
+        (b"nonsense\r\n", 400),
+    ],
+    ids=str,
+)
+def test_odd_requests_are_answered(served: Served, request_: bytes, status: int) -> None:
+    with connected(served) as connection:
+        connection.sendall(request_ + b"Connection: close\r\n\r\n")
+        answer = until_end(connection)
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_headers_without_end_are_refused(served: Served) -> None:

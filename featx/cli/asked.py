@@ -99,7 +99,7 @@ def _of_set(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
 def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     from featx.cli.named import NamedItems
     from featx.cli.queries import encode_items
-    from featx.embedding.opening import open_backbone_of
+    from featx.data.opening import open_backbone_of
 
     for item in asked.items:
         _require_item(gallery, item)

@@ -205,7 +205,7 @@ def open_backbone(
     adjusted: "Adjustments | None" = None,
 ) -> "Backbone":
     """Open a backbone whose files are right and which works on this machine."""
-    from featx.embedding import opening
+    from featx.data import opening
 
     return opening.open_backbone(model, chosen, prompt=prompt, dim=dim, adjusted=adjusted, say=say)
 

@@ -187,7 +187,7 @@ def _of_items(
     columns: dict[str, str | None],
 ) -> Iterator["Encoded"]:
     from featx.cli.queries import encode
-    from featx.embedding.opening import open_backbone_of
+    from featx.data.opening import open_backbone_of
 
     settings = o.settings(o.cache_place(), device=device, threads=threads)
     backbone = open_backbone_of(head.header, head.dim, settings, say=o.say)

@@ -96,6 +96,15 @@ class GalleryWriter:
         if self._is_closed:
             raise StoreError(f"{self.path}: is closed; open it again")
 
+    def _require_in_place(self) -> None:
+        """Raise where another gallery is at the path: writing would be its end, not a change."""
+        try:
+            is_own = os.path.samestat(os.fstat(self._lock), (self.path / LOCK).stat())
+        except OSError:
+            is_own = False
+        if not is_own:
+            raise StoreError(f"{self.path}: was moved or replaced while it was open; open it again")
+
     def add(
         self,
         ids: Sequence[str],
@@ -116,6 +125,7 @@ class GalleryWriter:
     def _write(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
+        self._require_in_place()
         before = self.latest
         after = before.changed(changes)
         try:
@@ -161,6 +171,7 @@ class GalleryWriter:
                 self._log.wipe()
 
     def _rewrite(self, write: Callable[[Snapshot, int], Rewritten]) -> None:
+        self._require_in_place()
         try:
             with self._changing:
                 pinned, number = self.latest, next_number(self.path, self._log)
@@ -172,6 +183,7 @@ class GalleryWriter:
     def _adopt(self, rewritten: Rewritten) -> None:
         base = rewritten.base
         with self._changing:
+            self._require_in_place()
             base.facts.update(commit(self.path, self._log, base.facts))
             self.latest = self.latest.moved(base, rewritten.taken, rewritten.kept)
 
@@ -179,6 +191,7 @@ class GalleryWriter:
         """Hold what ``gallery.json`` names, whether a rewriting that failed got that far or not."""
         # What cannot be read now is found when the gallery is opened the next time.
         with suppress(FeatxError), self._changing:
+            self._require_in_place()
             facts = read_facts(self.path)
             if int(facts["generation"]) != self.latest.base.generation:
                 self.latest = load(self.path, self._log)

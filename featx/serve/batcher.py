@@ -26,8 +26,14 @@ Out = TypeVar("Out")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
-MOST = 128
-"""Items that are taken together; who comes meanwhile waits for them."""
+LEAST, FIRST = 16, 32
+"""Weight that is taken together: at least, and at the beginning."""
+
+MOST = 1024
+"""Items that are taken together, at most."""
+
+TURN_S = 0.5
+"""How long that may take before fewer are: who comes meanwhile waits for them."""
 
 _LATE = "its turn did not come in time; ask again later, or for less"
 
@@ -95,13 +101,23 @@ class Batcher(Generic[In, Mid, Out]):
         requests are under way.
     name : str
         Of the thread.
+    weigh : callable, optional
+        Says how much work an item is, about; all are the same unless given.
     """
 
-    def __init__(self, work: Callable[[], Work[In, Mid, Out]], *, name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Work[In, Mid, Out]],
+        *,
+        name: str,
+        weigh: Callable[[In], int] = lambda _: 1,
+    ) -> None:
         self._work = work
+        self._weigh = weigh
         self._queue = SimpleQueue[_Asked[In, Out] | None]()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._answer_all, name=name, daemon=True)
+        self._most = FIRST
         self.waiting = 0
         """Items that were asked for and are not answered."""
         self.batches = 0
@@ -153,12 +169,21 @@ class Batcher(Generic[In, Mid, Out]):
         is_open = True
         while is_open or pending:
             is_open = self._collect(pending, wait=not pending) and is_open
-            taken = self._take(pending)
+            taken, weight = self._take(pending)
+            started_s = time.monotonic()
             try:
                 self._answer(taken)
             except Exception as cause:  # noqa: BLE001  (a bug may not end the service)
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(_break, {each.asked for each in taken}, cause)
+            self._adapt(weight, time.monotonic() - started_s)
+
+    def _adapt(self, weight: int, seconds: float) -> None:
+        """Take less the next time if it took long, and more if it could have been more."""
+        if seconds > TURN_S:
+            self._most = max(LEAST, int(weight * TURN_S / seconds))
+        elif weight >= self._most and seconds < TURN_S / 2:
+            self._most *= 2
 
     def _collect(self, pending: "deque[_Asked[In, Out]]", *, wait: bool) -> bool:
         """Let all that was asked meanwhile take its turn; return False once it is the last."""
@@ -172,18 +197,21 @@ class Batcher(Generic[In, Mid, Out]):
         except Empty:
             return True
 
-    def _take(self, pending: "deque[_Asked[In, Out]]") -> list[_Waiting[In, Out]]:
-        """Take an item of each request in turn."""
+    def _take(self, pending: "deque[_Asked[In, Out]]") -> tuple[list[_Waiting[In, Out]], int]:
+        """Take an item of each request in turn; return them and their weight."""
         taken: list[_Waiting[In, Out]] = []
-        while pending and len(taken) < MOST:
+        weight = 0
+        while pending and len(taken) < MOST and weight < self._most:
             asked = pending.popleft()
             if asked.future.done():  # its caller has gone, or a bug has ended it
                 continue
-            taken.append(_Waiting(asked, asked.taken))
+            item = _Waiting(asked, asked.taken)
+            taken.append(item)
+            weight += self._weigh(item.item)
             asked.taken += 1
             if asked.taken < len(asked.items):
                 pending.append(asked)
-        return taken
+        return taken, weight
 
     def _wanted(self, taken: Iterable[_Waiting[In, Out]]) -> list[_Waiting[In, Out]]:
         """Return what is still waited for; say of what comes too late that it does."""

@@ -62,11 +62,11 @@ async def embeddings(request: Request) -> Response:
         raise Problem(422, "tokens", message, param="input")
     contents = contents_of(items, thing.modality, thing.backbone.dim, service.settings)
     answers = await answered(request, contents, Ask(task="embed"))
-    return reply(_document(service, answers, asked, dim))
+    return reply(_document(thing, answers, asked, dim))
 
 
 def _document(
-    service: Service, answers: list[Answer | FeatxError], asked: EmbeddingsBody, dim: int
+    thing: Thing, answers: list[Answer | FeatxError], asked: EmbeddingsBody, dim: int
 ) -> dict[str, Any]:
     found, tokens = [], 0
     for number, answer in enumerate(answers):
@@ -74,14 +74,14 @@ def _document(
             problem = problem_of(answer)
             problem.param, problem.message = "input", f"input[{number}]: {problem.message}"
             raise problem
-        vector = _cut(answer.vector, dim, service.engine.thing)
+        vector = _cut(answer.vector, dim, thing)
         shown = to_base64(vector) if asked.encoding_format == "base64" else vector.tolist()
         found.append({"object": "embedding", "index": number, "embedding": shown})
         tokens += answer.n_tokens
     return {
         "object": "list",
         "data": found,
-        "model": service.engine.thing.backbone.manifest.name,
+        "model": thing.backbone.manifest.name,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
 

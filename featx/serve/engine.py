@@ -36,6 +36,9 @@ DECODED = frozenset({"image", "audio"})
 SLICE, SLICES = 32, 2
 """Items of those that a request has decoded at once: a slice while the other is computed."""
 
+TEXT_BYTES = 32
+"""Bytes of a text that are as much work as a short text by itself."""
+
 LEAST_BATCH = 8
 """Items that a batch counts for, at least."""
 
@@ -90,7 +93,7 @@ class Engine:
         """Time of `time.monotonic` at which an item was answered last."""
         self._pixels, self._seconds = pixels, seconds
         self._loaders = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="featx-load")
-        self._batcher = Batcher[Query, _Ready, Answer](_Work, name="featx-run")
+        self._batcher = Batcher[Query, _Ready, Answer](_Work, name="featx-run", weigh=_weight)
         self._loading = 0
         self._crowd = 0
         self._users = Counter[Thing]()
@@ -270,6 +273,11 @@ def _checked(vector: Vectors) -> Vectors:
     if not np.isfinite(plain).all():
         raise ItemError("holds a number that is not finite")
     return plain
+
+
+def _weight(query: Query) -> int:
+    """Return how much work an item is: of a text, what goes with its length."""
+    return 1 + len(query.raw) // TEXT_BYTES
 
 
 class _Work:

@@ -223,6 +223,7 @@ async def relabel(request: Request) -> Response:
     example = await asyncio.to_thread(_relabelled, thing, asked)
     (error,) = await teacher.add([example])
     if error is not None:
+        row_of(thing.held, asked.id)  # that it was removed meanwhile says more
         raise problem_of(error)
     label = example.facts.label
     return reply({"id": asked.id, "label": label, "items": len(thing.held)})
@@ -238,6 +239,7 @@ def _relabelled(thing: Thing, asked: RelabelBody) -> Example:
         space=thing.backbone.space,
         facts=replace(facts, label=asked.label or None, thumbnail=held.thumbnail(row)),
         replace=True,
+        over=row,
     )
 
 

@@ -75,7 +75,7 @@ class Gate:
         self._router = router
         self._settings = settings
         self._hosts = Hosts(settings)
-        self._keys = Keys(settings.keys)
+        self._keys = Keys(settings.keys) if settings.keys else None
         self._held_bytes = 0
         # Most requests find their endpoint here, without a search through patterns of paths.
         self._routes = {
@@ -95,10 +95,11 @@ class Gate:
         service: Service = scope["app"].state.service
         outgoing = _Outgoing(receive, send)
         sent = _sent(scope)
-        length = self._length(sent)
+        length = 0 if scope["method"] in SAFE else self._length(sent)
         self._held_bytes += length
         try:
-            await self._answer(scope, receive, outgoing, self._problem(scope, sent, service))
+            problem = self._problem(scope, sent, service)
+            await self._answer(scope, receive, outgoing, problem)
         finally:
             self._held_bytes -= length
             seconds = time.monotonic() - started_s
@@ -139,28 +140,24 @@ class Gate:
 
     def _problem(self, scope: Scope, sent: Sent, service: Service) -> Problem | None:
         """Return why a request is turned away, if it is."""
-        problem = self._why_not(scope, sent) or self._crowded(scope, service)
+        problem = None
+        if not self._hosts.allow(sent.get(b"host", b"")):
+            problem = _other_host(sent.get(b"host", b""))
+        elif self._keys and not self._keys.allow(scope["method"], scope["path"], sent):
+            problem = _no_key()
+        elif scope["method"] not in SAFE:
+            problem = self._unsafe(sent, service)
         if problem is not None:
             service.metrics.turned_away(problem.code)
         return problem
 
-    def _why_not(self, scope: Scope, sent: Sent) -> Problem | None:
-        if not self._hosts.allow(sent.get(b"host", b"")):
-            return _other_host(sent.get(b"host", b""))
-        if scope["method"] not in SAFE and is_foreign(sent):
+    def _unsafe(self, sent: Sent, service: Service) -> Problem | None:
+        """Return why a request that changes something, or has a body, is turned away."""
+        if is_foreign(sent):
             message = "origin: this service is not asked by pages of other sites"
             return Problem(403, "cross_site", message)
-        if not self._keys.allow(scope["method"], scope["path"], sent):
-            message = "authorization: no key, or a wrong one; send: Authorization: Bearer KEY"
-            headers = {"www-authenticate": "Bearer"}
-            return Problem(401, "wrong_key", message, headers=headers)
         if int(sent.get(b"content-length", _NO_LENGTH)) > self._settings.body_bytes:
             return too_long(self._settings.body_bytes)
-        return None
-
-    def _crowded(self, scope: Scope, service: Service) -> Problem | None:
-        if scope["method"] in SAFE:
-            return None
         try:
             service.engine.require_room()
         except BusyError as error:
@@ -209,6 +206,11 @@ def _sent(scope: Scope) -> Sent:
         if name in _READ:
             sent[name] = b", ".join((sent[name], value)) if name in sent else value
     return sent
+
+
+def _no_key() -> Problem:
+    message = "authorization: no key, or a wrong one; send: Authorization: Bearer KEY"
+    return Problem(401, "wrong_key", message, headers={"www-authenticate": "Bearer"})
 
 
 def _other_host(host: bytes) -> Problem:

@@ -17,7 +17,7 @@ READING_S = 60.0
 """How long a client may leave an answer unread that it has asked for."""
 
 HEADERS_BYTES = 64 << 10
-"""Longest headers, with the first line."""
+"""Longest headers, with the first line; and longest trailers, or whatever else is no body."""
 
 _TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -31,6 +31,7 @@ class Protocol(HttpToolsProtocol):
     _slow_headers: asyncio.TimerHandle | None = None
     _slow_reading: asyncio.TimerHandle | None = None
     _is_in_headers = False
+    _has_advanced = False
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,15 +48,16 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; go on waiting while the headers of a request have not ended."""
+        self._has_advanced = False
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._is_in_headers:
-            self._header_bytes += len(data)
-            if self._header_bytes > HEADERS_BYTES:
+        self._header_bytes = 0 if self._has_advanced else self._header_bytes + len(data)
+        if self._header_bytes > HEADERS_BYTES:
+            if self._is_in_headers:
                 self.transport.write(_TOO_LONG)
-                self.transport.close()
-                return
+            self.transport.close()
+            return
         # With an answer given and bytes still coming, an unread body is thrown away: not for ever.
         cycle: RequestResponseCycle | None = self.cycle
         if self._is_in_headers or cycle is None or cycle.response_complete:
@@ -67,15 +69,25 @@ class Protocol(HttpToolsProtocol):
         """Begin to read headers."""
         super().on_message_begin()
         self._is_in_headers = True
-        self._header_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; a trailer is thrown away, since it would count as a header, unasked."""
+        if self._is_in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
-        self._is_in_headers = False
+        self._is_in_headers, self._has_advanced = False, True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of the body to the application."""
+        self._has_advanced = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Tell the application, which mostly begins later, that it need not wait for the body."""
+        self._has_advanced = True
         self.scope[WHOLE] = True  # type: ignore[literal-required]
         super().on_message_complete()
 

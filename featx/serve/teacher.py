@@ -22,6 +22,8 @@ class Example:
     facts : ItemFacts
     replace : bool
         Whether an item of the same id gives way.
+    over : int or None
+        Row of the item that gives way; refused where another one, or none, has the id by then.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Example:
     space: str
     facts: ItemFacts
     replace: bool = False
+    over: int | None = None
 
 
 class Teacher(Protocol):

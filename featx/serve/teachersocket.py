@@ -38,6 +38,7 @@ class _Sent(msgspec.Struct, array_like=True):
     uri: str
     preview: str
     thumbnail: bytes | None
+    over: int | None
 
 
 class _Add(msgspec.Struct, tag="add", array_like=True):
@@ -208,6 +209,7 @@ def _sent(example: Example) -> _Sent:
         uri=facts.uri,
         preview=facts.preview,
         thumbnail=facts.thumbnail,
+        over=example.over,
     )
 
 
@@ -220,7 +222,14 @@ def _example(sent: _Sent) -> Example:
         thumbnail=sent.thumbnail,
     )
     vector = np.frombuffer(sent.vector, "<f4").astype(np.float32)
-    return Example(id=sent.id, vector=vector, space=sent.space, facts=facts, replace=sent.replace)
+    return Example(
+        id=sent.id,
+        vector=vector,
+        space=sent.space,
+        facts=facts,
+        replace=sent.replace,
+        over=sent.over,
+    )
 
 
 def _failure(error: FeatxError) -> _Failure:

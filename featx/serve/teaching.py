@@ -10,6 +10,7 @@ Of several processes one may write to the gallery; the others hand it what they 
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -48,8 +49,9 @@ async def open_teacher(settings: ServeSettings, engine: Engine) -> Teacher | Non
 class _Adds:
     """One durable add of all that waits."""
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: Gallery, changing: Lock) -> None:
         self._gallery = gallery
+        self._changing = changing
 
     def load(self, items: Sequence[Example]) -> list[Example | FeatxError]:
         """Refuse what was embedded for another gallery, which was at this place before."""
@@ -67,15 +69,23 @@ class _Adds:
     def run(self, batch: Sequence[Example]) -> list[FeatxError | None]:
         """Add all; what an example is refused for is raised, so that it fails alone."""
         try:
-            self._gallery.add(
-                [each.id for each in batch],
-                np.stack([each.vector for each in batch]),
-                facts=[each.facts for each in batch],
-                replace=batch[0].replace,
-            )
+            with self._changing:
+                self._require_unchanged(batch)
+                self._gallery.add(
+                    [each.id for each in batch],
+                    np.stack([each.vector for each in batch]),
+                    facts=[each.facts for each in batch],
+                    replace=batch[0].replace,
+                )
         except StoreError as error:  # of the disk: no example is to blame
             return [error] * len(batch)
         return [None] * len(batch)
+
+    def _require_unchanged(self, batch: Sequence[Example]) -> None:
+        """Raise where an example is made of an item that was removed or replaced meanwhile."""
+        for each in batch:
+            if each.over is not None and self._gallery.snapshot.find(each.id) != each.over:
+                raise BusyError(f"{each.id!r} was changed meanwhile; ask again")
 
 
 class LocalTeacher:
@@ -89,8 +99,9 @@ class LocalTeacher:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._changing = Lock()
         self._batcher = Batcher[Example, Example, None](
-            lambda: _Adds(self._gallery), name="featx-teach"
+            lambda: _Adds(self._gallery, self._changing), name="featx-teach"
         )
         self._server: asyncio.Server | None = None
 
@@ -111,7 +122,11 @@ class LocalTeacher:
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Remove items; see `Teacher.remove`."""
-        await asyncio.to_thread(self._gallery.remove, ids)
+        await asyncio.to_thread(self._remove, ids)
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        with self._changing:
+            self._gallery.remove(ids)
 
     def close(self) -> None:
         """Listen no more, add what waits, and end the thread."""

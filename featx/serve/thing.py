@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.backbone.backbone import Backbone
-from featx.embedding.opening import open_backbone, open_backbone_of
+from featx.data.opening import open_backbone, open_backbone_of
 from featx.errors import InputError, StoreError
 from featx.gallery.folder import LOCK, read_facts
 from featx.gallery.gallery import Gallery
