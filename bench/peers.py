@@ -53,8 +53,8 @@ PEERS = {
 
 optimum-onnx 0.1.0, the newest, needs transformers below 4.58, and sentence-transformers 6 needs 5
 or later; so the ONNX backend is measured with the newest release that can be installed with it.
-infinity-emb wants NumPy 1, and an optimum and a transformers that still have BetterTransformer, though
-it is not used; the newest pyarrow and datasets want NumPy 2.
+infinity-emb wants NumPy 1, which the newest pyarrow and datasets do not, and an optimum and a
+transformers that still have BetterTransformer, though it is not used.
 """
 
 

@@ -1,6 +1,7 @@
 """Client: asks a service that `featx serve` has started, with the standard library alone."""
 
 import base64
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,9 @@ from featx.errors import InputError, ItemError, ServerError
 from featx.modality.content import npy_array, read_bytes
 from featx.transport import Transport
 from featx.types import Span, Vectors
+
+KEY = "FEATX_API_KEY"
+"""Environment variable with the key that is sent."""
 
 Item = str | bytes | Path | Span | NDArray[Any] | Mapping[str, Any]
 """A text; a file, or its bytes; an array, which is a vector; or an item as the service has it."""
@@ -39,9 +43,9 @@ class Client:
     Parameters
     ----------
     url : str
-        Where it listens: ``"http://127.0.0.1:8000"``.
+        Where it listens: ``"http://127.0.0.1:8000"``; ``/v1`` after it does not matter.
     key : str, optional
-        An API key of it.
+        An API key of it; that of ``FEATX_API_KEY`` unless given.
     timeout_s : float
         Longest time without a sign of it.
 
@@ -57,7 +61,8 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 60.0) -> None:
-        self._transport = Transport(url, key, timeout_s=timeout_s)
+        key = os.environ.get(KEY) if key is None else key
+        self._transport = Transport(url.rstrip("/").removesuffix("/v1"), key, timeout_s=timeout_s)
         self._modality = ""
 
     def __repr__(self) -> str:

@@ -46,6 +46,11 @@ def digest(raw: bytes) -> bytes:
     return blake3(raw).digest()
 
 
+def file_digest(path: "Path") -> str:
+    """Return the BLAKE3 digest of a file in lower-case hex; it is mapped, not read as a whole."""
+    return blake3().update_mmap(path).hexdigest()
+
+
 def file_sha256(path: "Path") -> str:
     """Return the SHA-256 of a file in lower-case hex, read in blocks."""
     with path.open("rb") as file:

@@ -173,7 +173,8 @@ def test_what_is_refused_says_why(plain: Served, client: featx.Client) -> None:
     assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
-def test_a_wrong_key_is_refused(vector_gallery: Path) -> None:
+def test_a_wrong_key_is_refused(vector_gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEATX_API_KEY", raising=False)
     with serving(vector_gallery, keys=("right",)) as served:
         for key in (None, "wrong"):
             with featx.Client(served.url, key) as client:
@@ -183,6 +184,10 @@ def test_a_wrong_key_is_refused(vector_gallery: Path) -> None:
                 assert caught.value.status == 401
         with featx.Client(served.url, " right\n") as client:
             assert client.model()["items"] == 60
+        monkeypatch.setenv("FEATX_API_KEY", "right")
+        for url in (served.url, f"{served.url}/", f"{served.url}/v1", f"{served.url}/v1/"):
+            with featx.Client(url) as client:
+                assert client.model()["items"] == 60
 
 
 def test_a_service_that_is_not_there_is_said_so() -> None:
@@ -417,6 +422,7 @@ def test_texts_are_predicted_with_a_key(text_head: Path, monkeypatch: pytest.Mon
         there = objects(done("predict", "--server", served.url, *texts, "--json"))
 
     assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "FEATX_API_KEY" in refused.stderr
     assert [row["label"] for row in there] == [row["label"] for row in here]
     assert [row["set"] for row in there] == [row["set"] for row in here]
     assert [row["probability"] for row in there] == pytest.approx(
@@ -432,8 +438,12 @@ def test_what_cannot_be_asked_of_a_service_is_refused(plain: Served, tmp_path: P
     other = call("predict", "--server", plain.url, tmp_path / "w.emb")
     alone = call("predict", "x.head")
     nothing = call("predict", "--server", plain.url)
+    head = call("predict", "--server", plain.url, "photos.head", "v.npy")
 
-    assert local.exit_code == alone.exit_code == nothing.exit_code == 2
+    assert local.exit_code == alone.exit_code == nothing.exit_code == head.exit_code == 2
+    assert "Missing argument 'ITEMS'" in nothing.stderr
+    assert "Missing argument 'ITEMS'" in alone.stderr
+    assert "photos.head: is a head; leave HEAD out with --server" in head.stderr
     assert "--threads is for a head that runs here" in local.stderr
     assert other.exit_code == 1
     assert "w.emb: embeddings of identity" in other.stderr

@@ -483,12 +483,13 @@ def wav_of(samples: np.ndarray, rate_hz: int = 8000) -> bytes:
     ("file", "message"),
     [
         (wav_of(np.ones(6 * 8000) / 2), "lasts 6 s; at most 5 s are taken"),
+        (wav_of(np.ones(600_000) / 2, 200_000), "600,000 samples of all channels; at most 480,000"),
         (wav_of(np.zeros(8000)), "is silent"),
         (wav_of(np.ones(8000))[:1000], "is cut off"),
         (b"OggS" + b"\0" * 100, ""),
         (b"webm", "is not a sound"),
     ],
-    ids=["long", "silent", "cut off", "ogg", "webm"],
+    ids=["long", "high rate", "silent", "cut off", "ogg", "webm"],
 )
 def test_a_bad_sound_is_refused(sounds: Served, file: bytes, message: str) -> None:
     status, found = sent(sounds, "/v1/classify", file, {"content-type": "audio/wav"})

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError, ItemError
 from featx.gallery.answers import Classified, Neighbour
+from featx.heads.answers import Prediction
+from featx.heads.predict import Head
 from featx.serve import batcher as batcher_module
 from featx.serve.answering import Said
 from featx.serve.batcher import Batcher, BrokenError, TimedOutError
@@ -274,6 +276,18 @@ def test_a_bug_is_raised_where_it_was_asked_for_and_the_thread_goes_on() -> None
     assert not batcher.is_alive
 
 
+def test_an_item_that_cannot_be_weighed_does_not_end_the_thread() -> None:
+    batcher = Batcher[int, int, int](Doubling, name="test", weigh=lambda item: 1 // (item - 7))
+
+    async def main() -> list[int | FeatxError]:
+        with pytest.raises(ZeroDivisionError):
+            await batcher.run([7])
+        return await batcher.run([8])
+
+    assert run(main) == [16]
+    batcher.close()
+
+
 def test_what_waits_is_answered_before_the_thread_ends() -> None:
     work = Doubling()
     batcher = Batcher[int, int, int](lambda: work, name="test")
@@ -334,6 +348,26 @@ def test_an_engine_answers_as_the_head_itself(spam: Thing, requests: list[list[l
             np.testing.assert_allclose(answer.vector, x, atol=1e-5)
             given_ = [answer.probabilities[label] for label in spam.head.classes]
             np.testing.assert_allclose(given_, row, atol=1e-4)
+
+
+def test_a_head_computes_its_logits_once_a_batch(
+    vector_head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing, shapes, logits = opened(vector_head), list[tuple[int, ...]](), Head.logits
+
+    def counted(head: Head, X: np.ndarray) -> np.ndarray:
+        shapes.append(X.shape)
+        return logits(head, X)
+
+    monkeypatch.setattr(Head, "logits", counted)
+    (found,) = answers(thing, [(list(vectors(6)), Ask(task="classify"))])
+
+    assert shapes == [(6, DIM)]
+    for row, answer in enumerate(found):
+        assert isinstance(prediction := said(answer), Prediction)
+        assert isinstance(answer, Answer)
+        assert prediction.label == label_of(row)
+        assert prediction.probability == answer.probabilities[prediction.label]
 
 
 def test_different_asks_of_one_moment_are_answered_each_in_its_way(vector_gallery: Path) -> None:

@@ -14,6 +14,7 @@ from featx.backbone.backbone import Backbone
 from featx.serve.answering import Ask, said_of
 from featx.serve.bodies import decoded
 from featx.serve.classify import SearchBody
+from featx.serve.inferbody import InferBody
 from featx.serve.inputs import answered
 from featx.serve.problems import Problem
 from featx.serve.settings import ServeSettings
@@ -83,6 +84,37 @@ def test_a_vector_of_which_nothing_can_be_said_fails_alone(vector_gallery: Path)
 
     assert X.shape == (9, DIM)
     assert [isinstance(each, Exception) for each in found] == [row == 4 for row in range(9)]
+
+
+INFER = msgspec.json.Decoder(InferBody)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"[[]]", b'{"text": "a"}'])
+def test_a_body_of_far_too_many_values_is_not_decoded(value: bytes) -> None:
+    many = b", ".join([value] * 200_000)
+    asked: list[tuple[bytes, msgspec.json.Decoder[Any]]] = [
+        (b'{"input": [%s]}' % many, SEARCH),
+        (b'{"inputs": [{"data": [%s]}]}' % many, INFER),
+    ]
+    for body, decoder in asked:
+        with pytest.raises(Problem, match="body: more than 65,536 texts, arrays and obj") as failed:
+            decoded(body, decoder)
+        assert (failed.value.status, failed.value.code) == (413, "too_many_items")
+
+
+@pytest.mark.parametrize("text", ["[" * 300_000, "{}" * 200_000, '"[' * 200_000, "\\" * 300_000])
+def test_what_a_long_text_holds_does_not_count(text: str) -> None:
+    asked = decoded(msgspec.json.encode({"input": ["", text]}), SEARCH)
+
+    assert asked.input == ["", text]
+
+
+@pytest.mark.parametrize("cut", [b'"' + b'\\"' * 200_000, b'"' + b"[" * 300_000 + b"\\"])
+def test_a_long_text_that_does_not_end_is_no_json(cut: bytes) -> None:
+    with pytest.raises(Problem, match="no JSON") as failed:
+        decoded(b'{"input": ' + cut, SEARCH)
+
+    assert failed.value.status == 400
 
 
 CHUNKED = b"POST /v1/search HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,7 +19,8 @@ from blake3 import blake3
 
 from featx import samples
 from featx.gallery.gallery import Gallery
-from featx.serve import examples
+from featx.gallery.thumbnails import thumbnail
+from featx.serve import examples, teaching
 from serving import Served, copy_of, process, serving, vectors
 
 NEW = vectors(20, seed=3)
@@ -146,6 +148,19 @@ def test_where_none_can_be_taught_the_request_fails(steady: Served) -> None:
 
     assert error_of(one) == error_of(two) == (409, "taken")
     assert two[1]["error"]["message"].startswith("none of 2 examples could be added; the first: ")
+
+
+def test_teaching_has_the_deadline_of_its_request_and_a_queue_that_ends(
+    steady: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = {"id": "late", "input": vector(1)}
+    with monkeypatch.context() as patch:
+        patch.setattr(examples, "deadline_of", lambda _: 0.0)
+        late = teach(steady, [example])
+    monkeypatch.setattr(teaching, "WAITING", 0)
+
+    assert error_of(late) == (503, "timed_out")
+    assert error_of(teach(steady, [example])) == (429, "busy")
 
 
 def test_an_item_gives_way_where_that_is_asked_for(taught: Served) -> None:
@@ -319,7 +334,7 @@ def test_a_key_is_leave_to_teach(vector_gallery: Path, tmp_path: Path) -> None:
 
 
 def test_a_head_says_how_to_make_a_gallery(vector_head: Path) -> None:
-    with serving(vector_head, allow_teach=True) as served:
+    with serving(vector_head) as served:
         answers = [
             teach(served, [{"input": vector(0)}]),
             served.json("GET", "/v1/examples"),
@@ -391,6 +406,23 @@ def test_an_image_is_taught_as_a_body_a_form_or_json(pictures: Served) -> None:
     assert abs(red - 250) < 8
     assert abs(green - 20) < 8
     assert abs(blue - 200) < 8
+
+
+def test_a_thumbnail_is_made_where_images_are_decoded(
+    pictures: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def made(raw: bytes) -> bytes | None:
+        threads.append(current_thread().name)
+        return thumbnail(raw)
+
+    monkeypatch.setattr("featx.serve.engine.thumbnail", made)
+    many = [{"input": base64.b64encode(drawn(shade)).decode()} for shade in range(60, 110)]
+
+    assert teach(pictures, many)[0] == 201
+    assert len(threads) == 50
+    assert {name.rpartition("_")[0] for name in threads} == {"featx-load"}
 
 
 def test_an_id_is_of_one_file(pictures: Served) -> None:

@@ -451,6 +451,17 @@ def test_the_access_log_is_json(vector_head: Path, capsys: pytest.CaptureFixture
     assert found["ms"] > 0
 
 
+def test_a_path_forges_no_line_of_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.serve.infer._asked_thing", None)
+    status, found = served.json("GET", "/v2/models/a%0aforged%1b[2J")
+
+    (record,) = [record for record in caplog.records if "a bug" in record.message]
+    assert status == 500, found
+    assert record.message == r"a bug: GET '/v2/models/a\nforged\x1b[2J'"
+
+
 def test_a_bug_is_a_plain_answer_and_a_line_in_the_log(
     vector_head: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

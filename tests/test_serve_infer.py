@@ -20,6 +20,7 @@ from featx.heads.headfile import save_head
 from featx.heads.novelty import fit_novelty
 from featx.heads.predict import Head
 from featx.serve.tensors import InputTensor, join_bytes, read_tensor, split_bytes
+from featx.serve.thing import Thing
 from featx.types import Vectors
 from serving import Served, serving
 
@@ -177,6 +178,17 @@ def test_a_gallery_says_the_same_as_classify(gallery: Served) -> None:
     assert outputs["neighbours"]["data"] == [item for each in near for item in each]
     assert outputs["neighbours"]["shape"] == [5, len(near[0])]
     assert "embedding" not in outputs
+
+
+def test_a_first_label_that_is_taught_meanwhile_is_for_the_next_request(
+    gallery: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = iter([False])
+    monkeypatch.setattr(Thing, "can_classify", property(lambda _: next(reads, True)))
+
+    outputs = asked(gallery, vector(rows_of(gallery, 2)))
+
+    assert set(outputs) == {"neighbours", "similarities"}
 
 
 def test_neighbours_are_as_many_as_asked(gallery: Served) -> None:

@@ -1,8 +1,10 @@
 """What a person teaches a gallery on the page, in a real Chromium."""
 
+from pathlib import Path
+
 import pytest
 
-from serving import Served
+from serving import Served, copy_of, serving, vectors
 from visiting import (
     MAIL,
     Visit,
@@ -133,3 +135,46 @@ def test_a_taught_picture_is_the_nearest_and_has_a_thumbnail(
     first.get_by_text("vehicles", exact=True).wait_for()
     assert first.locator(".similarity").inner_text().split()[:2] == ["similarity", "1.00"]
     assert items_of(pictures) == 19
+
+
+def test_what_fails_takes_the_answer_before_and_its_teach_away(
+    image_gallery: Path, visit: Visit, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(a_picture().read_bytes()[:200])
+    (tmp_path / "large.png").write_bytes(bytes(100_000))
+    place = copy_of(image_gallery, tmp_path)
+    with serving(place, allow_teach=True, body_bytes=50_000) as served:
+        page = visit(served, told=("status of 422", "status of 413"))
+        alert, button = page.get_by_role("alert"), page.get_by_role("button", name="Teach")
+        for name in ("broken.png", "large.png"):
+            choose(page, a_picture())
+            winner(page).wait_for()
+            assert button.first.is_visible()
+            choose(page, tmp_path / name)
+            alert.get_by_text(f"{name}: ").wait_for()
+
+            assert winner(page).count() == 0
+            assert page.locator("#answer .bars").count() == 0
+            assert page.locator("#teach").is_hidden()
+            assert page.locator("#near").is_hidden()
+
+        page.get_by_role("tab", name="Browse").click()
+        assert alert.inner_text() == ""
+        assert items_of(served) == 18
+
+
+def test_numbers_that_are_none_are_not_taught_as_those_before(
+    vector_gallery: Path, visit: Visit, tmp_path: Path
+) -> None:
+    with serving(copy_of(vector_gallery, tmp_path), allow_teach=True) as served:
+        page = visit(served)
+        field = page.get_by_label("8 numbers")
+        field.fill(str(vectors()[1].tolist()))
+        field.press("Control+Enter")
+        say(page, "b")
+        field.fill("[1, 2, 3]")
+        field.press("Control+Enter")
+        page.get_by_role("alert").get_by_text("found 3 numbers").wait_for()
+
+        assert page.locator("#teach").is_hidden()
+        assert winner(page).count() == 0

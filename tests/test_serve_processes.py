@@ -15,8 +15,10 @@ from threading import Thread
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from command_line import refused
-from featx.errors import FeatxError
+from command_line import call, refused
+from featx.errors import FeatxError, InputError
+from featx.serve.settings import ServeSettings
+from featx.serve.thing import open_thing
 from serving import Served, cache_folder, copy_of, process, serving, vectors
 
 SOON_S = 30.0
@@ -129,11 +131,11 @@ def test_sighup_takes_up_what_is_new_and_keys_are_asked_for(
 ) -> None:
     place = copy_of(vector_head, tmp_path)
     keys = tmp_path / "keys"
-    keys.write_text("# of the team\none\n\n")
+    keys.write_text("one # the first\n# of the team\n  #two\nno#comment\n\n", encoding="utf-8-sig")
     keys.chmod(0o600)
     options = ("--keys-file", keys)
     with process(place, *options, env={"FEATX_API_KEYS": "two, three"}) as served:
-        for key in ("one", "two", "three"):
+        for key in ("one", "two", "three", "no#comment"):
             assert served.json("GET", "/v1/models", headers={"api-key": key})[0] == 200
         for key in ("", "# of the team", "two, three", "four"):
             assert served.json("GET", "/v1/models", headers={"api-key": key})[0] == 401
@@ -141,7 +143,8 @@ def test_sighup_takes_up_what_is_new_and_keys_are_asked_for(
         copy_of(text_head, tmp_path).replace(place)
         os.kill(served.pid, signal.SIGHUP)
         until(lambda: modality(served, {"api-key": "one"}) == "text")
-    assert served.lines[1:] == [f"{place}: opened anew\n"]
+    told = "a head of 2 classes on minilm-l6 (was a head of 3 classes on identity)"
+    assert served.lines[1:] == [f"{place}: opened anew: {told}\n"]
 
 
 def modality(served: Served, headers: dict[str, str] | None = None) -> str:
@@ -233,6 +236,69 @@ def test_a_file_without_keys_is_refused(vector_head: Path, tmp_path: Path, conte
     line = refused("serve", vector_head, "--keys-file", tmp_path / "keys")
 
     assert line.startswith(f"{tmp_path}/keys: ")
+
+
+def test_a_key_with_white_space_is_refused_by_its_line(vector_head: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("one\ntwo words # of a team\n")
+
+    line = refused("serve", vector_head, "--keys-file", tmp_path / "keys")
+
+    assert line == f"{tmp_path}/keys:2: white space in a key; expected one a line"
+
+
+def test_a_host_of_another_machine_is_told(
+    vector_head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_API_KEYS", "one")
+
+    line = refused("serve", vector_head, "--host", "192.0.2.1", "--port", 0)
+
+    assert line == "--host 192.0.2.1: is no address of this machine"
+
+
+@pytest.mark.parametrize("name", ["http://x:80/", "x:80", "x/", "*.x", "a b", ""])
+def test_an_allowed_host_is_a_name(vector_head: Path, name: str) -> None:
+    result = call("serve", vector_head, f"--allowed-host={name}", "--keys-file", "none")
+
+    assert result.exit_code == 2
+    assert "expected a name, without scheme, port and path" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["x.example", "*", "[::1]", "10.0.0.1"])
+def test_a_name_may_be_allowed(vector_head: Path, name: str) -> None:
+    line = refused("serve", vector_head, "--allowed-host", name, "--keys-file", "none")
+
+    assert line.startswith("none: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mails.hed", "no such file or backbone; did you mean '{folder}/mails.head'?"),
+        ("mails", "no such file or backbone; did you mean '{folder}/mails.head'?"),
+        ("photos", "is a folder; embed it, then serve a gallery or a head of that"),
+        ("mails.csv", "is neither a head nor a gallery; embed it, then serve"),
+        ("mails.joblib", "is an exported head; serve the .head file that it is of"),
+        ("mails.skops", "is an exported head; serve the .head file that it is of"),
+    ],
+)
+def test_what_is_no_thing_is_told_with_what_to_do(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "photos").mkdir()
+    for suffix in ("csv", "head", "joblib", "skops"):
+        (tmp_path / f"mails.{suffix}").write_text("id,text\n")
+
+    with pytest.raises(InputError) as caught:
+        open_thing(ServeSettings(thing=str(tmp_path / name)))
+
+    assert str(caught.value).startswith(f"{tmp_path / name}: {told.format(folder=tmp_path)}")
+
+
+def test_only_a_gallery_can_be_taught(vector_head: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"^--allow-teach: .*vectors\.head is a head"),
+        serving(vector_head, allow_teach=True),
+    ):
+        pass
 
 
 def test_a_service_listens_on_ipv6_too(vector_head: Path) -> None:

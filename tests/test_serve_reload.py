@@ -1,5 +1,6 @@
 """Another head or gallery at the same place is taken up without a failed request."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from command_line import done
 from featx.data.store import EmbeddingSet
 from featx.errors import StoreError
+from featx.fingerprint import digest
+from featx.gallery.gallery import Gallery
+from featx.gallery.items import ItemFacts
+from featx.serve import reload
+from featx.serve.teacher import Example
+from featx.serve.teachersocket import RemoteTeacher
+from featx.serve.teaching import SOCKET
 from serving import Served, copy_of, serving, vectors
 
 SOON_S = 20.0
@@ -138,6 +146,44 @@ def test_a_head_that_is_gone_goes_on_answering(vector_head: Path, tmp_path: Path
         assert labels_of(served) == ["a", "b", "c"]
 
 
+def test_that_a_problem_is_over_is_said(
+    vector_head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(reload.LOGGER, "info", lambda told, *given: said.append(told % given))
+    place = copy_of(vector_head, tmp_path)
+    with serving(place) as served:
+        place.rename(tmp_path / "aside")
+        until(lambda: metric(served, "featx_thing_problem") == 1)
+        (tmp_path / "aside").rename(place)
+        until(lambda: metric(served, "featx_thing_problem") == 0)
+
+    assert said == [f"{place}: what was opened before is there again"]
+
+
+def test_a_deployment_is_known_by_its_digest(
+    vector_head: Path, other_head: Path, vector_gallery: Path, tmp_path: Path
+) -> None:
+    def described(served: Served) -> dict[str, Any]:
+        found: dict[str, Any] = served.json("GET", "/v1/models")[1]["data"][0]
+        return found
+
+    with serving(vector_gallery) as served:
+        facts = (vector_gallery / "gallery.json").read_bytes()
+        assert described(served)["digest"] == digest(facts).hex()
+    place = copy_of(vector_head, tmp_path)
+    with serving(place) as served:
+        before = described(served)
+        assert before["digest"] == digest(place.read_bytes()).hex()
+        time.sleep(1.1)  # seconds are what is told
+        other_head.replace(place)
+        until(lambda: labels_of(served) == ["x", "y", "z"])
+        after = described(served)
+
+    assert after["digest"] == digest(place.read_bytes()).hex()
+    assert before["created"] < after["created"] <= time.time()
+
+
 def test_a_gallery_is_replaced_while_it_is_asked(
     vector_gallery: Path, other_gallery: Path, tmp_path: Path
 ) -> None:
@@ -192,9 +238,70 @@ def test_a_gallery_replaced_by_a_damaged_one_goes_on_answering(
         assert labels_of(served) == ["a", "b", "c"]
 
 
-def test_what_others_add_to_a_gallery_is_seen_at_once(vector_gallery: Path, tmp_path: Path) -> None:
-    from featx.gallery.gallery import Gallery, ItemFacts
+def test_what_cannot_be_served_at_all_is_tried_again_only_now_and_then(
+    vector_head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "RETRY_S", 1000.0)
+    place = copy_of(vector_head, tmp_path)
+    with serving(place) as served:
+        place.unlink()
+        place.mkdir()
+        (place / "manifest.json").touch()
+        until(lambda: metric(served, "featx_thing_problem") == 1)
+        reloader = served.app.state.reloader  # type: ignore[union-attr]
+        for _ in range(3):
+            asyncio.run_coroutine_threadsafe(reloader.look(), reloader._loop).result(SOON_S)
 
+        assert metric(served, "featx_reloads_total", outcome="failed") == 1
+
+
+def teaches(served: Served, folder: Path) -> None:
+    """Teach an item by a request, and another one as a second process does."""
+    status, _ = served.json("POST", "/v1/examples", {"examples": [{"input": [1.0] * 8}]})
+    assert status == 201
+    thing = served.service.engine.thing
+    x = np.arange(8, dtype=np.float32)
+    new = Example(id="new", vector=x, space=thing.backbone.space, facts=ItemFacts())
+    remote = RemoteTeacher(folder / SOCKET)
+    assert asyncio.run(remote.add([new], deadline_s=time.monotonic() + SOON_S)) == [None]
+    assert thing.held.find("new") is not None
+
+
+def test_a_process_that_only_reads_writes_once_no_other_does(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    place = copy_of(vector_gallery, tmp_path)
+    with (
+        Gallery.open(place, writable=True) as other,
+        serving(place, allow_teach=True, workers=2, folder=tmp_path) as served,
+    ):
+        service = served.service
+        assert not service.engine.thing.may_write
+        other.close()
+        served.app.state.reloader.ask()  # type: ignore[union-attr]
+        until(lambda: service.engine.thing.may_write)
+
+        teaches(served, tmp_path)
+
+
+def test_a_gallery_whose_lock_was_taken_as_it_was_replaced_is_taught_once_it_is_free(
+    vector_gallery: Path, other_gallery: Path, tmp_path: Path
+) -> None:
+    place = copy_of(vector_gallery, tmp_path)
+    with serving(place, allow_teach=True, workers=2, folder=tmp_path) as served:
+        service = served.service
+        with Gallery.open(other_gallery, writable=True):
+            place.rename(tmp_path / "old.knn")
+            other_gallery.rename(place)
+            until(lambda: labels_of(served) == ["x", "y", "z"])
+            assert not service.engine.thing.may_write
+        served.app.state.reloader.ask()  # type: ignore[union-attr]
+        until(lambda: service.engine.thing.may_write)
+
+        teaches(served, tmp_path)
+
+
+def test_what_others_add_to_a_gallery_is_seen_at_once(vector_gallery: Path, tmp_path: Path) -> None:
     place = copy_of(vector_gallery, tmp_path)
     x = np.full((1, 8), 1, np.float32)
     asked = {"input": x[0].tolist(), "k": 1}

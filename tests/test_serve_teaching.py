@@ -4,7 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,14 +14,15 @@ import pytest
 
 from featx.errors import FeatxError, InputError, StoreError, TakenError
 from featx.gallery.gallery import Gallery, ItemFacts
-from featx.serve import teachersocket
-from featx.serve.batcher import BrokenError, BusyError
+from featx.serve import teachersocket, teaching
+from featx.serve.batcher import BrokenError, BusyError, TimedOutError
 from featx.serve.engine import Engine
 from featx.serve.settings import ServeSettings
+from featx.serve.teachersocket import RemoteTeacher
 from featx.serve.teaching import (
     Example,
     LocalTeacher,
-    RemoteTeacher,
+    SharedTeacher,
     Teacher,
     open_teacher,
 )
@@ -28,6 +30,7 @@ from featx.serve.thing import open_thing
 from serving import copy_of, vectors
 
 NEW = vectors(64, seed=7)
+LONGEST_S = 60.0
 
 WRITER = """
 import asyncio, sys
@@ -81,6 +84,12 @@ def example(engine: Engine, row: int, item_id: str = "", *, replace: bool = Fals
     )
 
 
+async def add(
+    teacher: Teacher | RemoteTeacher, examples: Sequence[Example], *, within_s: float = LONGEST_S
+) -> list[FeatxError | None]:
+    return await teacher.add(examples, deadline_s=time.monotonic() + within_s)
+
+
 def texts(outcomes: list[FeatxError | None]) -> list[str]:
     return [str(each) for each in outcomes if each is not None]
 
@@ -93,7 +102,7 @@ def held_by_another(gallery: Path) -> set[str]:
 
 def test_adds_of_many_requests_are_grouped_and_on_the_disk(gallery: Path) -> None:
     async def teach(teacher: LocalTeacher) -> list[list[FeatxError | None]]:
-        return await asyncio.gather(*(teacher.add([example(engine, row)]) for row in range(64)))
+        return await asyncio.gather(*(add(teacher, [example(engine, row)]) for row in range(64)))
 
     with opened(gallery) as engine:
         teacher = LocalTeacher(engine)
@@ -114,7 +123,7 @@ def test_a_poison_example_fails_alone(gallery: Path) -> None:
         examples[17] = example(engine, 17, "v3")
         examples[20] = example(engine, 20, "")
         examples[21] = example(engine, 21, "new20")
-        outcomes = asyncio.run(teacher.add(examples))
+        outcomes = asyncio.run(add(teacher, examples))
         teacher.close()
 
     assert [at for at, each in enumerate(outcomes) if each is not None] == [17, 21]
@@ -130,7 +139,7 @@ def test_an_example_may_take_the_place_of_another(gallery: Path) -> None:
     with opened(gallery) as engine:
         teacher = LocalTeacher(engine)
         outcomes = asyncio.run(
-            teacher.add([example(engine, 0, "v3", replace=True), example(engine, 1)])
+            add(teacher, [example(engine, 0, "v3", replace=True), example(engine, 1)])
         )
         held = engine.thing.held
         row = held.find("v3")
@@ -159,7 +168,7 @@ def test_vectors_of_another_space_are_refused(gallery: Path) -> None:
     with opened(gallery) as engine:
         teacher = LocalTeacher(engine)
         foreign = Example(id="x", vector=NEW[0], space="0" * 64, facts=ItemFacts())
-        outcomes = asyncio.run(teacher.add([foreign, example(engine, 1)]))
+        outcomes = asyncio.run(add(teacher, [foreign, example(engine, 1)]))
         teacher.close()
 
     assert texts(outcomes) == ["the gallery was replaced meanwhile; send the examples again"]
@@ -173,10 +182,61 @@ def test_a_disk_that_fails_is_no_fault_of_an_example(gallery: Path) -> None:
         held = engine.thing.gallery
         assert held is not None
         held.close()
-        outcomes = asyncio.run(teacher.add([example(engine, 0), example(engine, 1)]))
+        outcomes = asyncio.run(add(teacher, [example(engine, 0), example(engine, 1)]))
         teacher.close()
 
     assert all(isinstance(each, StoreError) for each in outcomes)
+
+
+def test_examples_whose_turn_comes_too_late_are_not_added(gallery: Path) -> None:
+    with opened(gallery) as engine:
+        teacher = LocalTeacher(engine)
+        (late,) = asyncio.run(add(teacher, [example(engine, 0)], within_s=0))
+        teacher.close()
+
+    assert isinstance(late, TimedOutError)
+    assert "new0" not in held_by_another(gallery)
+
+
+def test_examples_are_refused_while_many_wait(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "WAITING", 2)
+
+    async def teach() -> list[list[FeatxError | None] | BaseException]:
+        pairs = ([example(engine, row), example(engine, row + 1)] for row in (0, 2))
+        return await asyncio.gather(*(add(teacher, two) for two in pairs), return_exceptions=True)
+
+    with opened(gallery) as engine:
+        teacher = LocalTeacher(engine)
+        first, second = asyncio.run(teach())
+        teacher.close()
+
+    assert first == [None, None]
+    assert isinstance(second, BusyError)
+    assert str(second) == "2 examples wait to be added already; ask again later"
+
+
+def test_a_folder_too_long_for_a_socket_is_told(gallery: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    with (
+        opened(gallery) as engine,
+        pytest.raises(InputError, match=r"too long a path for a socket.*TMPDIR=/tmp"),
+    ):
+        asyncio.run(open_teacher(settings_of(gallery, folder=folder), engine))
+
+
+def test_an_answer_of_nonsense_is_no_bug(tmp_path: Path) -> None:
+    async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x00\x00\x01\xc1")
+        writer.close()
+
+    async def call() -> None:
+        async with await asyncio.start_unix_server(nonsense, tmp_path / "s"):
+            await RemoteTeacher(tmp_path / "s").remove(["v1"])
+
+    with pytest.raises(BrokenError, match="did not answer"):
+        asyncio.run(call())
 
 
 def test_nothing_teaches_where_that_is_not_allowed(gallery: Path, vector_head: Path) -> None:
@@ -210,7 +270,7 @@ def reader(gallery: Path, folder: Path) -> Iterator[tuple[Engine, Teacher]]:
     with opened(gallery, workers=2, folder=folder) as engine:
         assert not engine.thing.may_write
         teacher = asyncio.run(open_teacher(settings, engine))
-        assert isinstance(teacher, RemoteTeacher)
+        assert isinstance(teacher, SharedTeacher)
         yield engine, teacher
 
 
@@ -230,7 +290,7 @@ def test_what_another_process_adds_is_found_here_at_once(
 ) -> None:
     engine, teacher = elsewhere
     for row in range(20):
-        assert asyncio.run(teacher.add([example(engine, row)])) == [None]
+        assert asyncio.run(add(teacher, [example(engine, row)])) == [None]
         held = engine.thing.held
         at = held.find(f"new{row}")
         assert at is not None
@@ -245,7 +305,7 @@ def test_what_another_process_adds_is_found_here_at_once(
 
 def test_errors_cross_from_one_process_to_another(elsewhere: tuple[Engine, Teacher]) -> None:
     engine, teacher = elsewhere
-    outcomes = asyncio.run(teacher.add([example(engine, 0, "v1"), example(engine, 0, "crossed")]))
+    outcomes = asyncio.run(add(teacher, [example(engine, 0, "v1"), example(engine, 0, "crossed")]))
     with pytest.raises(InputError, match="no item has the id 'gone'"):
         asyncio.run(teacher.remove(["crossed", "gone"]))
 
@@ -255,10 +315,20 @@ def test_errors_cross_from_one_process_to_another(elsewhere: tuple[Engine, Teach
     assert engine.thing.held.find("crossed") is not None
 
 
+def test_a_deadline_crosses_from_one_process_to_another(
+    elsewhere: tuple[Engine, Teacher],
+) -> None:
+    engine, teacher = elsewhere
+    (late,) = asyncio.run(add(teacher, [example(engine, 0, "late")], within_s=0))
+
+    assert isinstance(late, TimedOutError)
+    assert engine.thing.held.find("late") is None
+
+
 def test_many_calls_at_once_are_all_answered(elsewhere: tuple[Engine, Teacher]) -> None:
     async def teach() -> list[list[FeatxError | None]]:
         each = (example(engine, row, f"many{row}") for row in range(64))
-        return await asyncio.gather(*(teacher.add([one]) for one in each))
+        return await asyncio.gather(*(add(teacher, [one]) for one in each))
 
     engine, teacher = elsewhere
     assert asyncio.run(teach()) == [[None]] * 64
@@ -282,7 +352,7 @@ def test_a_frame_of_nonsense_ends_its_connection_alone(elsewhere: tuple[Engine, 
         assert asyncio.run(send(frame)) == b""
 
     assert place.stat().st_mode & 0o777 == 0o600
-    assert asyncio.run(teacher.add([example(engine, 0, "sense")])) == [None]
+    assert asyncio.run(add(teacher, [example(engine, 0, "sense")])) == [None]
 
 
 def test_a_writer_that_hangs_or_was_killed_is_followed_by_another(
@@ -290,17 +360,17 @@ def test_a_writer_that_hangs_or_was_killed_is_followed_by_another(
 ) -> None:
     monkeypatch.setattr(teachersocket, "PATIENCE_S", 0.2)
     with writer(gallery, tmp_path) as first, reader(gallery, tmp_path) as (engine, teacher):
-        assert asyncio.run(teacher.add([example(engine, 0)])) == [None]
+        assert asyncio.run(add(teacher, [example(engine, 0)])) == [None]
         first.send_signal(signal.SIGSTOP)
         monkeypatch.setattr(teachersocket, "ANSWER_S", 0.2)
         with pytest.raises(BrokenError, match="did not answer"):
-            asyncio.run(teacher.add([example(engine, 1)]))
+            asyncio.run(add(teacher, [example(engine, 1)]))
         first.send_signal(signal.SIGKILL)
         first.wait()
         monkeypatch.setattr(teachersocket, "ANSWER_S", 30.0)
 
         with pytest.raises(BusyError, match="the process that writes to the gallery is starting"):
-            asyncio.run(teacher.add([example(engine, 2)]))
+            asyncio.run(add(teacher, [example(engine, 2)]))
         with writer(gallery, tmp_path):
-            assert asyncio.run(teacher.add([example(engine, 2)])) == [None]
+            assert asyncio.run(add(teacher, [example(engine, 2)])) == [None]
             assert {"new0", "new2"} <= {item_id for item_id, _ in engine.thing.held.items()}

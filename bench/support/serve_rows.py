@@ -14,6 +14,7 @@ from bench.support.rounds import in_turns
 from bench.support.serve_load import Found, Server, load, middle, post, running, write_bodies
 
 READY = "/health/ready"
+BARE = "uvicorn, Starlette and msgspec with nothing else"
 CLIENTS = 32
 OVER = 10
 LEAST_COSINE = 0.9999
@@ -81,19 +82,28 @@ def told(runs: list[Found]) -> str:
 
 
 def echo(plan: Plan) -> list[Found]:
-    thing = serve_things.gallery(plan.rows)
+    thing = serve_things.text_head()
     bodies = write_bodies("echo", [{"input": "what is sent comes back"}])
-    command = [sys.executable, str(WORKERS / "serve_echo.py"), str(thing), "{port}"]
-    work = turn(command, READY, "/v1/echo", bodies, clients=CLIENTS, seconds=plan.seconds)
-    runs = in_turns({"echo": work}, plan.rounds)["echo"]
-    rate, least = middle(runs, "per_s"), rows.targets("serve")["echo_per_s_min"]
+    commands = {
+        "featx": [sys.executable, str(WORKERS / "serve_echo.py"), str(thing), "{port}"],
+        BARE: [sys.executable, str(WORKERS / "serve_bare.py"), "{port}"],
+    }
+    works = {
+        name: turn(command, READY, "/v1/echo", bodies, clients=CLIENTS, seconds=plan.seconds)
+        for name, command in commands.items()
+    }
+    runs = in_turns(works, plan.rounds)
+    rate, bare = middle(runs["featx"], "per_s"), middle(runs[BARE], "per_s")
     return [
         rows.row(
             "echo endpoint of the whole stack, 32 clients",
             round(rate),
             unit="requests/s",
-            note=told(runs),
-            **rows.at_least(rate, least),
+            peer=BARE,
+            peer_value=round(bare),
+            ratio=round(rate / bare, 2),
+            note=f"ours: {told(runs['featx'])}; theirs: {told(runs[BARE])}",
+            **rows.at_least(rate, rows.targets("serve")["echo_per_s_min"]),
         )
     ]
 
@@ -192,6 +202,7 @@ def peers(plan: Plan) -> list[Found]:
         str(Path(python("infinity")).with_name("infinity_emb")), "v2", "--model-id", str(model),
         "--engine", "optimum", "--device", "cpu", "--port", "{port}", "--batch-size", "32",
         "--served-model-name", "minilm-l6", "--no-bettertransformer", "--host", "127.0.0.1",
+        "--pooling-method", "mean",
     ]  # fmt: skip
     plain = [python("fastapi"), str(WORKERS / "serve_fastapi.py"), str(model), "{port}"]
     servers = [

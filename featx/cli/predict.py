@@ -1,6 +1,5 @@
 """``featx predict``."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +15,11 @@ if TYPE_CHECKING:
     from featx.cli.queries import Encoded
     from featx.heads.predict import Head
 
+UNAUTHORIZED = 401
+
 
 @click.command()
-@click.argument("head", metavar="[HEAD]")
+@click.argument("head", metavar="[HEAD]", required=False)
 @click.argument("items", metavar="ITEMS...", nargs=-1)
 @click.option(
     "--server", metavar="URL", help="Ask this service of `featx serve`; HEAD is left out then."
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 def predict(
     ctx: click.Context,
     /,
-    head: str,
+    head: str | None,
     items: tuple[str, ...],
     server: str | None,
     out: Path | None,
@@ -69,13 +70,15 @@ def predict(
     With --server URL nothing is loaded here; what is served may be a gallery too.  An API key is
     taken from FEATX_API_KEY.
     """
+    if head is None:
+        raise _missing(ctx, "ITEMS" if server else "HEAD")
     chosen = choose_form("jsonl" if as_json else form, out, is_terminal=sys.stdout.isatty())
     if out is not None:
         o.require_apart(out, head, *items)
     if server is not None:
         shape, windows = _by_service(ctx, server, (head, *items), columns)
     elif not items:
-        raise click.MissingParameter(ctx=ctx, param_hint="'ITEMS...'", param_type="argument")
+        raise _missing(ctx, "ITEMS")
     else:
         loaded = _load(Path(head), unsafe_pickle=unsafe_pickle)
         shape = loaded
@@ -85,6 +88,10 @@ def predict(
         o.say(f"{out}: {done:,} items")
     if problems:
         ctx.exit(3 if done else 1)
+
+
+def _missing(ctx: click.Context, name: str) -> click.MissingParameter:
+    return click.MissingParameter(ctx=ctx, param_hint=f"'{name}'", param_type="argument")
 
 
 def _load(path: Path, *, unsafe_pickle: bool) -> "Head":
@@ -107,16 +114,34 @@ def _refuse_local(ctx: click.Context) -> None:
             ctx.fail(f"{option} is for a head that runs here; leave it out, or --server")
 
 
+def _names_head(item: str) -> bool:
+    """Return whether an item is the path of a head, ours or exported."""
+    from featx.export import FORMATS
+
+    suffixes = {".head", *(f".{form}" for form in FORMATS)}
+    return not any(map(str.isspace, item)) and Path(item).suffix in suffixes
+
+
 def _by_service(
     ctx: click.Context, url: str, items: Sequence[str], columns: dict[str, str | None]
 ) -> tuple[Shape, Iterator[Told]]:
     from featx.cli.queries import is_set
     from featx.cli.served import Served, windows_of_items, windows_of_set
     from featx.client import Client
+    from featx.errors import ServerError
 
     _refuse_local(ctx)
-    client = ctx.with_resource(Client(url, os.environ.get("FEATX_API_KEY")))
-    served = Served(url=url, facts=client.model())
+    if _names_head(items[0]):
+        ctx.fail(f"{items[0]}: is a head; leave HEAD out with --server")
+    client = ctx.with_resource(Client(url))
+    try:
+        facts = client.model()
+    except ServerError as error:
+        if error.status != UNAUTHORIZED:
+            raise
+        message = f"{error}; FEATX_API_KEY holds the key that is sent"
+        raise ServerError(message, status=error.status, code=error.code) from error
+    served = Served(url=url, facts=facts)
     if is_set(items):
         return served, windows_of_set(client, served, Path(items[0]))
     return served, windows_of_items(client, served, items, o.columns(columns))

@@ -1,6 +1,7 @@
 """``featx serve``."""
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,20 @@ from featx.cli import options as o
 
 KEYS = "FEATX_API_KEYS"
 """Environment variable with API keys, separated by commas."""
+
+
+_COMMENT = re.compile(r"(^|\s)#.*")
+
+
+def _names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no ``Host`` header has as its name."""
+    from featx.serve.hosts import ANY, is_name
+
+    for name in given:
+        if name != ANY and not is_name(name):
+            message = f"{name!r}: expected a name, without scheme, port and path"
+            raise click.BadParameter(message, ctx, param)
+    return given
 
 
 @click.command()
@@ -35,13 +50,15 @@ KEYS = "FEATX_API_KEYS"
 @click.option(
     "--keys-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"File of API keys, one a line; {KEYS} holds them too, with commas between.",
+    help=f"File of API keys, one a line, # before comments; {KEYS} holds them too, with commas"
+    " between.",
 )
 @click.option(
     "--allowed-host",
     "hosts",
     multiple=True,
     metavar="NAME",
+    callback=_names,
     help="Another name that it is reached by; * for any.  Repeat for more.",
 )
 @click.option(
@@ -136,11 +153,14 @@ def _keys(path: Path | None) -> tuple[str, ...]:
     found = [key.strip() for key in os.environ.get(KEYS, "").split(",")]
     if path is not None:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as cause:
             reason = getattr(cause, "strerror", None) or "is not UTF-8"
             raise InputError(f"{path}: {reason}; expected a file of API keys") from cause
-        keys = [line.strip() for line in lines if not line.lstrip().startswith("#")]
+        keys = [_COMMENT.sub("", line).strip() for line in lines]
+        for number, key in enumerate(keys, 1):
+            if len(key.split()) > 1:
+                raise InputError(f"{path}:{number}: white space in a key; expected one a line")
         if not any(keys):
             raise InputError(f"{path}: holds no API key; expected one a line")
         if path.stat().st_mode & 0o044:

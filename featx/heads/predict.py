@@ -105,7 +105,13 @@ class Head:
             return sigmoid(logits * self.arrays["scale"] + self.arrays["shift"])
         return softmax(logits / self.temperature)
 
-    def predict(self, X: NDArray[Any], ids: Sequence[str] | None = None) -> list[Prediction]:
+    def predict(
+        self,
+        X: NDArray[Any],
+        ids: Sequence[str] | None = None,
+        *,
+        probabilities: NDArray[np.float64] | None = None,
+    ) -> list[Prediction]:
         """Return class, probability, conformal set and novelty of each row.
 
         Parameters
@@ -113,6 +119,8 @@ class Head:
         X : ndarray, shape (N, D)
         ids : sequence of str, optional
             Decide the chance in sets of kind ``aps``; without them the rows themselves do.
+        probabilities : ndarray of float64, shape (N, C), optional
+            Those of `X`, where they are there already.
 
         Raises
         ------
@@ -120,7 +128,8 @@ class Head:
             If the head does not classify.
         """
         self._require("classify")
-        probabilities = self.probabilities(X)
+        if probabilities is None:
+            probabilities = self.probabilities(X)
         sets = self.sets(probabilities, self._jitter(X, ids))
         best = probabilities.argmax(axis=1)
         return [

@@ -156,15 +156,18 @@ def raise_volume(sound: Waveform, target_dbfs: float) -> Waveform:
     return sound if gain <= 1.0 else (sound * gain).astype(np.float32, copy=False)
 
 
-def seconds_of(raw: bytes) -> float:
-    """Return how long a sound lasts by its header, which may be wrong; 0 where it does not say."""
+def length_of(raw: bytes) -> tuple[float, int]:
+    """Return seconds, and samples of all channels, by the header of a sound.
+
+    It may be wrong; both are 0 where it does not say.
+    """
     if raw.startswith(NPY_MAGIC):
-        return 0.0
+        return 0.0, 0
     try:
         with soundfile.SoundFile(io.BytesIO(raw)) as file:
-            return float(file.frames / file.samplerate)
+            return file.frames / file.samplerate, file.frames * file.channels
     except soundfile.SoundFileError:
-        return 0.0
+        return 0.0, 0
 
 
 def _mono(raw: bytes, sample_rate_hz: int) -> Waveform:

@@ -115,7 +115,8 @@ def _by_head(thing: Thing, X: Vectors) -> list[Answer]:
         return [Answer(x, each, each.probabilities) for x, each in zip(X, tags, strict=True)]
     if head.task == "regress":
         return [Answer(x, each) for x, each in zip(X, head.estimate(X), strict=True)]
-    said, table = head.predict(X), head.probabilities(X)
+    table = head.probabilities(X)
+    said = head.predict(X, probabilities=table)
     order = np.argsort(-table, axis=1, kind="stable")
     return [
         Answer(x, each, {head.classes[code]: float(row[code]) for code in codes})

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from starlette.applications import Starlette
 
+from featx.errors import InputError
 from featx.serve import (
     classify,
     embeddings,
@@ -82,6 +83,9 @@ async def _running(settings: ServeSettings, app: Starlette) -> AsyncGenerator[No
 async def _opened(settings: ServeSettings, stack: AsyncExitStack) -> Service:
     """Open what is served, and have it answer its first item."""
     thing = await asyncio.to_thread(open_thing, settings)
+    if settings.allow_teach and thing.gallery is None:
+        message = f"--allow-teach: {settings.thing} is a {thing.kind}; only a gallery can be taught"
+        raise InputError(message)
     engine = Engine(thing, pixels=settings.pixels, seconds=settings.seconds)
     stack.push_async_callback(asyncio.to_thread, engine.close)
     teacher = await open_teacher(settings, engine)

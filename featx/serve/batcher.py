@@ -169,9 +169,11 @@ class Batcher(Generic[In, Mid, Out]):
         is_open = True
         while is_open or pending:
             is_open = self._collect(pending, wait=not pending) and is_open
-            taken, weight = self._take(pending)
+            taken: list[_Waiting[In, Out]] = []
+            weight = 0
             started_s = time.monotonic()
             try:
+                weight = self._take(pending, taken)
                 self._answer(taken)
             except Exception as cause:  # noqa: BLE001  (a bug may not end the service)
                 assert self._loop is not None
@@ -197,9 +199,8 @@ class Batcher(Generic[In, Mid, Out]):
         except Empty:
             return True
 
-    def _take(self, pending: "deque[_Asked[In, Out]]") -> tuple[list[_Waiting[In, Out]], int]:
-        """Take an item of each request in turn; return them and their weight."""
-        taken: list[_Waiting[In, Out]] = []
+    def _take(self, pending: "deque[_Asked[In, Out]]", taken: list[_Waiting[In, Out]]) -> int:
+        """Take an item of each request in turn; return what they weigh."""
         weight = 0
         while pending and len(taken) < MOST and weight < self._most:
             asked = pending.popleft()
@@ -211,7 +212,7 @@ class Batcher(Generic[In, Mid, Out]):
             asked.taken += 1
             if asked.taken < len(asked.items):
                 pending.append(asked)
-        return taken, weight
+        return weight
 
     def _wanted(self, taken: Iterable[_Waiting[In, Out]]) -> list[_Waiting[In, Out]]:
         """Return what is still waited for; say of what comes too late that it does."""

@@ -1,8 +1,10 @@
 """Bodies of requests and answers: read with limits, decoded, encoded."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +20,17 @@ _JSON = (b"content-type", JSON.encode())
 
 WHOLE = "featx.is_whole"
 """Key of the scope of a request whose body has come already."""
+
+LARGE_BYTES = 256 << 10
+"""Of a JSON body from which on it is looked through before it is decoded."""
+
+MOST_VALUES = 1 << 16
+"""Texts, names, arrays and objects of such a body; of a taught item there are some ten."""
+
+LONG_LIST = 64
+"""Items of a list that holds what is asked of a model, not how."""
+
+_VALUE = re.compile(rb"""[^"\[{]*+(?:[\[{]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?|\Z)""", re.DOTALL)
 
 PATIENCE_S = 0.1
 """An answer that takes longer is worth asking whether the client is still there."""
@@ -95,7 +108,8 @@ async def decode(request: Request, decoder: "msgspec.json.Decoder[T]") -> T:
     Raises
     ------
     Problem
-        If it is of another type (415), no JSON (400), or of another shape (422).
+        If it is of another type (415), no JSON (400), of another shape (422), or of far too many
+        values (413).
     """
     found = content_type(request)
     if found != JSON and not found.endswith("+json"):
@@ -106,6 +120,7 @@ async def decode(request: Request, decoder: "msgspec.json.Decoder[T]") -> T:
 
 def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """Return a JSON value; see `decode`."""
+    _require_few_values(body)
     try:
         return _decoded(body, decoder)
     except msgspec.ValidationError as error:
@@ -114,6 +129,22 @@ def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         raise Problem(422, "wrong_shape", f"{where}: {_lower(message)}", param=where) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "no_json", f"body: no JSON: {_lower(str(error))}") from error
+
+
+def _require_few_values(body: bytes) -> None:
+    """Raise where a body would become far larger in memory, before that can be seen of its items.
+
+    Two bytes, ``[]``, become a hundred, and neither another thread nor a limit of the decoder
+    helps: it holds the interpreter's lock, and counts a list when it is there.
+    """
+    if len(body) < LARGE_BYTES or sum(map(body.count, (b"[", b"{", b'"'))) <= MOST_VALUES:
+        return
+    # Most of them may be within texts.
+    if sum(1 for _ in islice(_VALUE.finditer(body), MOST_VALUES + 1)) > MOST_VALUES:
+        message = (
+            f"body: more than {MOST_VALUES:,} texts, arrays and objects; send several requests"
+        )
+        raise Problem(413, "too_many_items", message)
 
 
 def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -129,7 +160,7 @@ def _whole(value: Any) -> Any:  # noqa: ANN401  (what JSON can say)
     """Return a value with its integers as such: JSON Schema takes 5.0 for one."""
     if isinstance(value, dict):
         return {name: _whole(each) for name, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) <= LONG_LIST:
         return [_whole(each) for each in value]
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if is_whole else value

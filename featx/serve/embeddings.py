@@ -129,7 +129,7 @@ def _model(service: Service) -> dict[str, Any]:
     return {
         "id": thing.name,
         "object": "model",
-        "created": int(service.metrics.started_s),
+        "created": int(thing.opened_s),
         "owned_by": "featx",
         **thing.facts,
         "classes": thing.classes,

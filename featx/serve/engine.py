@@ -4,6 +4,8 @@
 
     item ──► ready() ──► batcher: tokenise → sort, cut by budget → graph → head or neighbours
              decodes images and sounds in loader threads; texts and vectors pass through
+
+The same threads make thumbnails, so that all that is decoded at once has one bound.
 """
 
 import asyncio
@@ -19,9 +21,10 @@ from featx.backbone.backbone import Backbone
 from featx.backbone.settings import cores
 from featx.backbone.window import Window
 from featx.errors import FeatxError, ItemError
+from featx.gallery.thumbnails import thumbnail
 from featx.serve.answering import Answer, Ask, said_of
 from featx.serve.batcher import Batcher, BrokenError, BusyError, TimedOutError
-from featx.serve.sizes import require_modest
+from featx.serve.sizes import Sizes
 from featx.serve.thing import Thing
 from featx.types import Content, Sample, Vectors
 
@@ -91,9 +94,10 @@ class Engine:
         self.thing = thing
         self.last_success_s = time.monotonic()
         """Time of `time.monotonic` at which an item was answered last."""
-        self._pixels, self._seconds = pixels, seconds
+        self._sizes = Sizes(pixels=pixels, seconds=seconds)
         self._loaders = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="featx-load")
         self._batcher = Batcher[Query, _Ready, Answer](_Work, name="featx-run", weigh=_weight)
+        self._pictures = asyncio.Semaphore(SLICE)
         self._loading = 0
         self._crowd = 0
         self._users = Counter[Thing]()
@@ -229,14 +233,27 @@ class Engine:
             raw = thing.backbone.read(content)
             if thing.modality == "text":
                 return Query(thing, ask, raw)
-            require_modest(raw, thing.modality, pixels=self._pixels, seconds=self._seconds)
-            return Query(thing, ask, sample=thing.backbone.load(raw))
+            with self._sizes.decoding(raw, thing.modality):
+                return Query(thing, ask, sample=thing.backbone.load(raw))
         except FeatxError as error:
             return error
         except Exception as cause:  # noqa: BLE001  (decoders meet what nobody has thought of)
             failed = BrokenError(f"it cannot be read: {type(cause).__name__}")
             failed.__cause__ = cause
             return failed
+
+    async def thumbnail(self, raw: bytes) -> bytes | None:
+        """Return a JPEG file that shows an image; None if it cannot be read, or is too large."""
+        async with self._pictures:  # no more of them wait before what others want decoded
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._loaders, self._thumbnail, raw)
+
+    def _thumbnail(self, raw: bytes) -> bytes | None:
+        try:
+            with self._sizes.decoding(raw, "image"):
+                return thumbnail(raw)
+        except ItemError:
+            return None
 
     def try_on(self, thing: Thing, content: Content, ask: Ask) -> None:
         """Answer one item by a thing that does not serve yet, in this thread.

@@ -15,14 +15,13 @@ from starlette.routing import Route
 from featx.backbone.backbone import Backbone
 from featx.errors import FeatxError
 from featx.gallery.items import ItemFacts
-from featx.gallery.thumbnails import thumbnail as small_picture
 from featx.modality.content import npy_bytes
 from featx.serve.bodies import content_type, decode, reply
 from featx.serve.browsing import ItemId, Name, gallery_of, listing, row_of, thumbnail
-from featx.serve.engine import Answer, Ask
+from featx.serve.engine import Answer, Ask, Engine
 from featx.serve.inputs import WithInput, answered, asked_of, from_query, require_few
 from featx.serve.problems import JSON, Problem, item_error, problem_of
-from featx.serve.service import service_of
+from featx.serve.service import deadline_of, service_of
 from featx.serve.teacher import Example, Teacher
 from featx.serve.thing import Thing
 from featx.serve.wire import Item, contents_of
@@ -89,15 +88,17 @@ _ONE = msgspec.json.Decoder(OneExample)
 async def teach(request: Request) -> Response:
     """Add examples; each that can be is on the disk, and found, once this is answered."""
     thing, teacher = gallery_of(request), _teacher_of(request)
+    engine = service_of(request).engine
     contents, asked = await _asked(request, thing)
     answers = await answered(request, contents, Ask(task="embed"))
     made = await asyncio.gather(
         *(
-            _example(thing, content, answer, given, replaces=asked.replace)
+            _example(thing, engine, content, answer, given, replaces=asked.replace)
             for content, answer, given in zip(contents, answers, asked.examples, strict=True)
         )
     )
-    outcomes = iter(await teacher.add([each for each in made if isinstance(each, Example)]))
+    good = [each for each in made if isinstance(each, Example)]
+    outcomes = iter(await teacher.add(good, deadline_s=deadline_of(request)))
     results: list[dict[str, Any]] = []
     errors: list[FeatxError] = []
     for each in made:
@@ -110,7 +111,7 @@ async def teach(request: Request) -> Response:
     if len(errors) == len(made):
         _refuse_all(errors)
     added = len(made) - len(errors)
-    items = len(service_of(request).engine.thing.held)
+    items = len(engine.thing.held)
     return reply({"added": added, "items": items, "results": results}, 201)
 
 
@@ -160,6 +161,7 @@ def _like(one: OneExample, asked: ExamplesBody) -> ExamplesBody:
 
 async def _example(
     thing: Thing,
+    engine: Engine,
     content: Content | FeatxError,
     answer: Answer | FeatxError,
     given: NewExample,
@@ -172,7 +174,7 @@ async def _example(
     assert not isinstance(content, FeatxError)
     is_vector = isinstance(content, np.ndarray)
     raw = npy_bytes(content) if isinstance(content, np.ndarray) else thing.backbone.read(content)
-    made = _facts(thing.backbone, raw, given.label, is_vector=is_vector)
+    made = _facts(thing.backbone, engine, raw, given.label, is_vector=is_vector)
     return Example(
         id=f"taught-{blake3(raw).hexdigest(length=8)}" if given.id is None else given.id,
         vector=answer.vector,
@@ -183,14 +185,14 @@ async def _example(
 
 
 async def _facts(
-    backbone: Backbone, raw: bytes, label: str | None, *, is_vector: bool
+    backbone: Backbone, engine: Engine, raw: bytes, label: str | None, *, is_vector: bool
 ) -> ItemFacts:
     """Return what is kept of an item beside its vector; of a vector alone there is nothing."""
     modality = backbone.manifest.modality
     if is_vector and modality != "array":
         return ItemFacts(label=label)
     preview = backbone.modality.preview(raw)
-    picture = await asyncio.to_thread(small_picture, raw) if modality == "image" else None
+    picture = await engine.thumbnail(raw) if modality == "image" else None
     return ItemFacts(label=label, preview=preview, thumbnail=picture)
 
 
@@ -221,7 +223,7 @@ async def relabel(request: Request) -> Response:
     thing, teacher = gallery_of(request), _teacher_of(request)
     asked = await decode(request, _RELABEL)
     example = await asyncio.to_thread(_relabelled, thing, asked)
-    (error,) = await teacher.add([example])
+    (error,) = await teacher.add([example], deadline_s=deadline_of(request))
     if error is not None:
         row_of(thing.held, asked.id)  # that it was removed meanwhile says more
         raise problem_of(error)

@@ -5,6 +5,7 @@ comes while too much is under way.  An answer gets the headers that keep a page'
 counted, and is a line of the access log if there is one.
 """
 
+import asyncio
 import logging
 import sys
 import time
@@ -28,6 +29,12 @@ from featx.serve.settings import ServeSettings
 
 BODIES = 8
 """Bodies of the longest kind that may be held at once, or more that are shorter."""
+
+AT_ONCE, HELD_S = 32, 1.0
+"""Requests a second that are told at once that there is no room; others after so many seconds.
+
+Clients that ask again without a pause would else take the time that answers need.
+"""
 
 HEADERS = [
     (
@@ -77,6 +84,7 @@ class Gate:
         self._hosts = Hosts(settings)
         self._keys = Keys(settings.keys) if settings.keys else None
         self._held_bytes = 0
+        self._counted_s, self._refused = 0.0, 0
         # Most requests find their endpoint here, without a search through patterns of paths.
         self._routes = {
             (method, route.path): route
@@ -116,6 +124,8 @@ class Gate:
         response: ASGIApp | None = None
         try:
             if problem is not None:
+                if problem.status == 429:
+                    await self._hold_back()
                 response = problem.response_at(scope["path"])
             elif route := self._routes.get((scope["method"], scope["path"])):
                 scope["route"], scope["path_params"] = route, {}
@@ -127,10 +137,19 @@ class Gate:
                 raise
             response = response_of(error, scope)
             if response is None:
-                LOGGER.exception("a bug: %s %s", scope["method"], scope["path"])
+                LOGGER.exception("a bug: %s %r", scope["method"], scope["path"])
                 response = _BUG.response_at(scope["path"])
         if response is not None:
             await response(scope, receive, outgoing.send)
+
+    async def _hold_back(self) -> None:
+        """Wait before a request is told that there is no room, if many are."""
+        now_s = time.monotonic()
+        if now_s - self._counted_s >= 1:
+            self._counted_s, self._refused = now_s, 0
+        self._refused += 1
+        if self._refused > AT_ONCE:
+            await asyncio.sleep(HELD_S)
 
     def _length(self, sent: Sent) -> int:
         """Return how long a body may be, by its headers."""

@@ -64,6 +64,21 @@ def name_of(header: bytes) -> str:
     return "" if found is None else _plain(found[1])
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text is a name or an address as a ``Host`` header has it, without a port.
+
+    Examples
+    --------
+    >>> is_name("a.example"), is_name("::1"), is_name("a.example:80"), is_name("http://a.example/")
+    (True, True, False, False)
+    """
+    try:
+        ip_address(text.strip("[]"))
+    except ValueError:
+        return re.fullmatch(r"[^\s:/@*\[\]]+", text) is not None
+    return True
+
+
 def _plain(name: str) -> str:
     return name.strip("[]").rstrip(".").lower()
 

@@ -90,35 +90,36 @@ async def infer(request: Request) -> Response:
     given = asked.inputs[0]
     while True:
         thing = service.engine.thing
-        outputs = _chosen(asked, thing)
+        known = outputs_of(thing)  # read once: a gallery has others from its first label on
+        outputs = _chosen(asked, known, thing.name)
         contents = contents_of(given, rest, thing, service.settings)
-        answers = await answered(request, contents, _ask(asked, outputs, thing))
+        answers = await answered(request, contents, _ask(asked, outputs, known, thing))
         if service.engine.thing is thing:  # else another was opened, which may have other outputs
             break
     good = _all_good(answers, given.name)
     return _answer(asked, thing, [tensor_of(name, each, good) for name, each in outputs.items()])
 
 
-def _chosen(asked: InferBody, thing: Thing) -> dict[str, Output]:
+def _chosen(asked: InferBody, known: Mapping[str, Output], model: str) -> Mapping[str, Output]:
     """Return the outputs that are asked for: all but the vectors unless some are named."""
-    known = outputs_of(thing)
     if not asked.outputs:
         return {name: each for name, each in known.items() if name != "embedding"} or known
     for number, each in enumerate(asked.outputs):
         if each.name not in known:
-            raise InputError(
-                f"outputs[{number}]: {each.name!r}; {thing.name} gives {', '.join(known)}"
-            )
+            raise InputError(f"outputs[{number}]: {each.name!r}; {model} gives {', '.join(known)}")
     return {each.name: known[each.name] for each in asked.outputs}
 
 
-def _ask(asked: InferBody, outputs: Mapping[str, Output], thing: Thing) -> Ask:
+def _ask(
+    asked: InferBody, outputs: Mapping[str, Output], known: Mapping[str, Output], thing: Thing
+) -> Ask:
     k = asked.parameters.k
     if k is not None and thing.gallery is None:
         raise InputError(f"parameters.k: {thing.name} is a {thing.kind}; only a gallery has it")
     if set(outputs) == {"embedding"}:
         return Ask(task="embed")
-    return Ask(task="classify" if thing.can_classify else "search", k=k)
+    is_search = thing.gallery is not None and "label" not in known
+    return Ask(task="search" if is_search else "classify", k=k)
 
 
 def _all_good(answers: Sequence[Answer | FeatxError], name: str) -> list[Answer]:

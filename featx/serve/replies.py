@@ -255,7 +255,9 @@ class ModelReply(Reply):
     can_teach : bool
         Whether it takes examples.
     created : int
-        When the service began, in seconds since 1970.
+        When what answers was opened, in seconds since 1970.
+    digest : str
+        BLAKE3 of the file of a head, or of the ``gallery.json`` of a gallery, when it was opened.
     """
 
     id: str
@@ -272,6 +274,7 @@ class ModelReply(Reply):
     can_teach: bool
     task: Literal["classify", "multilabel", "regress"] | UnsetType = UNSET
     items: Count | UnsetType = UNSET
+    digest: str | UnsetType = UNSET
 
 
 class ModelsReply(Reply):

@@ -1,5 +1,6 @@
 """Server: one process that answers, from a socket to the signals that end it."""
 
+import errno
 import logging
 import signal
 import socket
@@ -56,6 +57,9 @@ def listen(settings: ServeSettings) -> socket.socket:
         listening.bind(address)
     except OSError as cause:
         listening.close()
+        if cause.errno == errno.EADDRNOTAVAIL:
+            message = f"--host {settings.host}: is no address of this machine"
+            raise InputError(message) from cause
         where = f"{settings.host}:{settings.port}"
         raise InputError(f"{where}: {cause.strerror or cause}; choose another --port") from cause
     return listening
@@ -182,12 +186,8 @@ def _is_orphan() -> bool:
 def _what(app: "Starlette") -> str:
     """Say what is served: ``photos.knn: 1,200 items of efficientnet-lite0``."""
     thing = app.state.service.engine.thing
-    model = thing.backbone.manifest.name
-    if thing.path is None:
-        return f"{thing.name}: a backbone of {thing.modality}"
-    if thing.gallery is not None:
-        return f"{thing.path.name}: {len(thing.held):,} items of {model}"
-    return f"{thing.path.name}: a head of {len(thing.classes):,} classes on {model}"
+    name = thing.name if thing.path is None else thing.path.name
+    return f"{name}: {thing.description}"
 
 
 def log_lines() -> None:

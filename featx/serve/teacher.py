@@ -37,8 +37,22 @@ class Example:
 class Teacher(Protocol):
     """Adds and removes examples; what it has done is on the disk."""
 
-    async def add(self, examples: Sequence[Example]) -> list[FeatxError | None]:
-        """Add examples; an error stands for each that could not be."""
+    async def add(
+        self, examples: Sequence[Example], *, deadline_s: float
+    ) -> list[FeatxError | None]:
+        """Add examples; an error stands for each that could not be.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+        deadline_s : float
+            Time of `time.monotonic` after which examples whose turn has not come are not added.
+
+        Raises
+        ------
+        BusyError
+            If too many wait already.
+        """
         ...
 
     async def remove(self, ids: Sequence[str]) -> None:
@@ -49,6 +63,10 @@ class Teacher(Protocol):
         FeatxError
             If one is not there, or the disk fails.
         """
+        ...
+
+    async def follow(self) -> None:
+        """Do what goes with the gallery that is served now; called once it is another one."""
         ...
 
     def close(self) -> None:

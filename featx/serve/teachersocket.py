@@ -43,6 +43,7 @@ class _Sent(msgspec.Struct, array_like=True):
 
 class _Add(msgspec.Struct, tag="add", array_like=True):
     examples: list[_Sent]
+    left_s: float
 
 
 class _Remove(msgspec.Struct, tag="remove", array_like=True):
@@ -115,7 +116,9 @@ class _Calls:
             if isinstance(asked, _Remove):
                 await self._teacher.remove(asked.ids)
                 return _Reply()
-            found = await self._teacher.add([_example(each) for each in asked.examples])
+            examples = [_example(each) for each in asked.examples]
+            deadline_s = time.monotonic() + asked.left_s
+            found = await self._teacher.add(examples, deadline_s=deadline_s)
         except FeatxError as error:
             return _Reply(failure=_failure(error))
         return _Reply([None if error is None else _failure(error) for error in found])
@@ -133,17 +136,20 @@ class RemoteTeacher:
     def __init__(self, place: Path) -> None:
         self._place = place
 
-    async def add(self, examples: Sequence[Example]) -> list[FeatxError | None]:
+    async def add(
+        self, examples: Sequence[Example], *, deadline_s: float
+    ) -> list[FeatxError | None]:
         """Add examples; see `Teacher.add`.
 
         Raises
         ------
         BusyError
-            If the process that may write does not start again in time.
+            If the process that may write does not start again in time, or has too much to do.
         BrokenError
             If it ends before it answers: the examples may be there or not.
         """
-        found = await self._call(_Add([_sent(each) for each in examples]))
+        left_s = deadline_s - time.monotonic()
+        found = await self._call(_Add([_sent(each) for each in examples], left_s))
         return [None if failure is None else _error(failure) for failure in found]
 
     async def remove(self, ids: Sequence[str]) -> None:
@@ -159,7 +165,8 @@ class RemoteTeacher:
             async with asyncio.timeout(ANSWER_S):
                 _write(writer, asked)
                 reply = _answered.decode(await _read(reader))
-        except (OSError, asyncio.IncompleteReadError) as cause:  # TimeoutError is an OSError
+        # TimeoutError is an OSError.
+        except (OSError, asyncio.IncompleteReadError, msgspec.MsgspecError) as cause:
             raise BrokenError(
                 "the process that writes to the gallery did not answer; "
                 "see whether it was done before you ask again"

@@ -5,16 +5,19 @@ Of several processes one may write to the gallery; the others hand it what they 
     process that may write     LocalTeacher: adds of all requests ──► one durable Gallery.add
       └ teacher.sock
     each of the others         RemoteTeacher
+
+Which process that is changes when it dies: each of several has a `SharedTeacher`, which is both.
 """
 
 import asyncio
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
-from featx.errors import FeatxError, StoreError
+from featx.errors import FeatxError, InputError, StoreError
 from featx.gallery.gallery import Gallery
 from featx.serve.batcher import Batcher, BusyError
 from featx.serve.engine import Engine
@@ -22,9 +25,15 @@ from featx.serve.settings import ServeSettings
 from featx.serve.teacher import Example, Teacher
 from featx.serve.teachersocket import RemoteTeacher, listen
 
-__all__ = ["Example", "LocalTeacher", "RemoteTeacher", "Teacher", "open_teacher"]
+__all__ = ["Example", "LocalTeacher", "SharedTeacher", "Teacher", "open_teacher"]
 
 SOCKET = "teacher.sock"
+
+LONGEST_PLACE = 103
+"""Bytes of the path of a socket: macOS takes no more, Linux four more."""
+
+WAITING = 4096
+"""Examples that wait to be added from which on further ones are refused."""
 
 
 async def open_teacher(settings: ServeSettings, engine: Engine) -> Teacher | None:
@@ -35,14 +44,24 @@ async def open_teacher(settings: ServeSettings, engine: Engine) -> Teacher | Non
     settings : ServeSettings
     engine : Engine
         Its gallery may be replaced later.
+
+    Raises
+    ------
+    InputError
+        If the folder of several processes has too long a path.
     """
     if engine.thing.gallery is None or not settings.may_teach:
         return None
-    if settings.folder is not None and not engine.thing.may_write:
-        return RemoteTeacher(settings.folder / SOCKET)
-    teacher = LocalTeacher(engine)
-    if settings.folder is not None:
-        await teacher.listen(settings.folder / SOCKET)
+    if settings.folder is None:
+        return LocalTeacher(engine)
+    place = settings.folder / SOCKET
+    if len(os.fsencode(place)) > LONGEST_PLACE:
+        raise InputError(
+            f"{place}: is too long a path for a socket, of which it may have {LONGEST_PLACE} "
+            "bytes; choose a shorter folder: TMPDIR=/tmp"
+        )
+    teacher = SharedTeacher(engine, place)
+    await teacher.follow()
     return teacher
 
 
@@ -103,11 +122,6 @@ class LocalTeacher:
         self._batcher = Batcher[Example, Example, None](
             lambda: _Adds(self._gallery, self._changing), name="featx-teach"
         )
-        self._server: asyncio.Server | None = None
-
-    async def listen(self, place: Path) -> None:
-        """Teach for other processes too, over a socket at this place."""
-        self._server = await listen(self, place)
 
     @property
     def _gallery(self) -> Gallery:
@@ -116,9 +130,14 @@ class LocalTeacher:
             raise StoreError("what is served is no gallery any more")
         return gallery
 
-    async def add(self, examples: Sequence[Example]) -> list[FeatxError | None]:
+    async def add(
+        self, examples: Sequence[Example], *, deadline_s: float
+    ) -> list[FeatxError | None]:
         """Add examples, with those of other requests; see `Teacher.add`."""
-        return await self._batcher.run(examples)
+        waiting = self._batcher.waiting
+        if waiting >= WAITING:
+            raise BusyError(f"{waiting:,} examples wait to be added already; ask again later")
+        return await self._batcher.run(examples, deadline_s=deadline_s)
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Remove items; see `Teacher.remove`."""
@@ -128,8 +147,57 @@ class LocalTeacher:
         with self._changing:
             self._gallery.remove(ids)
 
+    async def follow(self) -> None:
+        """Do nothing: it asks for the gallery each time."""
+
     def close(self) -> None:
-        """Listen no more, add what waits, and end the thread."""
+        """Add what waits, and end the thread."""
+        self._batcher.close()
+
+
+class SharedTeacher:
+    """Teaches a gallery that one of several processes may write to: this one or another.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its gallery tells which.
+    place : Path
+        Of the socket over which the process that may write teaches for the others.
+    """
+
+    def __init__(self, engine: Engine, place: Path) -> None:
+        self._engine = engine
+        self._place = place
+        self._local, self._remote = LocalTeacher(engine), RemoteTeacher(place)
+        self._server: asyncio.Server | None = None
+
+    @property
+    def _teacher(self) -> LocalTeacher | RemoteTeacher:
+        return self._local if self._engine.thing.may_write else self._remote
+
+    async def add(
+        self, examples: Sequence[Example], *, deadline_s: float
+    ) -> list[FeatxError | None]:
+        """Add examples here or there; see `Teacher.add`."""
+        return await self._teacher.add(examples, deadline_s=deadline_s)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Remove items here or there; see `Teacher.remove`."""
+        await self._teacher.remove(ids)
+
+    async def follow(self) -> None:
+        """Teach for the other processes if this one may write, else no more."""
+        self._listen_no_more()
+        if self._engine.thing.may_write:
+            self._server = await listen(self._local, self._place)
+
+    def _listen_no_more(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._batcher.close()
+            self._server = None
+
+    def close(self) -> None:
+        """Listen no more, add what waits, and end the thread."""
+        self._listen_no_more()
+        self._local.close()

@@ -1,15 +1,20 @@
 """Thing: what a service answers with; a head, a gallery or a backbone, opened as one."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import is_zipfile
 
 from featx.backbone.backbone import Backbone
 from featx.data.opening import open_backbone, open_backbone_of
-from featx.errors import InputError, StoreError
-from featx.gallery.folder import LOCK, read_facts
+from featx.errors import InputError, StoreError, UnknownNameError
+from featx.fingerprint import file_digest
+from featx.gallery.folder import FACTS, LOCK, read_facts
 from featx.gallery.gallery import Gallery
 from featx.gallery.snapshot import Snapshot
 from featx.heads.headfile import load_head
@@ -20,6 +25,10 @@ Kind = Literal["head", "gallery", "backbone"]
 
 Marks = tuple[object, ...]
 """What differs once a thing has to be opened anew."""
+
+_SERVED, _EXPORTED = {".head", ".knn"}, {".joblib", ".skops"}
+
+_EMBED = "embed it, then serve a gallery or a head of that: featx embed, featx index or featx train"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -41,6 +50,10 @@ class Thing:
     problem : str
         Why the gallery that is at its place now cannot be read, else empty; what was read before
         goes on answering.
+    digest : str
+        BLAKE3 of the head, or of ``gallery.json``, when it was opened; empty of a backbone.
+    opened_s : float
+        When it was, in seconds since 1970.
     """
 
     name: str
@@ -51,6 +64,8 @@ class Thing:
     gallery: Gallery | None = None
     marks: Marks = ()
     problem: str = ""
+    digest: str = ""
+    opened_s: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         self._held = None if self.gallery is None else self.gallery.snapshot
@@ -91,7 +106,20 @@ class Thing:
     @property
     def can_classify(self) -> bool:
         """Whether it gives labels; a gallery does where items are labelled."""
-        return self.head is not None or (self.gallery is not None and bool(self.held.classes))
+        if self.gallery is None:
+            return self.head is not None
+        # What it held a moment ago mostly tells; to look anew costs a request 100 us.
+        return bool(self._held and self._held.label_counts) or bool(self.held.label_counts)
+
+    @property
+    def description(self) -> str:
+        """What it is, in words: ``1,200 items of efficientnet-lite0``."""
+        model = self.backbone.manifest.name
+        if self.gallery is not None:
+            return f"{len(self.held):,} items of {model}"
+        if self.head is not None:
+            return f"a head of {len(self.classes):,} classes on {model}"
+        return f"a backbone of {self.modality}"
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -104,6 +132,7 @@ class Thing:
             "space": self.backbone.space,
             "fingerprint": self.backbone.fingerprint,
             **({"task": self.head.task} if self.head is not None else {}),
+            **({"digest": self.digest} if self.digest else {}),
         }
 
     def close(self) -> None:
@@ -119,7 +148,8 @@ def open_thing(settings: ServeSettings, previous: Thing | None = None) -> Thing:
     ----------
     settings : ServeSettings
     previous : Thing, optional
-        Lends its backbone where that is the one that is needed, and its gallery if it may write.
+        Lends its backbone where that is the one that is needed.  Of several processes those whose
+        gallery was read only read the next one too.
 
     Raises
     ------
@@ -128,11 +158,30 @@ def open_thing(settings: ServeSettings, previous: Thing | None = None) -> Thing:
     """
     path = Path(settings.thing)
     kind = kind_of(path)
-    marks = marks_of(path)
+    marks, digest = marks_of(path), _digest_of(path, kind)
     thing = _OPENERS[kind](path, settings, previous)
-    thing.marks = marks
+    thing.marks, thing.digest = marks, digest
     _ = thing.can_classify  # reads the labels of a gallery, which no request shall wait for
     return thing
+
+
+def open_to_write(thing: Thing) -> Thing:
+    """Return a thing anew with its gallery opened to be changed.
+
+    Raises
+    ------
+    FeatxError
+        If another process writes to it, or another gallery is at its place by now.
+    """
+    assert thing.path is not None
+    gallery = Gallery.open(thing.path, writable=True)
+    try:
+        if marks_of(thing.path) != thing.marks:
+            raise StoreError(f"{thing.path}: was replaced meanwhile")
+        return replace(thing, gallery=gallery)
+    except BaseException:
+        gallery.close()
+        raise
 
 
 def kind_of(path: Path) -> Kind:
@@ -150,9 +199,15 @@ def kind_of(path: Path) -> Kind:
             f"{path}: is an embedding set; serve a head or a gallery of it: "
             f"featx train {path} -o X.head, or featx index {path} -o X.knn"
         )
-    if path.suffix == ".head" or (path.is_file() and path.suffix != ".toml"):
+    if path.suffix == ".head":
         return "head"
-    return "backbone"
+    if path.suffix == ".toml" or not path.is_file():
+        return "backbone"
+    if path.suffix in _EXPORTED:
+        raise InputError(f"{path}: is an exported head; serve the .head file that it is of")
+    if not is_zipfile(path):  # as a head of any name is
+        raise InputError(f"{path}: is neither a head nor a gallery; {_EMBED}")
+    return "head"
 
 
 def marks_of(path: Path) -> Marks:
@@ -172,6 +227,14 @@ def marks_of(path: Path) -> Marks:
     except OSError as error:  # a StoreError is one
         return (str(error),)
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _digest_of(path: Path, kind: Kind) -> str:
+    if kind == "backbone":
+        return ""
+    with suppress(OSError):  # what opens it says so better
+        return file_digest(path / FACTS if kind == "gallery" else path)
+    return ""
 
 
 def _backbone_of(
@@ -210,7 +273,10 @@ def _open_gallery(path: Path, settings: ServeSettings, previous: Thing | None) -
 
 
 def _gallery(path: Path, settings: ServeSettings, previous: Thing | None) -> Gallery:
-    """Open a gallery; of several processes the first one may write, and keeps that part."""
+    """Open a gallery; of several processes the one that may write keeps that part.
+
+    Where it cannot, the gallery is read until a `Reloader` can `open_to_write`.
+    """
     is_reader = previous is not None and not previous.may_write
     if is_reader or not settings.may_teach:
         return Gallery.open(path)
@@ -226,7 +292,17 @@ def _open_backbone(path: Path, settings: ServeSettings, previous: Thing | None) 
     name = str(path)
     if previous is not None:
         return previous
-    backbone = open_backbone(name, settings.backbone)
+    try:
+        backbone = open_backbone(name, settings.backbone)
+    except UnknownNameError as cause:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; {_EMBED}") from cause
+        things = [found.name for found in path.parent.glob("*") if found.suffix in _SERVED]
+        near = get_close_matches(path.name, things, n=1)
+        if near and "did you mean" not in str(cause):
+            hint = f"did you mean {str(path.parent / near[0])!r}?"
+            raise InputError(f"{path}: no such file or backbone; {hint}") from cause
+        raise
     return Thing(name=backbone.manifest.name, kind="backbone", backbone=backbone)
 
 

@@ -3,7 +3,7 @@ import { ask, pictureOf, showPicture } from "./api.js";
 import { cosineOf, drawAnswer, sentenceOf } from "./answer.js";
 import { cardOf, labelForm } from "./cards.js";
 import { teach } from "./changes.js";
-import { byId, calm, complain, h, show } from "./dom.js";
+import { byId, calm, complain, h, hasHope, show } from "./dom.js";
 import { openDetail } from "./detail.js";
 import { prepareInput, showItem } from "./input.js";
 import { embeddingRequestOf, isSame, requestOf, titleOf } from "./items.js";
@@ -74,6 +74,7 @@ async function itemOfExample(facts) {
 export const canAskAbout = (facts) => (model.modality === "text" ? Boolean(facts.preview) : Boolean(facts.thumbnail));
 
 async function given(items, { isDraft = false } = {}) {
+  if (!items.length) return forgetLatest();
   await askAbout(items[0], { isDraft });
   for (const item of items.slice(1)) {
     try {
@@ -93,6 +94,7 @@ function askAbout(item, { before = null, isDraft = false } = {}) {
 
 async function askedBy(controller, item, { before, isDraft }) {
   if (!isDraft) showItem(item);
+  if (!isDraft && !before) clear();
   byId("answer").setAttribute("aria-busy", "true");
   try {
     const answer = await answerOf(item, controller.signal);
@@ -103,7 +105,9 @@ async function askedBy(controller, item, { before, isDraft }) {
     remember(item, answer);
     if (!before) reveal(byId("answer"));
   } catch (error) {
-    if (error.code === "unusable_item") error.message = `${titleOf(item)}: ${error.message}`;
+    if (error.name === "AbortError" || asking !== controller) return;
+    if (!before) clear();
+    if (!hasHope(error)) error.message = `${titleOf(item)}: ${error.message}`;
     complain(error, () => askAbout(item, { before, isDraft }));
   } finally {
     if (asking === controller) byId("answer").setAttribute("aria-busy", "false");
@@ -150,6 +154,22 @@ function draw(answer, before) {
   drawNear(answer.neighbours ?? [], answer.label ?? null);
 }
 
+/** Take an answer away: another item is given, which must not be taken for, or taught as, this one. */
+function clear() {
+  Object.assign(latest, { item: null, answer: null });
+  byId("said").textContent = "";
+  byId("answer").replaceChildren(h("p", { class: "empty quiet" }, "The answer appears here."));
+  show(byId("teach"), false);
+  drawNear([], null);
+  drawAsked();
+}
+
+/** What was given cannot be read: nothing is asked, and nothing is answered any more. */
+function forgetLatest() {
+  asking?.abort();
+  clear();
+}
+
 /** Scroll to an answer that came outside of what is seen, as it does on a phone. */
 function reveal(answer) {
   const { top } = answer.getBoundingClientRect();
@@ -179,6 +199,7 @@ function teachForm() {
   const act = async (label) => {
     try {
       await pending; // what is meant is the item that was given, not the one before
+      if (!latest.item) return; // it could not be answered, which is said
       await teach(latest.item, label);
       byId("teach").querySelector("input").value = "";
     } catch (error) {
@@ -192,6 +213,10 @@ function teachForm() {
 function remember(item, answer, problem = "") {
   asked = [{ item, answer, said: problem || (answer.vector ? "" : sentenceOf(answer)) }, ...asked.filter((each) => !isSame(each.item, item))];
   asked = asked.slice(0, REMEMBERED);
+  drawAsked();
+}
+
+function drawAsked() {
   const shown = asked.map((each) => h("li", {}, askedButton(each)));
   byId("asked-items").replaceChildren(...shown);
   byId("asked-items").classList.toggle("pictures", model.modality === "image");

@@ -59,7 +59,8 @@ export function complain(error, again = null) {
   byId("alert").replaceChildren(line);
 }
 
-const hasHope = ({ status }) => status === 0 || status === 429 || status >= 500;
+/** Whether an error may have passed by the next try; else it is the item's own. */
+export const hasHope = ({ status }) => status === 0 || status === 429 || status >= 500;
 
 /** Take the error away. */
 export function calm() {

@@ -11,7 +11,7 @@ const HINTS = {
   audio: "Drop sounds here, or",
 };
 
-/** Prepare the input for a modality; `given` is called with a list of items. */
+/** Prepare the input for a modality; `given` is called with a list of items, empty where none could be read. */
 export function prepareInput(model, given) {
   show(byId("for-text"), model.modality === "text");
   show(byId("for-array"), model.modality === "array");
@@ -45,6 +45,7 @@ function prepareNumbers(model, given) {
     try {
       given([{ kind: "array", vector: numbersOf(area.value, model.dim) }]);
     } catch (error) {
+      given([]);
       complain(error);
     }
   };
@@ -56,10 +57,12 @@ function prepareNumbers(model, given) {
 function prepareFiles(model, given) {
   const { modality } = model;
   const send = async (files) => {
+    if (!files.length) return; // the choice was cancelled
     const read = await Promise.allSettled(files.slice(0, MOST_FILES).map((file) => itemOf(file, modality)));
     read.filter((each) => each.reason).forEach((each) => complain(each.reason));
     const items = read.filter((each) => each.value).map((each) => each.value);
-    if (items.length) given(items);
+    if (!items.length) hideItem();
+    given(items);
   };
   byId("drop-hint").textContent = HINTS[modality];
   const files = byId("file");
@@ -160,6 +163,12 @@ export function showItem(item) {
   }
   shown.replaceChildren(name);
   showSound(item, shown);
+}
+
+function hideItem() {
+  stopPlaying();
+  show(byId("shown"), false);
+  show(byId("play"), false);
 }
 
 function showSound(item, shown) {

@@ -39,8 +39,9 @@ function viewOf(hash) {
   return VIEWS.includes(view) && !byId("tabs").hidden ? view : "ask";
 }
 
-/** Show one of the views, the one of the address. */
+/** Show one of the views, the one of the address; an error of another one goes. */
 function turn() {
+  calm();
   const view = viewOf(location.hash);
   for (const each of VIEWS) {
     const isShown = each === view;
@@ -57,7 +58,6 @@ function prepareTabs() {
   for (const tab of tabs) {
     tab.addEventListener("click", () => {
       history.pushState(null, "", `#${tab.getAttribute("aria-controls")}`);
-      calm();
       turn();
     });
   }
