@@ -161,6 +161,7 @@ def test_what_fails_takes_the_answer_before_and_its_teach_away(
         page.get_by_role("tab", name="Browse").click()
         assert alert.inner_text() == ""
         assert items_of(served) == 18
+        page.close()  # it goes on to load pictures, and the service ends
 
 
 def test_numbers_that_are_none_are_not_taught_as_those_before(
