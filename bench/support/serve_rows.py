@@ -16,6 +16,9 @@ from bench.support.serve_load import Found, Server, load, middle, post, running,
 READY = "/health/ready"
 BARE = "uvicorn, Starlette and msgspec with nothing else"
 CLIENTS = 32
+PEAKS = (32, 64)
+"""Clients among which a server has its peak."""
+
 OVER = 10
 LEAST_COSINE = 0.9999
 TEXTS = 1024
@@ -285,7 +288,7 @@ def overload(plan: Plan) -> list[Found]:
         load(server, path, bodies, clients=CLIENTS, seconds=1)
         peak = _peak(server, path, bodies, plan)
         before_mib = server.memory_mib()
-        clients = OVER * int(peak["clients"])
+        clients = OVER * max(PEAKS)
         half = plan.overload_s / 2
         first = load(server, path, bodies, clients=clients, seconds=half)
         middle_mib = server.memory_mib()
@@ -320,6 +323,6 @@ def _peak(server: Server, path: str, bodies: Path, plan: Plan) -> Found:
     """Return the best rate over numbers of clients, and with how many it was."""
     tried = [
         {**load(server, path, bodies, clients=clients, seconds=plan.seconds), "clients": clients}
-        for clients in (CLIENTS, 2 * CLIENTS)
+        for clients in PEAKS
     ]
     return max(tried, key=lambda run: float(run["per_s"]))

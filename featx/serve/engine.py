@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -212,18 +213,22 @@ class Engine:
     ) -> list[Answer | FeatxError]:
         self._loading += len(contents)
         try:
-            ready = await asyncio.gather(*(self._ready(thing, each, ask) for each in contents))
+            ready = await self._ready(thing, contents, ask)
         finally:
             self._loading -= len(contents)
         good = [each for each in ready if isinstance(each, Query)]
         answers = iter(await self._batcher.run(good, deadline_s=deadline_s))
         return [next(answers) if isinstance(each, Query) else each for each in ready]
 
-    async def _ready(self, thing: Thing, content: Content, ask: Ask) -> Query | FeatxError:
-        if _is_vector(content, thing) or thing.modality == "text":
-            return self._prepared(thing, content, ask)
+    async def _ready(
+        self, thing: Thing, contents: Sequence[Content], ask: Ask
+    ) -> list[Query | FeatxError]:
+        """Decode items in other threads, where there is something to decode."""
+        if thing.modality == "text" or all(_is_vector(each, thing) for each in contents):
+            return [self._prepared(thing, each, ask) for each in contents]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._loaders, self._prepared, thing, content, ask)
+        decode = partial(loop.run_in_executor, self._loaders, self._prepared, thing)
+        return await asyncio.gather(*(decode(each, ask) for each in contents))
 
     def _prepared(self, thing: Thing, content: Content, ask: Ask) -> Query | FeatxError:
         """Decode an item; a text is tokenised later, with others."""
