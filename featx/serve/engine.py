@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -227,8 +226,11 @@ class Engine:
         if thing.modality == "text" or all(_is_vector(each, thing) for each in contents):
             return [self._prepared(thing, each, ask) for each in contents]
         loop = asyncio.get_running_loop()
-        decode = partial(loop.run_in_executor, self._loaders, self._prepared, thing)
-        return await asyncio.gather(*(decode(each, ask) for each in contents))
+        decoding = (
+            loop.run_in_executor(self._loaders, self._prepared, thing, each, ask)
+            for each in contents
+        )
+        return await asyncio.gather(*decoding)
 
     def _prepared(self, thing: Thing, content: Content, ask: Ask) -> Query | FeatxError:
         """Decode an item; a text is tokenised later, with others."""
