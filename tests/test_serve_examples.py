@@ -511,7 +511,6 @@ def workers_of(served: Served) -> list[int]:
     return [pid for pid, line in lines.items() if b"resource_tracker" not in line]
 
 
-@pytest.mark.slow
 def test_workers_teach_one_gallery_though_they_are_killed(
     vector_gallery: Path, tmp_path: Path
 ) -> None:

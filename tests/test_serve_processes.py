@@ -152,6 +152,17 @@ def modality(served: Served, headers: dict[str, str] | None = None) -> str:
     return str(found["data"][0]["modality"])
 
 
+def test_a_worker_that_is_killed_as_soon_as_it_is_ready_is_replaced(vector_head: Path) -> None:
+    with process(vector_head, "--workers", 2) as served:
+        for pid in children(served.pid):
+            os.kill(pid, signal.SIGKILL)
+
+        until(lambda: answers(served))
+
+        assert served.process is not None
+        assert served.process.poll() is None
+
+
 def test_workers_are_looked_after(vector_head: Path, text_head: Path, tmp_path: Path) -> None:
     place = copy_of(vector_head, tmp_path)
     with process(place, "--workers", 2) as served:

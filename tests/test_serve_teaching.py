@@ -312,7 +312,9 @@ def test_errors_cross_from_one_process_to_another(elsewhere: tuple[Engine, Teach
     assert texts(outcomes) == ["add: 'v1' is in the gallery; choose another id, or replace it"]
     assert isinstance(outcomes[0], TakenError)
     assert outcomes[1] is None
-    assert engine.thing.held.find("crossed") is not None
+    (found,) = engine.thing.held.search(NEW[:1], len(engine.thing.held))
+    labels = {each.id: each.label for each in found}
+    assert labels["crossed"] == example(engine, 0).facts.label
 
 
 def test_a_deadline_crosses_from_one_process_to_another(

@@ -170,17 +170,23 @@ def test_what_is_no_set_is_not_embedded_over(made: Path) -> None:
     assert refused("cat", "z.emb").endswith("featx embed SOURCE -m MODEL -o z.emb")
 
 
-def test_a_file_that_may_not_be_read_is_no_damage(
-    made: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forbidden(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+def test_a_file_that_cannot_be_reached_is_no_damage(made: Path) -> None:
+    path = made / "x.emb/segment-00000.npy"
+    path.unlink()
+    path.symlink_to(path)
 
-    monkeypatch.setattr("featx.data.segment._check_size", forbidden)
-
-    with pytest.raises(StoreError, match=r"segment-00000\.npy: permission denied") as caught:
+    with pytest.raises(StoreError, match=r"segment-00000\.npy: Too many levels") as caught:
         _ = featx.open("x.emb").X
     assert "delete" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_is_told_by_its_name(made: Path) -> None:
+    path = made / "x.emb/segment-00000.npy"
+    path.unlink()
+    path.mkdir()
+
+    with pytest.raises(StoreError, match=r"segment-00000\.npy: a folder is in the way"):
+        _ = featx.open("x.emb").X
 
 
 def spoil_rows(*rows: int) -> None:

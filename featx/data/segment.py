@@ -100,7 +100,7 @@ def map_segment(path: Path, rows: int, dim: int) -> Vectors:
         return np.empty((0, dim), dtype=np.float32)
     with explained(path):
         _check_size(path, rows, dim)
-    mapped = np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(rows, dim))
+        mapped = np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(rows, dim))
     return mapped.view(np.ndarray)
 
 

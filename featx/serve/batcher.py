@@ -10,6 +10,7 @@ items does not keep the others waiting.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from threading import Thread
 from typing import Generic, Protocol, TypeVar
 
 from featx.errors import FeatxError
+from featx.modality.content import first_line
 
 In = TypeVar("In")
 Mid = TypeVar("Mid")
@@ -36,6 +38,9 @@ TURN_S = 0.5
 """How long that may take before fewer are: who comes meanwhile waits for them."""
 
 _LATE = "its turn did not come in time; ask again later, or for less"
+
+
+LOGGER = logging.getLogger("featx.serve")
 
 
 class BusyError(FeatxError):
@@ -284,7 +289,12 @@ def _attempt(
             return [*_attempt(work, items[:middle]), *_attempt(work, items[middle:])]
         if isinstance(cause, FeatxError):
             return [cause]
-        first_line = (str(cause).splitlines() or [type(cause).__name__])[0]
-        failed = BrokenError(f"it cannot be computed: {first_line}")
-        failed.__cause__ = cause
-        return [failed]
+        return [broken("it cannot be computed", cause)]
+
+
+def broken(what: str, cause: Exception) -> BrokenError:
+    """Return the error of an item that met one nobody has thought of; the log has all of it."""
+    failed = BrokenError(f"{what}: {first_line(cause)}")
+    failed.__cause__ = cause
+    LOGGER.warning("an item failed: %s", failed, exc_info=cause)
+    return failed

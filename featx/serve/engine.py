@@ -23,7 +23,7 @@ from featx.backbone.window import Window
 from featx.errors import FeatxError, ItemError
 from featx.gallery.thumbnails import thumbnail
 from featx.serve.answering import Answer, Ask, said_of
-from featx.serve.batcher import Batcher, BrokenError, BusyError, TimedOutError
+from featx.serve.batcher import Batcher, BrokenError, BusyError, TimedOutError, broken
 from featx.serve.sizes import Sizes
 from featx.serve.thing import Thing
 from featx.types import Content, Sample, Vectors
@@ -245,9 +245,7 @@ class Engine:
         except FeatxError as error:
             return error
         except Exception as cause:  # noqa: BLE001  (decoders meet what nobody has thought of)
-            failed = BrokenError(f"it cannot be read: {type(cause).__name__}")
-            failed.__cause__ = cause
-            return failed
+            return broken("it cannot be read", cause)
 
     async def thumbnail(self, raw: bytes) -> bytes | None:
         """Return a JPEG file that shows an image; None if it cannot be read, or is too large."""

@@ -48,6 +48,9 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FAILURE = "failure"
 """File in the folder of a service that says why a worker could not start."""
 
+TOLD = "told"
+"""File there that says that a worker was ready."""
+
 LOGGER = logging.getLogger("featx.serve")
 
 
@@ -120,7 +123,7 @@ def _settled(tell: Told, what: str, port: int) -> None:
 def _tell_once(folder: Path, tell: Told, what: str, port: int) -> None:
     """Tell that a service is ready, if no other worker has."""
     with suppress(FileExistsError):
-        (folder / "told").touch(exist_ok=False)
+        (folder / TOLD).touch(exist_ok=False)
         tell(what, port)
 
 
@@ -189,6 +192,8 @@ class _Supervisor(Multiprocess):
             if self.should_exit.is_set():
                 return
             if not first.process.is_alive():
+                if (self._folder / TOLD).exists():  # it was ready, and is replaced like any other
+                    break
                 raise InputError(self._why(first))
         self.processes += [self._started() for _ in range(self.processes_num - 1)]
 

@@ -108,7 +108,7 @@ class Thing:
         """Whether it gives labels; a gallery does where items are labelled."""
         if self.gallery is None:
             return self.head is not None
-        # What it held a moment ago mostly tells; to look anew costs a request 100 us.
+        # What it held a moment ago mostly tells; to look anew asks the disk, for every request.
         return bool(self._held and self._held.label_counts) or bool(self.held.label_counts)
 
     @property
