@@ -12,11 +12,11 @@ import pytest
 
 from featx.backbone.backbone import Backbone
 from featx.serve.answering import Ask, said_of
-from featx.serve.bodies import decoded
-from featx.serve.classify import SearchBody
-from featx.serve.inferbody import InferBody
-from featx.serve.inputs import answered
-from featx.serve.problems import Problem
+from featx.serve.http.bodies import decoded
+from featx.serve.http.problems import Problem
+from featx.serve.routes.classify import SearchBody
+from featx.serve.routes.inferbody import InferBody
+from featx.serve.routes.inputs import answered
 from featx.serve.settings import ServeSettings
 from featx.serve.thing import open_thing
 from serving import DIM, Served, serving, vectors
@@ -149,7 +149,7 @@ def test_embeddings_are_named_after_the_model_that_made_them(
         engine.thing = other
         return answers
 
-    monkeypatch.setattr("featx.serve.embeddings.answered", replaced_meanwhile)
+    monkeypatch.setattr("featx.serve.routes.embeddings.answered", replaced_meanwhile)
     monkeypatch.setattr(engine, "thing", thing)  # puts it back
     status, found = gallery.json("POST", "/v1/embeddings", {**ONE, "model": "identity"})
 

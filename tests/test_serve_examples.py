@@ -20,7 +20,8 @@ from blake3 import blake3
 from featx import samples
 from featx.gallery.gallery import Gallery
 from featx.gallery.thumbnails import thumbnail
-from featx.serve import examples, teaching
+from featx.serve.routes import examples
+from featx.serve.teach import teaching
 from serving import Served, copy_of, process, serving, vectors
 
 NEW = vectors(20, seed=3)

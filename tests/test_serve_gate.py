@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from featx.errors import InputError
-from featx.serve import protocol
-from featx.serve.gate import HEADERS
-from featx.serve.hosts import Hosts, is_foreign
-from featx.serve.keys import Keys
+from featx.serve.http import protocol
+from featx.serve.http.gate import HEADERS
+from featx.serve.http.hosts import Hosts, is_foreign
+from featx.serve.http.keys import Keys
 from featx.serve.processes import require_safe
 from featx.serve.settings import ServeSettings
 from serving import Served, serving, vectors
@@ -454,7 +454,7 @@ def test_the_access_log_is_json(vector_head: Path, capsys: pytest.CaptureFixture
 def test_a_path_forges_no_line_of_the_log(
     served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.serve.infer._asked_thing", None)
+    monkeypatch.setattr("featx.serve.routes.infer._asked_thing", None)
     status, found = served.json("GET", "/v2/models/a%0aforged%1b[2J")
 
     (record,) = [record for record in caplog.records if "a bug" in record.message]

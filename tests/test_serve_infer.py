@@ -19,7 +19,7 @@ from featx.errors import InputError
 from featx.heads.headfile import save_head
 from featx.heads.novelty import fit_novelty
 from featx.heads.predict import Head
-from featx.serve.tensors import InputTensor, join_bytes, read_tensor, split_bytes
+from featx.serve.routes.tensors import InputTensor, join_bytes, read_tensor, split_bytes
 from featx.serve.thing import Thing
 from featx.types import Vectors
 from serving import Served, serving

@@ -13,8 +13,8 @@ import pytest
 from featx.errors import StoreError
 from featx.evaluate.projection import PROGRAM, evenly, laid_out, project
 from featx.gallery.gallery import Gallery, ItemFacts
-from featx.serve import projection
-from featx.serve.projection import Cartographer
+from featx.serve.routes import projection
+from featx.serve.routes.projection import Cartographer
 from serving import DIM, Served, copy_of, process, serving, vectors
 
 LONGEST_S = 60.0

@@ -13,8 +13,8 @@ import pytest
 from starlette.routing import Route
 
 from featx.serve.app import create_app
-from featx.serve.operations import OPERATIONS
-from featx.serve.page import FILES
+from featx.serve.describe.operations import OPERATIONS
+from featx.serve.routes.page import FILES
 from featx.serve.settings import ServeSettings
 from serving import Served, copy_of, serving
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from featx.serve import page as served_page
+from featx.serve.routes import page as served_page
 from serving import Served, serving
 
 FOLDER = Path(served_page.__file__).parent / "page"

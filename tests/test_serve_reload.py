@@ -20,9 +20,9 @@ from featx.fingerprint import digest
 from featx.gallery.gallery import Gallery
 from featx.gallery.items import ItemFacts
 from featx.serve import reload
-from featx.serve.teacher import Example
-from featx.serve.teachersocket import RemoteTeacher
-from featx.serve.teaching import SOCKET
+from featx.serve.teach.teacher import Example
+from featx.serve.teach.teachersocket import RemoteTeacher
+from featx.serve.teach.teaching import SOCKET
 from serving import Served, copy_of, serving, vectors
 
 SOON_S = 20.0
@@ -333,7 +333,7 @@ def test_a_head_of_another_model_opens_another_backbone(
 
 
 def test_what_is_quiet_asks_itself(vector_head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from featx.serve import health
+    from featx.serve.routes import health
 
     monkeypatch.setattr(health, "QUIET_S", 0.1)
     monkeypatch.setattr(health, "EVERY_S", 0.05)

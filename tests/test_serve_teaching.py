@@ -14,12 +14,12 @@ import pytest
 
 from featx.errors import FeatxError, InputError, StoreError, TakenError
 from featx.gallery.gallery import Gallery, ItemFacts
-from featx.serve import teachersocket, teaching
 from featx.serve.batcher import BrokenError, BusyError, TimedOutError
 from featx.serve.engine import Engine
 from featx.serve.settings import ServeSettings
-from featx.serve.teachersocket import RemoteTeacher
-from featx.serve.teaching import (
+from featx.serve.teach import teachersocket, teaching
+from featx.serve.teach.teachersocket import RemoteTeacher
+from featx.serve.teach.teaching import (
     Example,
     LocalTeacher,
     SharedTeacher,
@@ -37,7 +37,7 @@ import asyncio, sys
 from pathlib import Path
 from featx.serve.engine import Engine
 from featx.serve.settings import ServeSettings
-from featx.serve.teaching import open_teacher
+from featx.serve.teach.teaching import open_teacher
 from featx.serve.thing import open_thing
 
 async def main(path, folder):

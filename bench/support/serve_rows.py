@@ -150,7 +150,7 @@ def vectors(plan: Plan) -> list[Found]:
 
 
 def _base64(vector: Any) -> str:  # noqa: ANN401
-    from featx.serve.wire import to_base64
+    from featx.serve.routes.wire import to_base64
 
     return to_base64(vector)
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.serve.app import create_app
-from featx.serve.bodies import decode, reply
-from featx.serve.gate import Gate
+from featx.serve.http.bodies import decode, reply
+from featx.serve.http.gate import Gate
 from featx.serve.server import OneServer, config_of, listen
 from featx.serve.settings import ServeSettings
 

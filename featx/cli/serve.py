@@ -18,7 +18,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 def _names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what no ``Host`` header has as its name."""
-    from featx.serve.hosts import ANY, is_name
+    from featx.serve.http.hosts import ANY, is_name
 
     for name in given:
         if name != ANY and not is_name(name):

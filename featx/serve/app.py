@@ -14,24 +14,16 @@ from types import ModuleType
 from starlette.applications import Starlette
 
 from featx.errors import InputError
-from featx.serve import (
-    classify,
-    embeddings,
-    examples,
-    health,
-    infer,
-    openapi,
-    page,
-    projection,
-)
+from featx.serve.describe import openapi
 from featx.serve.engine import Engine
-from featx.serve.gate import Gate
-from featx.serve.health import ask_canary, watch
+from featx.serve.http.gate import Gate
 from featx.serve.metrics import Metrics
 from featx.serve.reload import Reloader
+from featx.serve.routes import classify, embeddings, examples, health, infer, page, projection
+from featx.serve.routes.health import ask_canary, watch
 from featx.serve.service import Service
 from featx.serve.settings import ServeSettings
-from featx.serve.teaching import open_teacher
+from featx.serve.teach.teaching import open_teacher
 from featx.serve.thing import open_thing
 
 ROUTED: Sequence[ModuleType] = (

@@ -25,7 +25,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from featx.backbone.settings import cores
 from featx.errors import FeatxError, InputError
-from featx.serve.hosts import is_loopback
+from featx.serve.http.hosts import is_loopback
 from featx.serve.server import (
     HANGING_S,
     NOTICE_S,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uvicorn import Config, Server
 
 from featx.errors import InputError
-from featx.serve.protocol import Protocol
+from featx.serve.http.protocol import Protocol
 from featx.serve.settings import ServeSettings
 
 if TYPE_CHECKING:

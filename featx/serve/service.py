@@ -8,7 +8,7 @@ from starlette.requests import Request
 from featx.serve.engine import Engine
 from featx.serve.metrics import Metrics, Reading
 from featx.serve.settings import ServeSettings
-from featx.serve.teaching import Teacher
+from featx.serve.teach.teaching import Teacher
 
 STALE_S = 30.0
 """Seconds since the last item was answered after which a service is not ready any more."""

@@ -8,13 +8,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.errors import FeatxError
-from featx.serve.bodies import reply
 from featx.serve.engine import Ask
-from featx.serve.inputs import WithInput, answered, asked_of
-from featx.serve.problems import Problem, problem_of
-from featx.serve.said import result_of
+from featx.serve.http.bodies import reply
+from featx.serve.http.problems import Problem, problem_of
+from featx.serve.routes.inputs import WithInput, answered, asked_of
+from featx.serve.routes.said import result_of
+from featx.serve.routes.wire import K, Top
 from featx.serve.service import service_of
-from featx.serve.wire import K, Top
 
 
 class ClassifyBody(WithInput, forbid_unknown_fields=True):

@@ -10,12 +10,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from featx.errors import FeatxError, ItemError
-from featx.serve.bodies import content_type, decode, in_time, limited, read_body, unless_gone
 from featx.serve.engine import Answer, Ask
-from featx.serve.problems import JSON, Problem
+from featx.serve.http.bodies import content_type, decode, in_time, limited, read_body, unless_gone
+from featx.serve.http.problems import JSON, Problem
+from featx.serve.routes.wire import Input, content_of, contents_of, listed, text_error
 from featx.serve.service import deadline_of, service_of
 from featx.serve.settings import ServeSettings
-from featx.serve.wire import Input, content_of, contents_of, listed, text_error
 from featx.types import Content
 
 Asked = TypeVar("Asked", bound="WithInput")

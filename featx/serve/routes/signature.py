@@ -6,9 +6,9 @@ from typing import Any
 
 from featx.heads.predict import Head
 from featx.serve.engine import Answer
-from featx.serve.tensors import Tensor, numbers
+from featx.serve.routes.tensors import Tensor, numbers
+from featx.serve.routes.wire import FIELD_OF
 from featx.serve.thing import Thing
-from featx.serve.wire import FIELD_OF
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import math
 import wave
 from typing import Any
 
-from featx.serve.signature import inputs_of
+from featx.serve.routes.signature import inputs_of
+from featx.serve.routes.wire import FIELD_OF
 from featx.serve.thing import Thing
-from featx.serve.wire import FIELD_OF
 
 FILES = {"image": ("image/jpeg", "photo.jpg"), "audio": ("audio/wav", "sound.wav")}
 """Field of an item → the content type and name of a file of it."""

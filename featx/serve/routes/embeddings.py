@@ -10,14 +10,14 @@ from starlette.routing import Route
 
 from featx.backbone.pooling import normalize
 from featx.errors import FeatxError
-from featx.serve.bodies import decode, reply
-from featx.serve.classify import require_model
 from featx.serve.engine import Answer, Ask
-from featx.serve.inputs import WithInput, answered, require_few
-from featx.serve.problems import Problem, problem_of
+from featx.serve.http.bodies import decode, reply
+from featx.serve.http.problems import Problem, problem_of
+from featx.serve.routes.classify import require_model
+from featx.serve.routes.inputs import WithInput, answered, require_few
+from featx.serve.routes.wire import contents_of, listed, to_base64
 from featx.serve.service import Service, service_of
 from featx.serve.thing import Thing
-from featx.serve.wire import contents_of, listed, to_base64
 from featx.types import Vectors
 
 

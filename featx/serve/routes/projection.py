@@ -28,9 +28,9 @@ from featx.errors import StoreError
 from featx.evaluate.projection import MOST_ROWS, PROGRAM, Method, mark_of
 from featx.gallery.listing import labels_of
 from featx.gallery.snapshot import Snapshot
-from featx.serve.bodies import reply
-from featx.serve.browsing import gallery_of
-from featx.serve.problems import Problem
+from featx.serve.http.bodies import reply
+from featx.serve.http.problems import Problem
+from featx.serve.routes.browsing import gallery_of
 from featx.serve.service import service_of
 
 LONGEST_S = 300.0

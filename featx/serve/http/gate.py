@@ -18,12 +18,12 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from featx.serve.batcher import BusyError
-from featx.serve.bodies import too_long
-from featx.serve.failures import GONE, response_of
-from featx.serve.hosts import Hosts, is_foreign
-from featx.serve.keys import SAFE, Keys
-from featx.serve.lingering import linger
-from featx.serve.problems import Problem, problem_of
+from featx.serve.http.bodies import too_long
+from featx.serve.http.failures import GONE, response_of
+from featx.serve.http.hosts import Hosts, is_foreign
+from featx.serve.http.keys import SAFE, Keys
+from featx.serve.http.lingering import linger
+from featx.serve.http.problems import Problem, problem_of
 from featx.serve.service import Service
 from featx.serve.settings import ServeSettings
 

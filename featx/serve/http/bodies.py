@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from featx.serve.problems import JSON, Problem
+from featx.serve.http.problems import JSON, Problem
 from featx.serve.service import deadline_of, service_of
 
 T = TypeVar("T")

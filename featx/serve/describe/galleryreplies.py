@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from featx.serve.replies import Count, Reply, Share
+from featx.serve.describe.replies import Count, Reply, Share
 
 
 class ExampleReply(Reply):

@@ -46,7 +46,7 @@ FILES = {"/": "index.html", **{f"{_FOLDER}{name}": name for name in NAMES}}
 @cache
 def _read(name: str) -> tuple[bytes, str]:
     """Return a file of the page and its entity tag."""
-    body = files("featx.serve").joinpath("page", name).read_bytes()
+    body = files("featx.serve.routes").joinpath("page_files", name).read_bytes()
     return body, f'"{sha256(body).hexdigest()[:32]}"'
 
 

@@ -1,6 +1,6 @@
 """``/v2``: the Open Inference Protocol, version 2, as KServe and Triton speak it.
 
-Its errors have a body of their own; see `featx.serve.problems`.
+Its errors have a body of their own; see `featx.serve.http.problems`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from starlette.routing import Route
 
 from featx import __version__
 from featx.errors import FeatxError, InputError
-from featx.serve.bodies import reply
 from featx.serve.engine import Answer, Ask
-from featx.serve.inferbody import BINARY, LENGTH_HEADER, InferBody, contents_of, infer_body
-from featx.serve.inputs import answered
-from featx.serve.problems import Problem, problem_of
+from featx.serve.http.bodies import reply
+from featx.serve.http.problems import Problem, problem_of
+from featx.serve.routes.inferbody import BINARY, LENGTH_HEADER, InferBody, contents_of, infer_body
+from featx.serve.routes.inputs import answered
+from featx.serve.routes.signature import Output, inputs_of, outputs_of, tensor_of
+from featx.serve.routes.tensors import Tensor, written
 from featx.serve.service import service_of
-from featx.serve.signature import Output, inputs_of, outputs_of, tensor_of
-from featx.serve.tensors import Tensor, written
 from featx.serve.thing import Thing
 
 VERSION = "1"

@@ -45,7 +45,7 @@ def page_of(document: Mapping[str, Any]) -> str:
     Parameters
     ----------
     document : mapping
-        As `featx.serve.openapi.document_of` makes it.
+        As `featx.serve.describe.openapi.document_of` makes it.
     """
     info, schemas = document["info"], document["components"]["schemas"]
     grouped = defaultdict[str, list[tuple[str, str, Mapping[str, Any]]]](list)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from featx.serve.replies import Count, Reply
+from featx.serve.describe.replies import Count, Reply
 
 
 class InferFailure(Reply):

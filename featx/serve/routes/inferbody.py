@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from featx.errors import FeatxError, InputError, ItemError
-from featx.serve.bodies import content_type, decoded, read_body
-from featx.serve.problems import JSON, Problem
+from featx.serve.http.bodies import content_type, decoded, read_body
+from featx.serve.http.problems import JSON, Problem
+from featx.serve.routes.signature import Input, inputs_of
+from featx.serve.routes.tensors import InputTensor, read_tensor
+from featx.serve.routes.wire import ItemObject, K, content_of, vector_of
 from featx.serve.settings import ServeSettings
-from featx.serve.signature import Input, inputs_of
-from featx.serve.tensors import InputTensor, read_tensor
 from featx.serve.thing import Thing
-from featx.serve.wire import ItemObject, K, content_of, vector_of
 from featx.types import Content
 
 BINARY = "application/octet-stream"

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from featx.errors import FeatxError
-from featx.serve.problems import Problem, problem_of
+from featx.serve.http.problems import Problem, problem_of
 
 GONE = 499
 """Status of a request whose client did not wait for an answer."""

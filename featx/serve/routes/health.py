@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.errors import FeatxError
-from featx.serve.bodies import reply
 from featx.serve.canary import ASKS, canary_of
+from featx.serve.http.bodies import reply
 from featx.serve.metrics import CONTENT_TYPE
 from featx.serve.service import Service, service_of
 

@@ -9,7 +9,7 @@ from featx.errors import FeatxError
 from featx.gallery.answers import Classified, Neighbour
 from featx.heads.answers import Estimate, Prediction, Tagging
 from featx.serve.engine import Answer
-from featx.serve.problems import item_error
+from featx.serve.http.problems import item_error
 from featx.serve.thing import Thing
 
 _DIGITS = 6

@@ -12,16 +12,16 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from featx import __version__
-from featx.serve.docs import page_of
-from featx.serve.examplebodies import FILES, bodies_of, some_id
-from featx.serve.infer import VERSION
-from featx.serve.inferbody import BINARY, LENGTH_HEADER
-from featx.serve.operations import GROUPS, INFERENCE, OPERATIONS, Operation, Parameter
-from featx.serve.problems import JSON
-from featx.serve.schemas import Schema, described, ref, schemas_of
+from featx.serve.describe.docs import page_of
+from featx.serve.describe.examplebodies import FILES, bodies_of, some_id
+from featx.serve.describe.operations import GROUPS, INFERENCE, OPERATIONS, Operation, Parameter
+from featx.serve.describe.schemas import Schema, described, ref, schemas_of
+from featx.serve.http.problems import JSON
+from featx.serve.routes.infer import VERSION
+from featx.serve.routes.inferbody import BINARY, LENGTH_HEADER
+from featx.serve.routes.wire import FIELD_OF
 from featx.serve.service import Service, service_of
 from featx.serve.thing import Thing
-from featx.serve.wire import FIELD_OF
 
 _SUMMARY = "Ask what is served: classify, search, embed, teach."
 

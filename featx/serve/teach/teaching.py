@@ -22,8 +22,8 @@ from featx.gallery.gallery import Gallery
 from featx.serve.batcher import Batcher, BusyError
 from featx.serve.engine import Engine
 from featx.serve.settings import ServeSettings
-from featx.serve.teacher import Example, Teacher
-from featx.serve.teachersocket import RemoteTeacher, listen
+from featx.serve.teach.teacher import Example, Teacher
+from featx.serve.teach.teachersocket import RemoteTeacher, listen
 
 __all__ = ["Example", "LocalTeacher", "SharedTeacher", "Teacher", "open_teacher"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from featx.errors import FeatxError, InputError, ItemError, StoreError, TakenError
 from featx.gallery.items import ItemFacts
 from featx.serve.batcher import BrokenError, BusyError, TimedOutError
-from featx.serve.teacher import Example, Teacher
+from featx.serve.teach.teacher import Example, Teacher
 
 PATIENCE_S = 5.0
 """How long the process that may write is waited for: it may have died, and another one starts."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from featx.serve.browsing import ListQuery
-from featx.serve.classify import ClassifyBody, SearchBody
-from featx.serve.examples import OneExample
-from featx.serve.problems import JSON
+from featx.serve.http.problems import JSON
+from featx.serve.routes.browsing import ListQuery
+from featx.serve.routes.classify import ClassifyBody, SearchBody
+from featx.serve.routes.examples import OneExample
 
 HTML, TEXT, JPEG = "text/html", "text/plain", "image/jpeg"
 

@@ -16,15 +16,15 @@ from featx.backbone.backbone import Backbone
 from featx.errors import FeatxError
 from featx.gallery.items import ItemFacts
 from featx.modality.content import npy_bytes
-from featx.serve.bodies import content_type, decode, reply
-from featx.serve.browsing import ItemId, Name, gallery_of, listing, row_of, thumbnail
 from featx.serve.engine import Answer, Ask, Engine
-from featx.serve.inputs import WithInput, answered, asked_of, from_query, require_few
-from featx.serve.problems import JSON, Problem, item_error, problem_of
+from featx.serve.http.bodies import content_type, decode, reply
+from featx.serve.http.problems import JSON, Problem, item_error, problem_of
+from featx.serve.routes.browsing import ItemId, Name, gallery_of, listing, row_of, thumbnail
+from featx.serve.routes.inputs import WithInput, answered, asked_of, from_query, require_few
+from featx.serve.routes.wire import Item, contents_of
 from featx.serve.service import deadline_of, service_of
-from featx.serve.teacher import Example, Teacher
+from featx.serve.teach.teacher import Example, Teacher
 from featx.serve.thing import Thing
-from featx.serve.wire import Item, contents_of
 from featx.types import Content
 
 

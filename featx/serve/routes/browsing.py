@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from featx.gallery.listing import Page, listed
 from featx.gallery.snapshot import Snapshot
-from featx.serve.bodies import reply
-from featx.serve.problems import Problem
-from featx.serve.said import thumbnail_path
+from featx.serve.http.bodies import reply
+from featx.serve.http.problems import Problem
+from featx.serve.routes.said import thumbnail_path
 from featx.serve.service import service_of
 from featx.serve.thing import Thing
 

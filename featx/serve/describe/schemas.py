@@ -11,26 +11,21 @@ from typing import Any
 
 import msgspec
 
-from featx.serve.classify import ClassifyBody, SearchBody
-from featx.serve.embeddings import EmbeddingsBody, widths_of
-from featx.serve.examples import ExamplesBody, RelabelBody
-from featx.serve.galleryreplies import (
+from featx.serve.describe.galleryreplies import (
     AddedResult,
     ExamplesPage,
     MapReply,
     RelabelledReply,
     RemovedReply,
 )
-from featx.serve.infer import VERSION
-from featx.serve.inferbody import InferBody
-from featx.serve.inferreplies import (
+from featx.serve.describe.inferreplies import (
     InferFailure,
     InferReply,
     ModelInfo,
     ModelReady,
     ServerReply,
 )
-from featx.serve.replies import (
+from featx.serve.describe.replies import (
     ClassResult,
     EmbeddingsReply,
     Failure,
@@ -45,10 +40,15 @@ from featx.serve.replies import (
     ValueResult,
     VoteResult,
 )
+from featx.serve.routes.classify import ClassifyBody, SearchBody
+from featx.serve.routes.embeddings import EmbeddingsBody, widths_of
+from featx.serve.routes.examples import ExamplesBody, RelabelBody
+from featx.serve.routes.infer import VERSION
+from featx.serve.routes.inferbody import InferBody
+from featx.serve.routes.signature import inputs_of, outputs_of
+from featx.serve.routes.wire import FIELD_OF, LARGEST, Item
 from featx.serve.settings import ServeSettings
-from featx.serve.signature import inputs_of, outputs_of
 from featx.serve.thing import Thing
-from featx.serve.wire import FIELD_OF, LARGEST, Item
 
 Schema = dict[str, Any]
 

@@ -8,7 +8,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from featx.serve.bodies import WHOLE
+from featx.serve.http.bodies import WHOLE
 
 HEADERS_S = 10.0
 """How long headers may take, from the first byte; and a connection to send any."""

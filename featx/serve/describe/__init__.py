@@ -1,0 +1,1 @@
+"""Description: the OpenAPI document and its page."""

@@ -1,0 +1,1 @@
+"""Routes: what may be asked, and the items that are sent."""

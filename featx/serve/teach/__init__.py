@@ -1,0 +1,1 @@
+"""Teaching: examples added and removed while a gallery answers."""
