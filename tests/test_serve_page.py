@@ -11,7 +11,7 @@ import pytest
 from featx.serve.routes import page as served_page
 from serving import Served, serving
 
-FOLDER = Path(served_page.__file__).parent / "page"
+FOLDER = Path(served_page.__file__).parent / "page_files"
 SOURCES = sorted(FOLDER.iterdir())
 SCRIPTS = [path for path in SOURCES if path.suffix == ".js"]
 LARGEST = 60_000
