@@ -1,0 +1,1 @@
+"""Fine-tuning: the last layers of a backbone, trained inside ONNX Runtime."""
