@@ -1,8 +1,9 @@
 """Greedy micro-batching: what waits is taken as soon as the worker is free.
 
 Nothing ever sleeps to let a batch grow: under load the queue fills while a batch is computed, and
-without load a request does not wait.  Requests take turns, an item each, so that one of a thousand
-items does not keep the others waiting.
+without load a request does not wait.  After a batch the event loop has its turn: it sends the
+answers, and reads what those who got them ask next, which would else miss the batch that begins.
+Requests take turns, an item each, so that one of a thousand items does not keep the others waiting.
 
 ::
 
@@ -14,9 +15,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Generic, Protocol, TypeVar
 
 from featx.errors import FeatxError
@@ -36,6 +38,9 @@ MOST = 1024
 
 TURN_S = 0.5
 """How long that may take before fewer are: who comes meanwhile waits for them."""
+
+STEPS, PAUSE_S = 12, 0.02
+"""Steps of the event loop between two batches, and the time that they may take at most."""
 
 _LATE = "its turn did not come in time; ask again later, or for less"
 
@@ -127,6 +132,7 @@ class Batcher(Generic[In, Mid, Out]):
         """Items that were asked for and are not answered."""
         self.batches = 0
         self.answered = 0
+        self._has_delivered = False
 
     @property
     def is_alive(self) -> bool:
@@ -173,6 +179,7 @@ class Batcher(Generic[In, Mid, Out]):
         pending = deque[_Asked[In, Out]]()
         is_open = True
         while is_open or pending:
+            self._give_turn()
             is_open = self._collect(pending, wait=not pending) and is_open
             taken: list[_Waiting[In, Out]] = []
             weight = 0
@@ -184,6 +191,15 @@ class Batcher(Generic[In, Mid, Out]):
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(_break, {each.asked for each in taken}, cause)
             self._adapt(weight, time.monotonic() - started_s)
+
+    def _give_turn(self) -> None:
+        """Let the event loop send what was answered, and read what comes then."""
+        if self._has_delivered and self._loop is not None:
+            self._has_delivered = False
+            turn = Event()
+            with suppress(RuntimeError):  # of a loop that has ended
+                self._loop.call_soon_threadsafe(_step, self._loop, turn, STEPS)
+                turn.wait(PAUSE_S)  # one that is busy does not keep it
 
     def _adapt(self, weight: int, seconds: float) -> None:
         """Take less the next time if it took long, and more if it could have been more."""
@@ -261,7 +277,16 @@ class Batcher(Generic[In, Mid, Out]):
                 done.append(asked)
         if done:
             assert self._loop is not None
+            self._has_delivered = True
             self._loop.call_soon_threadsafe(_settle, done)
+
+
+def _step(loop: asyncio.AbstractEventLoop, turn: Event, steps: int) -> None:
+    """End a turn of the event loop after so many of its steps."""
+    if steps:
+        loop.call_soon(_step, loop, turn, steps - 1)
+    else:
+        turn.set()
 
 
 def _settle(done: Sequence[_Asked[In, Out]]) -> None:
