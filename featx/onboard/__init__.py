@@ -1,0 +1,1 @@
+"""Onboarding: a backbone from elsewhere, read, checked and added to the zoo."""
