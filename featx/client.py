@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ WINDOW_CHARACTERS = 8 << 20
 """Characters of the items of one request, unless a single one has more."""
 
 _IDS_CHARACTERS = 4096  # of one address
+_PLACE = re.compile(r"^(input|examples)(\[\d+\])?: ")
 _OF_ONE_ITEM = {"unusable_item", "failed", "taken"}
 
 
@@ -142,7 +144,10 @@ class Client:
         found = [np.empty((0, int(model["dim"])), np.float32)]
         asked = {"model": model["id"], "encoding_format": "base64"}
         for window in _windows(self._objects(items)):
-            answer = self._transport.ask("POST", "/v1/embeddings", asked | {"input": window})
+            try:
+                answer = self._transport.ask("POST", "/v1/embeddings", asked | {"input": window})
+            except ServerError as error:
+                raise _counted_from(sum(map(len, found)), error) from error
             raw = [base64.b64decode(each["embedding"]) for each in answer["data"]]
             found.append(np.stack([np.frombuffer(each, "<f4") for each in raw]))
         return np.concatenate(found)
@@ -253,11 +258,27 @@ class Client:
                 raise
             if len(window) == 1:
                 said = str(error).removeprefix(f"{self._transport.url}: ")
-                return [{"error": {"code": error.code, "message": said}}]
+                return [_of_item({"code": error.code, "message": said})]
             each = [self._answered(path, asked, field, [item]) for item in window]
             return [found for (found,) in each]
         results: list[dict[str, Any]] = answer["results"]
-        return results
+        return [_of_item(each["error"]) if "error" in each else each for each in results]
+
+
+def _counted_from(start: int, error: ServerError) -> ServerError:
+    """Return an error whose item, ``input[3]`` of a request, is named by its place among all."""
+    message = re.sub(
+        r"(?<=: )input(?:\[(\d+)\])?(?=: )",
+        lambda place: f"items[{start + int(place[1] or 0)}]",
+        str(error),
+        count=1,
+    )
+    return ServerError(message, status=error.status, code=error.code)
+
+
+def _of_item(error: Mapping[str, str]) -> dict[str, Any]:
+    """Return the error of an item without its place in the request, which holds some of many."""
+    return {"error": {**error, "message": _PLACE.sub("", error["message"])}}
 
 
 def as_object(item: Item, modality: str) -> dict[str, Any]:

@@ -314,7 +314,8 @@ def test_a_field_that_is_wrong_is_named(mails: Served) -> None:
     _, document = sent(mails, "/v1/classify", b'{"input": "a", "k": "3"}', JSON)
 
     assert document["error"]["param"] == "k"
-    assert document["error"]["message"].startswith("k: expected `int")
+    expected = "expected an integer from 1 to 1,000 or null"
+    assert document["error"]["message"] == f"k: found a string; {expected}"
 
 
 @pytest.mark.parametrize(
@@ -346,7 +347,7 @@ def test_a_thousand_items_are_answered(heads: Served) -> None:
 def test_text_that_is_not_utf_8_is_refused(mails: Served) -> None:
     status, found = sent(mails, "/v1/classify", b"caf\xe9", {"content-type": "text/plain"})
 
-    assert (status, found["error"]["message"]) == (422, "is not UTF-8 at byte 3")
+    assert (status, found["error"]["message"]) == (422, "input: is not UTF-8 at byte 3")
 
 
 @pytest.mark.parametrize(
@@ -371,7 +372,8 @@ def test_a_damaged_form_is_refused(mails: Served, body: bytes, kind: str) -> Non
 def test_vectors_of_another_width_are_refused(heads: Served) -> None:
     status, found = heads.json("POST", "/v1/classify", {"input": [1.0] * 7})
 
-    assert (status, found["error"]["message"]) == (422, "vector: 7 numbers; this model's have 8")
+    message = "input: is a vector of 7 numbers; this model's have 8"
+    assert (status, found["error"]["message"]) == (422, message)
 
 
 def test_vectors_that_are_not_finite_are_refused(heads: Served) -> None:
@@ -380,7 +382,7 @@ def test_vectors_that_are_not_finite_are_refused(heads: Served) -> None:
     status, found = heads.json("POST", "/v1/classify", {"input": {"vector": nan}})
 
     assert status == 422
-    assert found["error"]["message"].startswith("holds a number that is not finite")
+    assert found["error"]["message"].startswith("input: holds a number that is not finite")
 
 
 @pytest.mark.parametrize("encoded", ["", "AAA", "AAAAAAA=", "%%%%", "é", "data:,AAAA"])

@@ -124,11 +124,12 @@ def test_an_example_that_cannot_be_taught_fails_alone(taught: Served) -> None:
     assert (status, told["added"], told["items"]) == (201, 2, 62)
     results = told["results"]
     assert [each.get("id") for each in results] == ["n0", None, None, "n3"]
+    taken = "the gallery has an item of this id already: 'v3', label 'a'; it stays as it is; "
     assert results[1]["error"] == {
         "code": "taken",
-        "message": "add: 'v3' is in the gallery; choose another id, or replace it",
+        "message": f"examples[1]: {taken}give another id, or send replace: true",
     }
-    assert results[2]["error"]["message"] == "vector: 2 numbers; this model's have 8"
+    assert results[2]["error"]["message"].startswith("examples[2]: is a vector of 2 numbers")
     assert listed(taught, q="n3")["items"] == [
         {
             "id": "n3",
@@ -141,6 +142,25 @@ def test_an_example_that_cannot_be_taught_fails_alone(taught: Served) -> None:
             "thumbnail": None,
         }
     ]
+
+
+def test_the_same_item_is_not_taught_twice_but_told_of(taught: Served) -> None:
+    item = {"input": vector(0), "label": "a"}
+    _, first = teach(taught, [item])
+    (item_id,) = [each["id"] for each in first["results"]]
+
+    status, again = teach(taught, [item | {"label": "b"}])
+    _, twice = teach(taught, [{"input": vector(1)}, {"input": vector(1)}])
+
+    assert (status, again["error"]["code"]) == (409, "taken")
+    assert again["error"]["message"] == (
+        f"examples[0]: the gallery has this very item already: '{item_id}', label 'a'; it stays as "
+        "it is; to change its label send replace: true"
+    )
+    assert "already: 'taught-" in twice["results"][1]["error"]["message"]
+    assert ", without a label; " in twice["results"][1]["error"]["message"]
+    assert teach(taught, [item | {"label": "b"}], replace=True)[0] == 201
+    assert listed(taught)["labels"] == {"a": 20, "b": 21, "c": 20}
 
 
 def test_where_none_can_be_taught_the_request_fails(steady: Served) -> None:
@@ -320,6 +340,32 @@ def test_teaching_needs_leave(plain: Served) -> None:
         assert "--allow-teach" in body["error"]["message"]
         assert "--keys-file" in body["error"]["message"]
     assert plain.json("GET", "/v1/models")[1]["data"][0]["can_teach"] is False
+
+
+def test_a_gallery_with_keys_may_be_served_to_be_read_only(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    gallery = copy_of(vector_gallery, tmp_path)
+    key = {"authorization": "Bearer secret"}
+    with serving(gallery, keys=("secret",), allow_teach=False) as served:
+        answers = [
+            served.json("POST", "/v1/examples", {"examples": [{"input": vector(0)}]}, key),
+            served.json("DELETE", "/v1/examples?id=v1", None, key),
+            served.json("PATCH", "/v1/examples", {"id": "v1", "label": "b"}, key),
+        ]
+        _, models = served.json("GET", "/v1/models", None, key)
+        status, _ = served.json("POST", "/v1/classify", {"input": vector(0)}, key)
+        with Gallery.open(gallery, writable=True) as writer:  # the lock is free
+            writer.remove(["v2"])
+        _, page = served.json("GET", "/v1/examples", None, key)
+
+    for each, body in answers:
+        assert (each, body["error"]["code"]) == (403, "teaching_not_allowed")
+        assert body["error"]["message"].startswith(
+            "vectors: is served to be read only (--no-teach)"
+        )
+    assert models["data"][0]["can_teach"] is False
+    assert (status, page["total"]) == (200, 59)
 
 
 def test_a_key_is_leave_to_teach(vector_gallery: Path, tmp_path: Path) -> None:

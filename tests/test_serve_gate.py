@@ -180,7 +180,7 @@ def test_a_key_opens(locked: Served, headers: dict[str, str]) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/docs", "/openapi.json", "/nowhere"])
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/docs/", "/v1/examples", "/nowhere"])
 def test_without_a_key_everything_else_is_closed(
     locked: Served, path: str, headers: dict[str, str]
 ) -> None:
@@ -190,8 +190,10 @@ def test_without_a_key_everything_else_is_closed(
     assert answered["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready", "/v2/health/ready"])
-def test_health_and_the_page_need_no_key(locked: Served, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", "/health/live", "/health/ready", "/v2/health/ready", "/docs", "/openapi.json"]
+)
+def test_health_the_page_and_the_description_need_no_key(locked: Served, path: str) -> None:
     assert locked.request("GET", path)[0] == 200
 
 
@@ -388,6 +390,46 @@ def test_headers_without_end_are_refused(served: Served) -> None:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: " + b"b" * 70_000)
 
         assert until_end(connection).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 431)])
+@pytest.mark.parametrize("of", ["a value", "many headers", "the address"])
+def test_headers_of_64_kib_are_taken_and_not_a_byte_more(
+    served: Served, of: str, more: int, status: int
+) -> None:
+    fixed = len(b"/health/live?" + b"host: localhost\r\n" + b"connection: close\r\n")
+    room = 65_536 - fixed + more
+    address, headers = b"", b""
+    if of == "the address":
+        address = b"a" * room
+    elif of == "a value":
+        headers = b"x: " + b"a" * (room - 5) + b"\r\n"
+    else:
+        headers = b"x: y\r\n" * (room // 6 - 1)
+        headers += b"z: " + b"a" * (room - len(headers) - 5) + b"\r\n"
+    with connected(served) as connection:
+        connection.sendall(
+            b"GET /health/live?%b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n%b\r\n"
+            % (address, headers)
+        )
+        answer = until_end(connection)
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_headers_that_are_too_long_run_nothing_that_follows_them(served: Served) -> None:
+    before = counted(served, "featx_requests_total", route="/v1/classify")
+    body = json.dumps(ASKED).encode()
+    with connected(served) as connection:
+        connection.sendall(
+            b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nX: %b\r\nContent-Length: %d\r\n"
+            b"Content-Type: application/json\r\n\r\n%b" % (b"x" * 65_536, len(body), body)
+        )
+        answer = until_end(connection)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert counted(served, "featx_requests_total", route="/v1/classify") == before
 
 
 def test_a_body_that_does_not_come_in_time_is_not_waited_for(vector_head: Path) -> None:

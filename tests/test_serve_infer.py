@@ -286,13 +286,13 @@ def test_each_output_says_whether_it_is_bytes(gallery: Served) -> None:
         ({"data": [1.0]}, "vector: data: 1 values; shape "),
         ({"data": [[1.0], [2.0]]}, "vector: data: its arrays are not of shape "),
         ({"data": [[1.0], 2.0]}, "vector: data: its arrays are not of shape "),
-        ({"data": ["a"] * 16}, "vector: data: holds str; expected numbers"),
-        ({"data": [None] * 16}, "vector: data: holds NoneType; expected numbers"),
-        ({"data": [True] * 16}, "vector: data: holds bool; expected numbers"),
+        ({"data": ["a"] * 16}, "vector: data: holds strings; expected numbers"),
+        ({"data": [None] * 16}, "vector: data: holds null; expected numbers"),
+        ({"data": [True] * 16}, "vector: data: holds booleans; expected numbers"),
         ({"data": [10**400] * 16}, "vector: data: holds a number too large for FP32"),
         ({"data": [1e300] * 16}, "vector[0]: holds a number that is not finite, or beyond 1e+15"),
         ({"data": None}, "vector: holds neither of data and parameters.binary_data_size"),
-        ({"data": {}}, "inputs[0].data: expected `array | null`, got `object`"),
+        ({"data": {}}, "inputs[0].data: found an object; expected an array or null"),
         ({"parameters": {"binary_data_size": 4}}, "vector: holds both of data and "),
         ({"parameters": {"binary_data_size": -4}}, "inputs[0].parameters.binary_data_size: "),
     ],
@@ -311,12 +311,15 @@ def test_a_tensor_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "body: no JSON: "),
-        (b"{", "body: no JSON: "),
-        (b"\xff", "body: no JSON: "),
-        (b"[]", "body: expected `object`, got `array`"),
-        (b"{}", "body: object missing required field `inputs`"),
-        (b'{"inputs": []}', "inputs: expected `array` of length >= 1"),
+        (b"", "body: is empty; expected JSON"),
+        (b"{", "body: no JSON at byte 1: it ends before its value does"),
+        (b"\xff", "body: no JSON at byte 0: a character that may not be there"),
+        (b"[]", "body: found an array; expected an object"),
+        (b"{}", "inputs: is missing; expected an array of 1 value"),
+        (
+            b'{"inputs": []}',
+            "inputs: found an array that is too short; expected an array of 1 value",
+        ),
     ],
 )
 def test_a_body_that_is_no_request_is_refused(gallery: Served, body: bytes, message: str) -> None:
@@ -329,11 +332,11 @@ def test_a_body_that_is_no_request_is_refused(gallery: Served, body: bytes, mess
         ([{"name": "logits"}], "outputs[0]: 'logits'; "),
         (
             [{"name": "label", "parameters": {"classification": 3}}],
-            "outputs[0].parameters.classification: invalid enum value 3",
+            "outputs[0].parameters.classification: found 3; expected 0",
         ),
         (
             [{"name": "label", "parameters": {"shared_memory_region": "a"}}],
-            "outputs[0].parameters.shared_memory_region: expected `null`, got `str`",
+            "outputs[0].parameters.shared_memory_region: found a string; expected null",
         ),
     ],
 )
@@ -391,7 +394,7 @@ def test_one_item_that_fails_fails_the_request_by_its_place(texts: Served) -> No
 
     assert refused(texts, json.dumps(body).encode()).startswith("text[1]: ")
     bad, headers = as_bytes(good, join_bytes([b"a", b"\xff"]))
-    assert refused(texts, bad, headers) == "text[1]: is no UTF-8"
+    assert refused(texts, bad, headers) == "text[1]: is not UTF-8 at byte 0"
 
 
 @pytest.mark.parametrize(

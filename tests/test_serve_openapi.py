@@ -13,6 +13,7 @@ import pytest
 from starlette.routing import Route
 
 from featx.serve.app import create_app
+from featx.serve.describe import pages
 from featx.serve.describe.operations import OPERATIONS
 from featx.serve.routes.page import FILES
 from featx.serve.settings import ServeSettings
@@ -62,11 +63,8 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used(texts: Served)
     found = set(references(document))
 
     schemas = document["components"]["schemas"]
-    assert found <= {f"#/components/schemas/{name}" for name in schemas}
-    assert {ref.rpartition("/")[2] for ref in found} >= set(schemas) - OF_OTHER_THINGS
-
-
-OF_OTHER_THINGS = {"TagResult", "ValueResult", "VoteResult", "ItemObject"}
+    assert found == {f"#/components/schemas/{name}" for name in schemas}
+    assert "VoteResult" not in schemas
 
 
 def test_fields_say_what_their_struct_says_of_them(texts: Served) -> None:
@@ -97,9 +95,8 @@ def test_what_is_served_is_in_the_description(texts: Served, vector_gallery: Pat
 
 def test_a_key_is_in_the_description_where_one_is_asked_for(text_head: Path, texts: Served) -> None:
     with serving(text_head, keys=("secret",)) as server:
-        headers = {"authorization": "Bearer secret"}
-        _, _, raw = server.request("GET", "/openapi.json", headers=headers)
-    closed, open_document = json.loads(raw), described(texts)
+        closed = described(server)  # which needs none itself
+    open_document = described(texts)
 
     assert "securitySchemes" not in open_document["components"]
     classify, live = (
@@ -110,6 +107,111 @@ def test_a_key_is_in_the_description_where_one_is_asked_for(text_head: Path, tex
     assert "401" in classify["responses"]
     assert "security" not in live
     assert "401" not in live["responses"]
+
+
+def operations(document: dict[str, Any]) -> set[str]:
+    return {
+        each["operationId"] for methods in document["paths"].values() for each in methods.values()
+    }
+
+
+OF_GALLERIES = {"search", "list_examples", "teach", "relabel", "forget", "map"}
+ALL = {each.name for each in OPERATIONS}
+
+
+def test_only_what_can_succeed_is_described(
+    vector_head: Path, vector_gallery: Path, image_gallery: Path, text_backbone: str
+) -> None:
+    found = dict[str, dict[str, Any]]()
+    things = {"head": vector_head, "backbone": text_backbone, "gallery": vector_gallery}
+    for name, thing in {**things, "pictures": image_gallery}.items():
+        with serving(thing) as server:
+            found[name] = described(server)
+
+    assert operations(found["head"]) == ALL - OF_GALLERIES - {"thumbnail"}
+    assert operations(found["backbone"]) == ALL - OF_GALLERIES - {"thumbnail", "classify"}
+    assert operations(found["gallery"]) == ALL - {"thumbnail"}
+    assert operations(found["pictures"]) == ALL
+    assert [tag["name"] for tag in found["head"]["tags"]] == [
+        "Ask", "Models", "Open Inference Protocol", "Operate"
+    ]  # fmt: skip
+    assert found["head"]["info"]["description"].endswith("Only a gallery is searched and taught.")
+
+
+def test_a_gallery_that_is_only_read_says_so_where_it_would_be_changed(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    with serving(vector_gallery) as server:
+        read_only = described(server)
+    with serving(copy_of(vector_gallery, tmp_path), allow_teach=True) as server:
+        taught = described(server)
+
+    for document, is_told in ((read_only, True), (taught, False)):
+        examples = document["paths"]["/v1/examples"]
+        for method in ("post", "patch", "delete"):
+            about = examples[method].get("description", "")
+            assert about.startswith("It is served to be read only") is is_told
+        assert document["info"]["description"].endswith("to be read only.") is is_told
+
+
+def test_a_description_that_all_may_read_tells_nothing_of_what_is_held(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    held = json.dumps(["v0", "a"])[1:-1].split(", ")
+    with serving(copy_of(vector_gallery, tmp_path), keys=("secret",)) as server:
+        closed = [json.dumps(described(server)), page_of(server)]
+    with serving(vector_gallery) as server:
+        open_ = json.dumps(described(server))
+
+    assert all(f'"id": {held[0]}, "label": {held[1]}' not in text for text in closed)
+    assert f'"id": {held[0]}, "label": {held[1]}' in open_
+    assert '"id": "cats/1.jpg", "label": "cat"' in closed[0]
+    assert "v0" not in closed[0] + closed[1]
+
+
+def test_a_description_follows_what_is_served_and_is_kept_meanwhile(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    def label(server: Served) -> str:
+        content = described(server)["paths"]["/v1/examples"]["post"]["requestBody"]["content"]
+        found: str = content["application/json"]["example"]["examples"][0]["label"]
+        return found
+
+    with serving(copy_of(vector_gallery, tmp_path), allow_teach=True) as server:
+        before = label(server)
+        for port in range(20):  # each is another place, by its name
+            assert server.request("GET", "/docs", headers={"host": f"localhost:{port}"})[0] == 200
+        assert server.app is not None
+        kept: pages.Descriptions = server.app.state.descriptions
+        server.json("PATCH", "/v1/examples", {"id": "v0", "label": "Aa"})
+        after = label(server)
+
+    assert (before, after) == ("a", "Aa")
+    assert len(kept._kept) <= pages.MOST
+
+
+def test_fields_that_need_words_have_them(vector_gallery: Path, vector_head: Path) -> None:
+    with serving(vector_gallery) as server:
+        gallery = described(server)["components"]["schemas"]
+    with serving(vector_head) as server:
+        head = described(server)["components"]["schemas"]
+
+    told = {
+        "set": head["ClassResult"]["properties"]["set"],
+        "novel": head["ClassResult"]["properties"]["novel"],
+        "vote": gallery["NeighbourReply"]["properties"]["vote"],
+        "top": gallery["ClassifyBody"]["properties"]["top"],
+        "digest": gallery["ModelReply"]["properties"]["digest"],
+    }
+    words = {
+        "set": "holds the true class as often",
+        "novel": "unlike anything that the head was trained on",
+        "vote": "those of all neighbours of an item add up to 1",
+        "top": "0 for all",
+        "digest": "of a gallery of its ``gallery.json``, which is written anew",
+    }
+    for name, field in told.items():
+        assert words[name] in field["description"]
 
 
 def with_examples(path: str, operation: dict[str, Any]) -> str:
@@ -139,8 +241,7 @@ def test_every_line_for_curl_works(vector_gallery: Path, tmp_path: Path) -> None
                 (sample,) = operation["x-codeSamples"]
                 line = sample["source"].replace("curl", "curl -sS -f -o /dev/null", 1)
                 done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
-                if operation["operationId"] != "thumbnail":  # vectors have none
-                    assert (done.returncode, done.stderr) == (0, ""), line
+                assert (done.returncode, done.stderr) == (0, ""), line
 
 
 class _Tags(HTMLParser):
@@ -168,10 +269,12 @@ def test_the_page_shows_every_operation_with_a_line_for_curl(texts: Served) -> N
     page = page_of(texts)
 
     ids = [attributes.get("id") for tag, attributes in tags_of(page) if tag == "article"]
-    assert {each.name for each in OPERATIONS} < set(ids)
+    possible = operations(described(texts))
+    assert possible < set(ids)
+    assert set(ids) & ALL == possible
     assert len(ids) == len(set(ids))
-    assert page.count("<pre") == len(OPERATIONS)
-    assert page.count("curl ") >= len(OPERATIONS)
+    assert page.count("<pre") == len(possible)
+    assert page.count("curl ") >= len(possible)
 
 
 def test_the_page_needs_no_script_and_nothing_from_elsewhere(texts: Served) -> None:

@@ -148,6 +148,20 @@ def test_a_key_is_asked_for_where_one_is_needed(image_gallery: Path, visit: Visi
         assert page.locator("#key").is_hidden()
 
 
+def test_the_description_is_read_without_a_key(image_gallery: Path, visit: Visit) -> None:
+    with serving(image_gallery, keys=("open sesame",)) as served:
+        page = visit(served, told=("status of 401",))
+        page.get_by_label("API key").wait_for()
+        page.get_by_role("link", name="API").click()
+        page.get_by_role("heading", level=1, name="featx: clipart").wait_for()
+
+        assert page.locator("#teach").is_visible()
+        assert "birds" not in page.content()
+        page.get_by_role("link", name="OpenAPI 3.1").click()
+        page.wait_for_url("**/openapi.json")
+        assert "clipart" in page.content()
+
+
 def test_a_text_is_answered_while_it_is_typed(mails: Served, visit: Visit) -> None:
     page = visit(mails)
     page.get_by_label("while I type").check()

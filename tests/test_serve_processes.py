@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from command_line import call, refused
+from command_line import call, done, refused
 from featx.errors import FeatxError, InputError
 from featx.serve.settings import ServeSettings
 from featx.serve.thing import open_thing
@@ -255,6 +256,54 @@ def test_a_key_with_white_space_is_refused_by_its_line(vector_head: Path, tmp_pa
     line = refused("serve", vector_head, "--keys-file", tmp_path / "keys")
 
     assert line == f"{tmp_path}/keys:2: white space in a key; expected one a line"
+
+
+def test_the_key_of_a_client_is_no_key_of_a_service(
+    vector_head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_API_KEY", "one")
+    result = call("serve", vector_head, "--host", "0.0.0.0", "--port", 0)
+    monkeypatch.setenv("FEATX_API_KEYS", "two")
+    line = refused("serve", vector_head, "--host", "192.0.2.1", "--port", 0)
+
+    note, error = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert note == (
+        "note: FEATX_API_KEY is the key of a client; a service has its keys from FEATX_API_KEYS"
+    )
+    assert error.startswith(
+        "error: --host 0.0.0.0: other machines reach it, so it needs an API key"
+    )
+    assert line.startswith("--host 192.0.2.1: ")  # nothing is noted where there is a key
+
+
+def test_a_gallery_that_a_service_teaches_is_changed_through_that(
+    vector_gallery: Path, tmp_path: Path
+) -> None:
+    gallery, item = copy_of(vector_gallery, tmp_path), tmp_path / "new.npy"
+    np.save(item, vectors(1, seed=5))
+    key = {"FEATX_API_KEYS": "secret"}
+    with process(gallery, env=key) as served:
+        lines = [
+            refused("index", "add", gallery, item),
+            refused("index", "remove", gallery, "v1"),
+            refused("serve", gallery, "--allow-teach", "--port", 0),
+        ]
+        pid = served.pid
+    with process(gallery, "--no-teach", env=key) as served:
+        done("index", "add", gallery, item)
+        _, found = served.json("GET", "/v1/examples", None, {"authorization": "Bearer secret"})
+
+    assert (
+        lines
+        == [
+            f"{gallery}: another process is writing to it; wait for it to end; where that is featx "
+            f"serve (process {pid}), change it through that: POST or DELETE /v1/examples, or "
+            "featx.Client(URL).teach"
+        ]
+        * 3
+    )
+    assert found["total"] == 61
 
 
 def test_a_host_of_another_machine_is_told(

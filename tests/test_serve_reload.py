@@ -1,6 +1,7 @@
 """Another head or gallery at the same place is taken up without a failed request."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from command_line import done
 from featx.data.store import EmbeddingSet
-from featx.errors import StoreError
+from featx.errors import SpaceError, StoreError
 from featx.fingerprint import digest
 from featx.gallery.gallery import Gallery
 from featx.gallery.items import ItemFacts
@@ -168,9 +169,6 @@ def test_a_deployment_is_known_by_its_digest(
         found: dict[str, Any] = served.json("GET", "/v1/models")[1]["data"][0]
         return found
 
-    with serving(vector_gallery) as served:
-        facts = (vector_gallery / "gallery.json").read_bytes()
-        assert described(served)["digest"] == digest(facts).hex()
     place = copy_of(vector_head, tmp_path)
     with serving(place) as served:
         before = described(served)
@@ -182,6 +180,46 @@ def test_a_deployment_is_known_by_its_digest(
 
     assert after["digest"] == digest(place.read_bytes()).hex()
     assert before["created"] < after["created"] <= time.time()
+
+
+def test_the_state_of_a_gallery_is_told_as_it_changes(vector_gallery: Path, tmp_path: Path) -> None:
+    place = copy_of(vector_gallery, tmp_path)
+
+    def state(served: Served) -> tuple[int, int, int, str]:
+        (found,) = served.json("GET", "/v1/models")[1]["data"]
+        return found["items"], found["generation"], found["changes"], found["digest"]
+
+    def digest_now() -> str:
+        return digest((place / "gallery.json").read_bytes()).hex()
+
+    with serving(place, allow_teach=True) as served:
+        gallery = served.service.engine.thing.gallery
+        assert gallery is not None
+        items, generation, changes, told = state(served)
+        assert (items, changes, told) == (60, 0, digest_now())
+        served.json("DELETE", "/v1/examples?id=v0&id=v1")
+        assert state(served) == (58, generation, 2, told)
+        gallery.fold()
+        folded = state(served)
+        stats = gallery.stats()
+
+    assert folded == (58, stats["generation"], stats["changes"], digest_now())
+    assert stats["generation"] > generation
+    assert digest_now() != told
+
+
+def test_vectors_of_another_space_are_told_with_both(vector_gallery: Path, tmp_path: Path) -> None:
+    place = copy_of(vector_gallery, tmp_path)
+    facts = json.loads((place / "gallery.json").read_text())
+    (place / "gallery.json").write_text(json.dumps(facts | {"space": "0" * 64}))
+
+    with pytest.raises(SpaceError) as caught, serving(place):
+        pass
+
+    told = str(caught.value)
+    assert told.startswith("the backbone here: embeddings of identity (space ")
+    assert f"but {place} holds identity (space 000000000000); its weights have changed" in told
+    assert "; run: featx embed SOURCE -m identity -o OUT.emb" in told
 
 
 def test_a_gallery_is_replaced_while_it_is_asked(

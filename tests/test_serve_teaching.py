@@ -90,6 +90,12 @@ async def add(
     return await teacher.add(examples, deadline_s=time.monotonic() + within_s)
 
 
+async def remove(
+    teacher: Teacher | RemoteTeacher, ids: Sequence[str], *, within_s: float = LONGEST_S
+) -> None:
+    await teacher.remove(ids, deadline_s=time.monotonic() + within_s)
+
+
 def texts(outcomes: list[FeatxError | None]) -> list[str]:
     return [str(each) for each in outcomes if each is not None]
 
@@ -156,12 +162,26 @@ def test_items_are_removed_all_or_none(gallery: Path) -> None:
     with opened(gallery) as engine:
         teacher = LocalTeacher(engine)
         with pytest.raises(InputError, match="no item has the id 'gone'"):
-            asyncio.run(teacher.remove(["v1", "gone"]))
+            asyncio.run(remove(teacher, ["v1", "gone"]))
         assert "v1" in held_by_another(gallery)
-        asyncio.run(teacher.remove(["v1", "v2"]))
+        asyncio.run(remove(teacher, ["v1", "v2"]))
         teacher.close()
 
     assert held_by_another(gallery) == {f"v{row}" for row in range(60)} - {"v1", "v2"}
+
+
+def test_items_whose_turn_to_be_removed_comes_too_late_stay(gallery: Path) -> None:
+    with opened(gallery) as engine:
+        teacher = LocalTeacher(engine)
+        with pytest.raises(TimedOutError, match="nothing was removed; ask again later"):
+            asyncio.run(remove(teacher, ["v1"], within_s=0))
+        with teacher._changing, pytest.raises(TimedOutError):  # as while much is added
+            asyncio.run(remove(teacher, ["v1"], within_s=0.05))
+        assert "v1" in held_by_another(gallery)
+        asyncio.run(remove(teacher, ["v1"]))
+        teacher.close()
+
+    assert "v1" not in held_by_another(gallery)
 
 
 def test_vectors_of_another_space_are_refused(gallery: Path) -> None:
@@ -233,7 +253,7 @@ def test_an_answer_of_nonsense_is_no_bug(tmp_path: Path) -> None:
 
     async def call() -> None:
         async with await asyncio.start_unix_server(nonsense, tmp_path / "s"):
-            await RemoteTeacher(tmp_path / "s").remove(["v1"])
+            await remove(RemoteTeacher(tmp_path / "s"), ["v1"])
 
     with pytest.raises(BrokenError, match="did not answer"):
         asyncio.run(call())
@@ -299,7 +319,7 @@ def test_what_another_process_adds_is_found_here_at_once(
         assert held.item(at)[1] == example(engine, row).facts
 
     for row in range(20):
-        asyncio.run(teacher.remove([f"new{row}"]))
+        asyncio.run(remove(teacher, [f"new{row}"]))
         assert engine.thing.held.find(f"new{row}") is None
 
 
@@ -307,7 +327,7 @@ def test_errors_cross_from_one_process_to_another(elsewhere: tuple[Engine, Teach
     engine, teacher = elsewhere
     outcomes = asyncio.run(add(teacher, [example(engine, 0, "v1"), example(engine, 0, "crossed")]))
     with pytest.raises(InputError, match="no item has the id 'gone'"):
-        asyncio.run(teacher.remove(["crossed", "gone"]))
+        asyncio.run(remove(teacher, ["crossed", "gone"]))
 
     assert texts(outcomes) == ["add: 'v1' is in the gallery; choose another id, or replace it"]
     assert isinstance(outcomes[0], TakenError)
@@ -325,6 +345,16 @@ def test_a_deadline_crosses_from_one_process_to_another(
 
     assert isinstance(late, TimedOutError)
     assert engine.thing.held.find("late") is None
+
+
+def test_a_removal_has_its_deadline_in_another_process_too(
+    elsewhere: tuple[Engine, Teacher],
+) -> None:
+    engine, teacher = elsewhere
+    with pytest.raises(TimedOutError, match="nothing was removed"):
+        asyncio.run(remove(teacher, ["v2"], within_s=0))
+
+    assert engine.thing.held.find("v2") is not None
 
 
 def test_many_calls_at_once_are_all_answered(elsewhere: tuple[Engine, Teacher]) -> None:

@@ -12,6 +12,8 @@ from featx.cli import options as o
 KEYS = "FEATX_API_KEYS"
 """Environment variable with API keys, separated by commas."""
 
+CLIENT_KEY = "FEATX_API_KEY"
+"""Environment variable with the key that `featx.Client` sends."""
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 
@@ -45,7 +47,10 @@ def _names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
     help="Processes that answer; each opens the backbone.",
 )
 @click.option(
-    "--allow-teach", is_flag=True, help="Let examples be added and removed without a key."
+    "--allow-teach/--no-teach",
+    default=None,
+    help="Whether examples may be added to a gallery, relabelled and removed.  [default: only where"
+    " a key is asked for]",
 )
 @click.option(
     "--keys-file",
@@ -91,7 +96,7 @@ def serve(
     host: str,
     port: int,
     workers: int,
-    allow_teach: bool,
+    allow_teach: bool | None,
     keys_file: Path | None,
     hosts: tuple[str, ...],
     deadline_s: float,
@@ -113,12 +118,15 @@ def serve(
     from featx.serve.processes import run
     from featx.serve.settings import ServeSettings
 
+    keys = _keys(keys_file)
+    if not keys and os.environ.get(CLIENT_KEY):
+        o.say(f"note: {CLIENT_KEY} is the key of a client; a service has its keys from {KEYS}")
     settings = ServeSettings(
         thing=thing,
         host=host,
         port=port,
         backbone=o.settings(o.cache_place(), device=device, threads=threads, precision=precision),
-        keys=_keys(keys_file),
+        keys=keys,
         allow_teach=allow_teach,
         hosts=hosts,
         deadline_s=deadline_s,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from featx.data.claim import lock, now
+from featx.data.claim import now
 from featx.data.files import explained
 from featx.data.finite import require_finite
 from featx.data.mirror import facts_of
@@ -36,6 +36,7 @@ from featx.gallery.folder import (
 )
 from featx.gallery.generation import commit, next_number
 from featx.gallery.items import SCHEMA, TEXTS, Batches, names_of, to_column
+from featx.gallery.lock import lock_gallery
 from featx.index.metric import MetricName, checked_metric
 from featx.index.opening import index_class
 from featx.index.stack import Stack
@@ -145,7 +146,7 @@ def _writing(out: Path, recipe: GalleryRecipe) -> Iterator[ChangeLog]:
     existed = out.exists()
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
-    held = lock(out / LOCK)
+    held = lock_gallery(out)
     # Asked while it is locked: another first build may have ended just before.
     is_new = not existed and [entry.name for entry in out.iterdir()] == [LOCK]
     try:

@@ -39,7 +39,8 @@ def thumbnail(content: Content) -> bytes | None:
         What the image modality reads: a file, a part of one, its bytes, or an array of pixels.
     """
     from featx.modality.content import read_bytes
-    from featx.modality.image import FILTERS, decode
+    from featx.modality.image import decode
+    from featx.modality.resizing import FILTERS
 
     try:
         image = decode(read_bytes(content), _options())

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from threading import RLock, Thread, current_thread, get_native_id
 
-from featx.data.claim import lock
 from featx.errors import FeatxError, StoreError
 from featx.gallery.admission import additions, removals
 from featx.gallery.changelog import Change, ChangeLog, DamagedLogError
@@ -15,6 +14,7 @@ from featx.gallery.folder import LOCK, LOG, broken, clean, read_facts
 from featx.gallery.follow import load
 from featx.gallery.generation import commit, next_number
 from featx.gallery.items import ItemFacts
+from featx.gallery.lock import lock_gallery
 from featx.gallery.rewriting import Rewritten, compacted, folded, needs_compaction
 from featx.gallery.snapshot import Snapshot
 from featx.types import Vectors
@@ -60,7 +60,7 @@ class GalleryWriter:
         self._rewriting = RLock()  # held while parts are written
         self._is_closed = False
         read_facts(path)  # nothing is locked that is no gallery
-        self._lock = lock(path / LOCK)
+        self._lock = lock_gallery(path)
         try:
             self._log = self._opened_log()
             try:

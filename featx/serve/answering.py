@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from featx.errors import FeatxError, InputError
+from featx.errors import FeatxError, InputError, ItemError
 from featx.gallery.answers import Classified, Neighbour
 from featx.gallery.snapshot import Snapshot
 from featx.heads.answers import Estimate, Prediction, Tagging
@@ -77,23 +77,33 @@ def said_of(thing: Thing, X: Vectors, ask: Ask) -> Sequence[Answer | FeatxError]
 
 
 def _searched(thing: Thing, X: Vectors, ask: Ask) -> list[Answer]:
-    held = _held(thing)
+    held = _held(thing, X)
     k = ask.k or int(held.base.facts["k"])
     found = held.search(X, k, label=ask.label, split=ask.split)
     return [Answer(x, near) for x, near in zip(X, found, strict=True)]
 
 
-def _held(thing: Thing) -> Snapshot:
+def _held(thing: Thing, X: Vectors) -> Snapshot:
+    """Return what a gallery holds, in which the vectors may be looked for."""
     if thing.gallery is None:
         raise InputError(
             f"{thing.name}: is a {thing.kind}, which holds no items to search; "
             "serve a gallery: featx index SET -o X.knn"
         )
-    return thing.held
+    held = thing.held
+    if held.metric == "cosine":
+        _require_directions(X)
+    return held
+
+
+def _require_directions(X: Vectors) -> None:
+    """Raise where a vector is zero: by the cosine all items are as near to it."""
+    if not X.any(axis=1).all():
+        raise ItemError("its vector is zero, which has no direction and so no nearest neighbour")
 
 
 def _by_gallery(thing: Thing, X: Vectors, ask: Ask) -> list[Answer]:
-    held = _held(thing)
+    held = _held(thing, X)
     votes = held.classify(X, ask.k or int(held.base.facts["k"]), abstain_below=0.0)
     return [Answer(x, vote, _shares(vote)) for x, vote in zip(X, votes, strict=True)]
 
@@ -110,6 +120,8 @@ def _shares(vote: Classified) -> dict[str, float]:
 def _by_head(thing: Thing, X: Vectors) -> list[Answer]:
     head = thing.head
     assert head is not None
+    if head.kind == "knn":
+        _require_directions(X)
     if head.task == "multilabel":
         tags = head.tag(X)
         return [Answer(x, each, each.probabilities) for x, each in zip(X, tags, strict=True)]

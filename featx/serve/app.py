@@ -14,12 +14,21 @@ from types import ModuleType
 from starlette.applications import Starlette
 
 from featx.errors import InputError
-from featx.serve.describe import openapi
+from featx.serve.describe import pages
 from featx.serve.engine import Engine
 from featx.serve.http.gate import Gate
 from featx.serve.metrics import Metrics
 from featx.serve.reload import Reloader
-from featx.serve.routes import classify, embeddings, examples, health, infer, page, projection
+from featx.serve.routes import (
+    classify,
+    embeddings,
+    examples,
+    health,
+    infer,
+    models,
+    page,
+    projection,
+)
 from featx.serve.routes.health import ask_canary, watch
 from featx.serve.service import Service
 from featx.serve.settings import ServeSettings
@@ -29,12 +38,13 @@ from featx.serve.thing import open_thing
 ROUTED: Sequence[ModuleType] = (
     classify,
     embeddings,
+    models,
     health,
     infer,
     examples,
     projection,
     page,
-    openapi,
+    pages,
 )
 """Modules with routes; those asked most come first."""
 

@@ -48,14 +48,15 @@ def _noise(manifest: Manifest) -> Content:
     return 0.1 * rng.standard_normal(manifest.audio.sample_rate_hz).astype(np.float32)
 
 
-def _zeros(manifest: Manifest) -> Content:
+def _ones(manifest: Manifest) -> Content:
+    """Make an array of them: one of zeros has no direction."""
     shape = manifest.array.shape if manifest.array is not None else ()
-    return np.zeros(shape or (manifest.dim,), np.float32)
+    return np.ones(shape or (manifest.dim,), np.float32)
 
 
 _ITEMS: dict[str, Callable[[Manifest], Content]] = {
     "text": _word,
     "image": _picture,
     "audio": _noise,
-    "array": _zeros,
+    "array": _ones,
 }

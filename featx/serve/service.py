@@ -70,7 +70,7 @@ class Service:
 
 def service_of(request: Request) -> Service:
     """Return the service that a request came to."""
-    service: Service = request.app.state.service
+    service: Service = request.scope["featx.service"]
     return service
 
 

@@ -20,8 +20,9 @@ class ServeSettings:
         How the backbone runs.
     keys : tuple of str
         API keys; none asks for none.
-    allow_teach : bool
-        Whether a gallery may be taught without a key.
+    allow_teach : bool or None
+        Whether a gallery may be taught, with a key where one is asked for; None for only where
+        one is.
     hosts : tuple of str
         Names, beside loopback and `host`, that a ``Host`` header may hold.
     deadline_s : float
@@ -51,7 +52,7 @@ class ServeSettings:
     port: int = 8000
     backbone: Settings = field(default_factory=Settings)
     keys: tuple[str, ...] = ()
-    allow_teach: bool = False
+    allow_teach: bool | None = None
     hosts: tuple[str, ...] = ()
     deadline_s: float = 30.0
     body_bytes: int = 32 << 20
@@ -67,4 +68,4 @@ class ServeSettings:
     @property
     def may_teach(self) -> bool:
         """Whether the gallery is opened to be changed."""
-        return self.allow_teach or bool(self.keys)
+        return bool(self.keys) if self.allow_teach is None else self.allow_teach

@@ -12,6 +12,7 @@ from zipfile import is_zipfile
 
 from featx.backbone.backbone import Backbone
 from featx.data.opening import open_backbone, open_backbone_of
+from featx.data.space import Made, space_error
 from featx.errors import InputError, StoreError, UnknownNameError
 from featx.fingerprint import file_digest
 from featx.gallery.folder import FACTS, LOCK, read_facts
@@ -262,10 +263,8 @@ def _open_gallery(path: Path, settings: ServeSettings, previous: Thing | None) -
         facts = gallery.facts
         backbone = _backbone_of(facts, int(facts["dim"]), settings, previous)
         if backbone.space != facts["space"]:
-            raise InputError(
-                f"{path}: its vectors lie in another space than those of "
-                f"{backbone.manifest.name} here; build it anew: featx index SET -o {path}"
-            )
+            made = Made.of(backbone.facts)
+            raise space_error("the backbone here", made, f"{path} holds", Made.of(facts))
         return Thing(name=path.stem, kind="gallery", path=path, backbone=backbone, gallery=gallery)
     except BaseException:
         gallery.close()

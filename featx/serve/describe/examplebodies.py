@@ -13,6 +13,9 @@ from featx.serve.thing import Thing
 FILES = {"image": ("image/jpeg", "photo.jpg"), "audio": ("audio/wav", "sound.wav")}
 """Field of an item → the content type and name of a file of it."""
 
+_LABEL, _ID = "cat", "cats/1.jpg"
+"""Where none of a thing is told."""
+
 _TEXT = "my order has not come yet"
 
 _IMAGE = (
@@ -33,8 +36,15 @@ def _sound() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def bodies_of(thing: Thing) -> dict[str, Any]:
-    """Return an example of each body by name, as a thing takes them."""
+def bodies_of(thing: Thing, *, is_discreet: bool) -> dict[str, Any]:
+    """Return an example of each body by name, as a thing takes them.
+
+    Parameters
+    ----------
+    thing : Thing
+    is_discreet : bool
+        Whether to name no label and no item of it.
+    """
     field, dim = FIELD_OF[thing.modality], thing.backbone.dim
     plain: Any = {"text": _TEXT, "image": _IMAGE, "vector": [1.0] + [0.0] * (dim - 1)}.get(field)
     if field == "audio":
@@ -46,22 +56,19 @@ def bodies_of(thing: Thing) -> dict[str, Any]:
         "datatype": given.datatypes[0],
         "data": plain if field == "vector" else [plain],
     }
+    label = _LABEL if is_discreet else next(iter(thing.classes), _LABEL)
     return {
         "input": {"input": plain},
         "embed": {"model": thing.name, "input": plain},
-        "teach": {"examples": [{"input": plain, "label": _label(thing)}]},
-        "relabel": {"id": some_id(thing), "label": _label(thing)},
+        "teach": {"examples": [{"input": plain, "label": label}]},
+        "relabel": {"id": some_id(thing, is_discreet=is_discreet), "label": label},
         "infer": {"inputs": [tensor]},
     }
 
 
-def _label(thing: Thing) -> str:
-    return next(iter(thing.classes), "cat")
-
-
-def some_id(thing: Thing) -> str:
-    """Return the id of an item that is there, if there is any."""
-    if thing.gallery is None or not len(thing.held):
-        return "cats/1.jpg"
+def some_id(thing: Thing, *, is_discreet: bool) -> str:
+    """Return the id of an item that is there, if there is any; see `bodies_of`."""
+    if is_discreet or thing.gallery is None or not len(thing.held):
+        return _ID
     found, _ = thing.held.item(int(thing.held.rows[0]))
     return found

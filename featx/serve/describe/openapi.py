@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: what may be asked, for programs and for people."""
+"""OpenAPI: what may be asked of the service, for programs."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,21 +7,17 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from featx import __version__
-from featx.serve.describe.docs import page_of
 from featx.serve.describe.examplebodies import FILES, bodies_of, some_id
 from featx.serve.describe.operations import GROUPS, INFERENCE, OPERATIONS, Operation, Parameter
-from featx.serve.describe.schemas import Schema, described, ref, schemas_of
+from featx.serve.describe.possible import READ_ONLY, is_possible, is_refused
+from featx.serve.describe.schemas import Schema, described, ref, schemas_of, used
 from featx.serve.http.problems import JSON
 from featx.serve.routes.infer import VERSION
 from featx.serve.routes.inferbody import BINARY, LENGTH_HEADER
 from featx.serve.routes.wire import FIELD_OF
-from featx.serve.service import Service, service_of
-from featx.serve.thing import Thing
+from featx.serve.service import Service
 
 _SUMMARY = "Ask what is served: classify, search, embed, teach."
 
@@ -64,32 +60,39 @@ def document_of(service: Service, url: str) -> dict[str, Any]:
         Without a slash at its end.
     """
     thing, settings = service.engine.thing, service.settings
-    made = _Description(thing, url, has_keys=bool(settings.keys))
+    made = _Description(service, url)
+    possible = [each for each in OPERATIONS if is_possible(each, service)]
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in possible:
         paths.setdefault(operation.path, {})[operation.method] = made.operation(operation)
-    components: Schema = {"schemas": schemas_of(thing, settings)}
+    groups = {operation.group for operation in possible}
+    components: Schema = {"schemas": used(schemas_of(thing, settings), paths)}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"featx: {thing.name}",
             "version": __version__,
             "summary": _SUMMARY,
-            "description": _about(thing),
+            "description": _about(service),
         },
         "servers": [{"url": url}],
-        "tags": [{"name": name, "description": about} for name, about in GROUPS.items()],
+        "tags": [
+            {"name": name, "description": about} for name, about in GROUPS.items() if name in groups
+        ],
         "paths": paths,
         "components": components | ({"securitySchemes": _SCHEMES} if settings.keys else {}),
     }
 
 
-def _about(thing: Thing) -> str:
+def _about(service: Service) -> str:
+    thing = service.engine.thing
     takes = FIELD_OF[thing.modality]
     what = f"{thing.name} is a {thing.kind} of {thing.backbone.manifest.name}"
-    also = "" if takes == "vector" else f" It takes {takes}, or vectors,"
-    vectors = f" {thing.backbone.dim} numbers wide."
-    return f"{what}.{also or ' It takes vectors,'}{vectors}"
+    also = "It takes" if takes == "vector" else f"It takes {takes}, or"
+    limits = "" if thing.gallery is not None else " Only a gallery is searched and taught."
+    if thing.gallery is not None and service.teacher is None:
+        limits = " It is served to be read only."
+    return f"{what}. {also} vectors, {thing.backbone.dim} numbers wide.{limits}"
 
 
 class _Description:
@@ -97,28 +100,31 @@ class _Description:
 
     Parameters
     ----------
-    thing : Thing
+    service : Service
     url : str
-    has_keys : bool
-        Whether the service asks for a key.
     """
 
-    def __init__(self, thing: Thing, url: str, *, has_keys: bool) -> None:
-        self._thing = thing
+    def __init__(self, service: Service, url: str) -> None:
+        self._service = service
+        self._thing = thing = service.engine.thing
         self._field = FIELD_OF[thing.modality]
         self._url = url
-        self._has_keys = has_keys
-        self._bodies = bodies_of(thing)
+        # What is described is open to all, and a key asked for what the thing holds.
+        self._has_keys = bool(service.settings.keys)
+        self._bodies = bodies_of(thing, is_discreet=self._has_keys)
 
     def operation(self, operation: Operation) -> Schema:
         """Return what is said of an operation."""
         asks_key = self._has_keys and not operation.is_open
         parameters = [*map(self._parameter, operation.parameters), *self._query(operation)]
+        about = operation.about
+        if is_refused(operation, self._service):
+            about = f"{READ_ONLY} {about}".rstrip()
         said: Schema = {
             "operationId": operation.name,
             "tags": [operation.group],
             "summary": operation.summary,
-            **({"description": operation.about} if operation.about else {}),
+            **({"description": about} if about else {}),
             **({"parameters": parameters} if parameters else {}),
             **({"requestBody": self._body(operation)} if operation.body else {}),
             "responses": self._responses(operation, asks_key=asks_key),
@@ -145,7 +151,7 @@ class _Description:
         """Return a value of a parameter; one of the path has no other."""
         if each.place == "path":
             return self._thing.name if each.name == "name" else VERSION
-        return some_id(self._thing)
+        return some_id(self._thing, is_discreet=self._has_keys)
 
     def _query(self, operation: Operation) -> list[Schema]:
         """Return parameters for the fields of a struct that the query may have."""
@@ -269,24 +275,3 @@ def _refusal(status: int, failure: str, operation: Operation) -> Schema:
 
 _OWN_503 = frozenset({"LiveReply", "ReadyReply", "HealthReply", "ModelReady"})
 """Replies that say themselves why they are no success."""
-
-
-def _url_of(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
-
-
-async def openapi(request: Request) -> Response:
-    """Give the description as JSON."""
-    document = document_of(service_of(request), _url_of(request))
-    return Response(msgspec.json.encode(document), media_type=JSON)
-
-
-async def docs(request: Request) -> Response:
-    """Give the description as a page."""
-    return HTMLResponse(page_of(document_of(service_of(request), _url_of(request))))
-
-
-ROUTES = [
-    Route("/openapi.json", openapi, methods=["GET"]),
-    Route("/docs", docs, methods=["GET"]),
-]

@@ -1,7 +1,7 @@
 """Operations: what may be asked of the service, as a table; the description is made of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -9,6 +9,8 @@ from featx.serve.http.problems import JSON
 from featx.serve.routes.browsing import ListQuery
 from featx.serve.routes.classify import ClassifyBody, SearchBody
 from featx.serve.routes.examples import OneExample
+
+Need = Literal["", "labels", "gallery", "pictures", "teacher"]
 
 HTML, TEXT, JPEG = "text/html", "text/plain", "image/jpeg"
 
@@ -66,6 +68,9 @@ class Operation:
         Whether it asks for no key.
     example : str
         Name of the example of its body.
+    needs : str
+        What has to be served for it: ``labels``, ``gallery``, ``pictures`` or ``teacher``; empty
+        where anything will do.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Operation:
     refuses: tuple[int, ...] = ()
     is_open: bool = False
     example: str = ""
+    needs: Need = ""
 
 
 ASKED = (400, 408, 413, 415, 422, 429, 500, 503)
@@ -133,6 +139,7 @@ OPERATIONS = (
         reply="ClassifyReply",
         refuses=(404, 409, *ASKED),
         example="input",
+        needs="labels",
     ),
     Operation(
         name="search",
@@ -147,6 +154,7 @@ OPERATIONS = (
         reply="SearchReply",
         refuses=(404, 409, *ASKED),
         example="input",
+        needs="gallery",
     ),
     Operation(
         name="embeddings",
@@ -188,6 +196,7 @@ OPERATIONS = (
         query=ListQuery,
         reply="ExamplesPage",
         refuses=(404, 409, 422, 503),
+        needs="gallery",
     ),
     Operation(
         name="teach",
@@ -195,8 +204,7 @@ OPERATIONS = (
         path="/v1/examples",
         group=GALLERY,
         summary="Teach examples",
-        about="An example without a label is found, but has no vote. Only where teaching is "
-        "allowed.",
+        about="An example without a label is found, but has no vote.",
         body="ExamplesBody",
         query=OneExample,
         takes_files=True,
@@ -204,6 +212,7 @@ OPERATIONS = (
         status=201,
         refuses=(409, *ASKED),
         example="teach",
+        needs="teacher",
     ),
     Operation(
         name="relabel",
@@ -211,11 +220,11 @@ OPERATIONS = (
         path="/v1/examples",
         group=GALLERY,
         summary="Give an item another label",
-        about="Only where teaching is allowed.",
         body="RelabelBody",
         reply="RelabelledReply",
         refuses=(404, 409, *ASKED),
         example="relabel",
+        needs="teacher",
     ),
     Operation(
         name="forget",
@@ -223,7 +232,6 @@ OPERATIONS = (
         path="/v1/examples",
         group=GALLERY,
         summary="Remove items, all or none",
-        about="Only where teaching is allowed.",
         parameters=(
             Parameter(
                 name="id",
@@ -234,6 +242,7 @@ OPERATIONS = (
         ),
         reply="RemovedReply",
         refuses=(404, 409, 413, 422, 429, 503),
+        needs="teacher",
     ),
     Operation(
         name="thumbnail",
@@ -244,6 +253,7 @@ OPERATIONS = (
         parameters=(Parameter(name="id", about="Of the item.", is_required=True),),
         media=JPEG,
         refuses=(404, 409, 422, 503),
+        needs="pictures",
     ),
     Operation(
         name="map",
@@ -254,6 +264,7 @@ OPERATIONS = (
         about="It is computed once it is asked for; ask again until it is ready.",
         reply="MapReply",
         refuses=(409, 503),
+        needs="gallery",
     ),
     Operation(
         name="v2",
@@ -385,6 +396,8 @@ OPERATIONS = (
         path="/openapi.json",
         group=RUN,
         summary="Describe all this for programs",
+        about="It tells what is served, and nothing of what that holds where a key is asked for.",
+        is_open=True,
     ),
     Operation(
         name="docs",
@@ -393,5 +406,6 @@ OPERATIONS = (
         group=RUN,
         summary="Describe all this for people",
         media=HTML,
+        is_open=True,
     ),
 )

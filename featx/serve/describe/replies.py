@@ -73,7 +73,8 @@ class NeighbourReply(Reply):
     similarity : float
         Rises as items get nearer.
     vote : float
-        Its share of the vote, where one was taken.
+        Its share of the vote, where one was taken: it rises with the similarity, and those of all
+        neighbours of an item add up to 1.  ``/v1/search`` takes none.
     uri : str
         Where it came from, for people.
     preview : str
@@ -104,10 +105,14 @@ class ClassResult(Reply):
     probabilities : object
         Of the ``top`` most probable classes, by class.
     set : array of str
-        Conformal set: holds the true class as often as the head's coverage says; empty where no
-        class fits.
+        Conformal set: all classes that the item may well be, most probable first; of items like
+        those trained on it holds the true class as often as the head was told to, 90 % unless it
+        was told otherwise.  Empty where no class fits; the label alone where a head was fitted
+        without rows to calibrate it.
     novel : bool or None
-        Whether the item is unlike anything that the head was trained on; null if unknown.
+        Whether the item is unlike anything that the head was trained on: farther from that than
+        Whether the item is unlike anything that the head was trained on, farther from that than
+        95 % of it are from the rest unless the head was told otherwise; null if unknown.
     """
 
     label: str
@@ -125,11 +130,11 @@ class VoteResult(Reply):
     label : str or None
         The label with the largest share of the vote.
     probability : float
-        That share.
+        That share: the sum of the votes of the neighbours that have the label.
     probabilities : object
-        The ``top`` largest shares, by label.
+        The ``top`` largest shares, by label; labels that no neighbour has are left out.
     set : None
-        A gallery knows no conformal sets.
+        A gallery has no conformal sets, which a head has.
     novel : bool or None
         Whether the item is less like its nearest neighbour than 99 % of the gallery's own items
         are like theirs; null if unknown.
@@ -257,7 +262,12 @@ class ModelReply(Reply):
     created : int
         When what answers was opened, in seconds since 1970.
     digest : str
-        BLAKE3 of the file of a head, or of the ``gallery.json`` of a gallery, when it was opened.
+        BLAKE3 of the file of a head when it was opened; of a gallery of its ``gallery.json``,
+        which is written anew with each generation.
+    generation : int
+        Of a gallery: rises when changes are folded into its files, or it is built anew.
+    changes : int
+        Of a gallery: items that were added, removed or labelled anew since it was built.
     """
 
     id: str
@@ -275,6 +285,8 @@ class ModelReply(Reply):
     task: Literal["classify", "multilabel", "regress"] | UnsetType = UNSET
     items: Count | UnsetType = UNSET
     digest: str | UnsetType = UNSET
+    generation: Count | UnsetType = UNSET
+    changes: Count | UnsetType = UNSET
 
 
 class ModelsReply(Reply):

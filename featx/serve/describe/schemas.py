@@ -42,9 +42,10 @@ from featx.serve.describe.replies import (
 )
 from featx.serve.routes.classify import ClassifyBody, SearchBody
 from featx.serve.routes.embeddings import EmbeddingsBody, widths_of
-from featx.serve.routes.examples import ExamplesBody, RelabelBody
+from featx.serve.routes.examples import RelabelBody
 from featx.serve.routes.infer import VERSION
 from featx.serve.routes.inferbody import InferBody
+from featx.serve.routes.newexamples import ExamplesBody
 from featx.serve.routes.signature import inputs_of, outputs_of
 from featx.serve.routes.wire import FIELD_OF, LARGEST, Item
 from featx.serve.settings import ServeSettings
@@ -117,6 +118,23 @@ def schemas_of(thing: Thing, settings: ServeSettings) -> dict[str, Schema]:
     components["AddedReply"] = _results("AddedResult", named=False)
     _fit(components, thing, settings)
     return components
+
+
+def used(schemas: Mapping[str, Schema], paths: object) -> dict[str, Schema]:
+    """Return the schemas that operations, and what these refer to, are made of."""
+    found = dict[str, Schema]()
+    waiting = [paths]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).rpartition("/")[2]
+            if name and name not in found:
+                found[name] = schemas[name]
+                waiting.append(schemas[name])
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
 
 
 def described(schema: Schema) -> Schema:

@@ -11,7 +11,9 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from featx.serve.http.nojson import json_problem
 from featx.serve.http.problems import JSON, Problem
+from featx.serve.http.wording import shape_problem
 from featx.serve.service import deadline_of, service_of
 
 T = TypeVar("T")
@@ -27,10 +29,15 @@ LARGE_BYTES = 256 << 10
 MOST_VALUES = 1 << 16
 """Texts, names, arrays and objects of such a body; of a taught item there are some ten."""
 
+MOST_NUMBERS = 1 << 20
+"""Numbers of such a body: the event loop waits while they are read, some 0.1 s for so many."""
+
 LONG_LIST = 64
 """Items of a list that holds what is asked of a model, not how."""
 
 _VALUE = re.compile(rb"""[^"\[{]*+(?:[\[{]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?|\Z)""", re.DOTALL)
+
+_TEXT = re.compile(rb'''"[^"\\]*+(?:\\.[^"\\]*+)*+"?''', re.DOTALL)
 
 PATIENCE_S = 0.1
 """An answer that takes longer is worth asking whether the client is still there."""
@@ -124,11 +131,9 @@ def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     try:
         return _decoded(body, decoder)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        where = place.strip("`").removeprefix("$").lstrip(".") or "body"
-        raise Problem(422, "wrong_shape", f"{where}: {_lower(message)}", param=where) from error
+        raise shape_problem(error, decoder.type) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, "no_json", f"body: no JSON: {_lower(str(error))}") from error
+        raise json_problem(error, body) from error
 
 
 def _require_few_values(body: bytes) -> None:
@@ -137,14 +142,21 @@ def _require_few_values(body: bytes) -> None:
     Two bytes, ``[]``, become a hundred, and neither another thread nor a limit of the decoder
     helps: it holds the interpreter's lock, and counts a list when it is there.
     """
-    if len(body) < LARGE_BYTES or sum(map(body.count, (b"[", b"{", b'"'))) <= MOST_VALUES:
+    if len(body) < LARGE_BYTES:
         return
+    if _has_many_values(body):
+        found = f"{MOST_VALUES:,} texts, arrays and objects"
+        raise Problem(413, "too_many_items", f"body: more than {found}; send several requests")
+    if body.count(b",") > MOST_NUMBERS and _TEXT.sub(b"", body).count(b",") > MOST_NUMBERS:
+        how = "send several requests, or vectors in base64"
+        raise Problem(413, "too_many_items", f"body: more than {MOST_NUMBERS:,} numbers; {how}")
+
+
+def _has_many_values(body: bytes) -> bool:
+    if sum(map(body.count, (b"[", b"{", b'"'))) <= MOST_VALUES:
+        return False
     # Most of them may be within texts.
-    if sum(1 for _ in islice(_VALUE.finditer(body), MOST_VALUES + 1)) > MOST_VALUES:
-        message = (
-            f"body: more than {MOST_VALUES:,} texts, arrays and objects; send several requests"
-        )
-        raise Problem(413, "too_many_items", message)
+    return sum(1 for _ in islice(_VALUE.finditer(body), MOST_VALUES + 1)) > MOST_VALUES
 
 
 def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -164,10 +176,6 @@ def _whole(value: Any) -> Any:  # noqa: ANN401  (what JSON can say)
         return [_whole(each) for each in value]
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if is_whole else value
-
-
-def _lower(message: str) -> str:
-    return message if message[:2].isupper() else message[:1].lower() + message[1:]
 
 
 def reply(document: Any, status: int = 200) -> Response:  # noqa: ANN401  (what JSON can say)
@@ -193,22 +201,29 @@ async def unless_gone(request: Request, answer: Awaitable[T]) -> T:
     Problem
         If the client has gone; nobody reads it.
     """
-    task = asyncio.ensure_future(answer)
-    gone: asyncio.Future[None] | None = None
+    asking = asyncio.current_task()
+    assert asking is not None
+    watcher: asyncio.Task[None] | None = None
+
+    def watch() -> None:
+        nonlocal watcher
+        watcher = asyncio.ensure_future(_cancel_when_gone(request, asking))
+
+    timer = asyncio.get_running_loop().call_later(PATIENCE_S, watch)
     try:
-        await asyncio.wait({task}, timeout=PATIENCE_S)
-        if not task.done():
-            gone = asyncio.ensure_future(_gone(request))
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Problem(499, "client_gone", "the client has gone")
+        return await answer
+    except asyncio.CancelledError:
+        if watcher is None or not watcher.done():
+            raise
+        asking.uncancel()
+        raise Problem(499, "client_gone", "the client has gone") from None
     finally:
-        task.cancel()
-        if gone is not None:
-            gone.cancel()
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _cancel_when_gone(request: Request, asking: "asyncio.Task[Any]") -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    asking.cancel()

@@ -101,6 +101,7 @@ class Gate:
         started_s = time.monotonic()
         scope["featx.deadline_s"] = started_s + self._settings.deadline_s
         service: Service = scope["app"].state.service
+        scope["featx.service"] = service
         outgoing = _Outgoing(receive, send)
         sent = _sent(scope)
         length = 0 if scope["method"] in SAFE else self._length(sent)

@@ -7,8 +7,8 @@ Protocol::
     {"error": "..."}
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -22,6 +22,8 @@ from featx.errors import (
     UnknownNameError,
 )
 from featx.serve.batcher import BrokenError, BusyError, TimedOutError
+
+T = TypeVar("T")
 
 JSON = "application/json"
 
@@ -65,6 +67,11 @@ class Problem(Exception):  # noqa: N818  (as RFC 9457 calls it)
         told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": told}
 
+    @property
+    def in_place(self) -> dict[str, Any]:
+        """What stands among results in the place of an item that failed alone."""
+        return {"error": {"code": self.code, "message": self.message}}
+
     def response_at(self, path: str) -> Response:
         """Return the whole answer, in the words of the protocol that is spoken at a path.
 
@@ -90,16 +97,58 @@ _STATUS: tuple[tuple[type[FeatxError], int, str], ...] = (
 """Error → status and code; the first that fits."""
 
 
-def problem_of(error: FeatxError) -> Problem:
-    """Return what HTTP says of an error of ours."""
+_OF_ITEMS = (InputError, BrokenError)
+"""Errors that an item is to blame for."""
+
+
+def problem_of(error: FeatxError, place: str = "") -> Problem:
+    """Return what HTTP says of an error of ours.
+
+    Parameters
+    ----------
+    error : FeatxError
+    place : str
+        Of the item that it came of: ``input[3]``; told where the item is to blame.
+    """
+    is_of_item = bool(place) and isinstance(error, _OF_ITEMS)
+    message = f"{place}: {error}" if is_of_item else str(error)
+    param = place.partition("[")[0] if is_of_item else None
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
             headers = {"retry-after": "1"} if status in {429, 503} else {}
-            return Problem(status, code, str(error), headers=headers)
-    return Problem(500, "failed", str(error))
+            return Problem(status, code, message, param=param, headers=headers)
+    return Problem(500, "failed", message, param=param)
 
 
-def item_error(error: FeatxError) -> dict[str, str]:
-    """Return what is said in the place of an item that failed alone."""
-    problem = problem_of(error)
-    return {"code": problem.code, "message": problem.message}
+def place_of(number: int, items: int, param: str = "input") -> str:
+    """Return what an item of several is called; one that came alone needs no number.
+
+    Examples
+    --------
+    >>> place_of(3, 5), place_of(0, 1)
+    ('input[3]', 'input')
+    """
+    return param if items == 1 else f"{param}[{number}]"
+
+
+def placed(outcomes: Sequence[T | FeatxError]) -> list[T | Problem]:
+    """Return what came of items, with what HTTP says of those that failed."""
+    return [
+        problem_of(each, place_of(number, len(outcomes))) if isinstance(each, FeatxError) else each
+        for number, each in enumerate(outcomes)
+    ]
+
+
+def none_of(problems: Sequence[Problem], what: str) -> Problem:
+    """Return what is said where all items failed: of one what was wrong, of more the first too.
+
+    Examples
+    --------
+    >>> two = [Problem(422, "unusable_item", f"input[{at}]: is empty") for at in (0, 1)]
+    >>> none_of(two, "items could be answered").message
+    'none of 2 items could be answered; the first: input[0]: is empty'
+    """
+    first = problems[0]
+    if len(problems) > 1:
+        first.message = f"none of {len(problems):,} {what}; the first: {first.message}"
+    return first

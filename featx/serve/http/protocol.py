@@ -17,12 +17,19 @@ READING_S = 60.0
 """How long a client may leave an answer unread that it has asked for."""
 
 HEADERS_BYTES = 64 << 10
-"""Longest headers, with the first line; and longest trailers, or whatever else is no body."""
+"""Longest headers, with the address; and longest trailers, or whatever else is no body."""
+
+AROUND_BYTES = len(b": \r\n")
+"""Of a header, beside its name and its value."""
 
 _TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
+
+
+class _TooLongError(Exception):
+    """The headers are; ends the reading of what has come."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -32,6 +39,7 @@ class Protocol(HttpToolsProtocol):
     _slow_reading: asyncio.TimerHandle | None = None
     _is_in_headers = False
     _has_advanced = False
+    _unread_bytes = 0
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -52,8 +60,8 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        self._header_bytes = 0 if self._has_advanced else self._header_bytes + len(data)
-        if self._header_bytes > HEADERS_BYTES:
+        self._unread_bytes = 0 if self._has_advanced else self._unread_bytes + len(data)
+        if self._unread_bytes > HEADERS_BYTES:
             if self._is_in_headers:
                 self.transport.write(_TOO_LONG)
             self.transport.close()
@@ -68,15 +76,20 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to read headers."""
         super().on_message_begin()
-        self._is_in_headers = True
+        self._is_in_headers, self._header_bytes = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a trailer is thrown away, since it would count as a header, unasked."""
         if self._is_in_headers:
+            self._header_bytes += len(name) + len(value) + AROUND_BYTES
+            if self._header_bytes > HEADERS_BYTES:
+                raise _TooLongError
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
+        if self._header_bytes + len(self.url) > HEADERS_BYTES:
+            raise _TooLongError
         self._is_in_headers, self._has_advanced = False, True
         super().on_headers_complete()
 
@@ -90,6 +103,14 @@ class Protocol(HttpToolsProtocol):
         self._has_advanced = True
         self.scope[WHOLE] = True  # type: ignore[literal-required]
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or has too long headers, as uvicorn asks for; and hang up."""
+        if self._is_in_headers and self._header_bytes + len(self.url) > HEADERS_BYTES:
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""

@@ -12,6 +12,7 @@ from featx.gallery.listing import Page, listed
 from featx.gallery.snapshot import Snapshot
 from featx.serve.http.bodies import reply
 from featx.serve.http.problems import Problem
+from featx.serve.http.wording import query_problem
 from featx.serve.routes.said import thumbnail_path
 from featx.serve.service import service_of
 from featx.serve.thing import Thing
@@ -88,10 +89,11 @@ def row_of(held: Snapshot, item_id: str) -> int:
 async def listing(request: Request) -> Response:
     """List the items of the gallery, a page at a time."""
     thing = gallery_of(request)
+    given = dict(request.query_params)
     try:
-        asked = msgspec.convert(dict(request.query_params), ListQuery, strict=False)
+        asked = msgspec.convert(given, ListQuery, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(422, "wrong_shape", f"query: {error}") from error
+        raise query_problem(error, ListQuery, given) from error
     return reply(await asyncio.to_thread(_page, thing, asked))
 
 

@@ -1,20 +1,20 @@
 """``POST /v1/classify`` and ``POST /v1/search``."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from featx.errors import FeatxError
-from featx.serve.engine import Ask
+from featx.serve.engine import Answer, Ask
 from featx.serve.http.bodies import reply
-from featx.serve.http.problems import Problem, problem_of
+from featx.serve.http.problems import Problem, none_of, placed
 from featx.serve.routes.inputs import WithInput, answered, asked_of
-from featx.serve.routes.said import result_of
+from featx.serve.routes.said import results_of
 from featx.serve.routes.wire import K, Top
 from featx.serve.service import service_of
+from featx.serve.thing import Thing
 
 
 class ClassifyBody(WithInput, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ async def classify(request: Request) -> Response:
         message = f"k: {thing.name} is a {thing.kind}; only a gallery has neighbours that vote"
         raise Problem(422, "wrong_shape", message, param="k")
     answers = await answered(request, contents, Ask(task="classify", k=asked.k))
-    return results(request, [result_of(each, thing, top=asked.top) for each in answers], answers)
+    return _results(thing, placed(answers), asked.top)
 
 
 async def search(request: Request) -> Response:
@@ -90,7 +90,7 @@ async def search(request: Request) -> Response:
         raise Problem(409, "no_gallery", message)
     ask = Ask(task="search", k=asked.k, label=asked.label, split=asked.split)
     answers = await answered(request, contents, ask)
-    return results(request, [result_of(each, thing, top=0) for each in answers], answers)
+    return _results(thing, placed(answers), 0)
 
 
 def require_model(request: Request, name: str | None) -> None:
@@ -106,14 +106,12 @@ def require_model(request: Request, name: str | None) -> None:
         raise Problem(404, "model_not_found", message, param="model")
 
 
-def results(request: Request, found: list[dict[str, Any]], answers: "list[Any]") -> Response:
+def _results(thing: Thing, answers: Sequence[Answer | Problem], top: int) -> Response:
     """Return the results of all items; an error where none of them could be answered."""
-    if all(isinstance(answer, FeatxError) for answer in answers):
-        first = problem_of(answers[0])
-        if len(answers) > 1:
-            first.message = f"none of {len(answers):,} items could be answered; the first: {first}"
-        raise first
-    return reply({"model": service_of(request).engine.thing.name, "results": found})
+    failed = [each for each in answers if isinstance(each, Problem)]
+    if len(failed) == len(answers):
+        raise none_of(failed, "items could be answered")
+    return reply({"model": thing.name, "results": results_of(answers, thing, top=top)})
 
 
 ROUTES = [

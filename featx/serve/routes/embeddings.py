@@ -1,4 +1,4 @@
-"""``POST /v1/embeddings``, as the OpenAI API has it, and ``GET /v1/models``."""
+"""``POST /v1/embeddings``, as the OpenAI API has it."""
 
 from typing import Any, Literal
 
@@ -9,14 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.backbone.pooling import normalize
-from featx.errors import FeatxError
 from featx.serve.engine import Answer, Ask
 from featx.serve.http.bodies import decode, reply
-from featx.serve.http.problems import Problem, problem_of
+from featx.serve.http.problems import Problem, placed
 from featx.serve.routes.classify import require_model
 from featx.serve.routes.inputs import WithInput, answered, require_few
 from featx.serve.routes.wire import contents_of, listed, to_base64
-from featx.serve.service import Service, service_of
+from featx.serve.service import service_of
 from featx.serve.thing import Thing
 from featx.types import Vectors
 
@@ -62,18 +61,16 @@ async def embeddings(request: Request) -> Response:
         raise Problem(422, "tokens", message, param="input")
     contents = contents_of(items, thing.modality, thing.backbone.dim, service.settings)
     answers = await answered(request, contents, Ask(task="embed"))
-    return reply(_document(thing, answers, asked, dim))
+    return reply(_document(thing, placed(answers), asked, dim))
 
 
 def _document(
-    thing: Thing, answers: list[Answer | FeatxError], asked: EmbeddingsBody, dim: int
+    thing: Thing, answers: list[Answer | Problem], asked: EmbeddingsBody, dim: int
 ) -> dict[str, Any]:
     found, tokens = [], 0
     for number, answer in enumerate(answers):
-        if isinstance(answer, FeatxError):
-            problem = problem_of(answer)
-            problem.param, problem.message = "input", f"input[{number}]: {problem.message}"
-            raise problem
+        if isinstance(answer, Problem):
+            raise answer
         vector = _cut(answer.vector, dim, thing)
         shown = to_base64(vector) if asked.encoding_format == "base64" else vector.tolist()
         found.append({"object": "embedding", "index": number, "embedding": shown})
@@ -112,34 +109,4 @@ def _cut(vector: Vectors, dim: int, thing: Thing) -> Vectors:
     return np.ravel(cut)
 
 
-async def models(request: Request) -> Response:
-    """List what is served."""
-    return reply({"object": "list", "data": [_model(service_of(request))]})
-
-
-async def model(request: Request) -> Response:
-    """Describe what is served."""
-    require_model(request, request.path_params["name"])
-    return reply(_model(service_of(request)))
-
-
-def _model(service: Service) -> dict[str, Any]:
-    thing = service.engine.thing
-    counted = {"items": len(thing.held)} if thing.gallery is not None else {}
-    return {
-        "id": thing.name,
-        "object": "model",
-        "created": int(thing.opened_s),
-        "owned_by": "featx",
-        **thing.facts,
-        "classes": thing.classes,
-        **counted,
-        "can_teach": service.teacher is not None,
-    }
-
-
-ROUTES = [
-    Route("/v1/embeddings", embeddings, methods=["POST"]),
-    Route("/v1/models", models, methods=["GET"]),
-    Route("/v1/models/{name:path}", model, methods=["GET"]),
-]
+ROUTES = [Route("/v1/embeddings", embeddings, methods=["POST"])]

@@ -1,61 +1,26 @@
 """``/v1/examples``: the items of a gallery, listed, taught, forgotten and labelled anew."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
-from blake3 import blake3
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from featx.backbone.backbone import Backbone
 from featx.errors import FeatxError
-from featx.gallery.items import ItemFacts
-from featx.modality.content import npy_bytes
-from featx.serve.engine import Answer, Ask, Engine
+from featx.serve.engine import Ask
 from featx.serve.http.bodies import content_type, decode, reply
-from featx.serve.http.problems import JSON, Problem, item_error, problem_of
+from featx.serve.http.problems import JSON, Problem, none_of, problem_of
 from featx.serve.routes.browsing import ItemId, Name, gallery_of, listing, row_of, thumbnail
 from featx.serve.routes.inputs import WithInput, answered, asked_of, from_query, require_few
-from featx.serve.routes.wire import Item, contents_of
+from featx.serve.routes.newexamples import ExamplesBody, NewExample, example_of, outcomes_of
+from featx.serve.routes.wire import contents_of
 from featx.serve.service import deadline_of, service_of
 from featx.serve.teach.teacher import Example, Teacher
 from featx.serve.thing import Thing
 from featx.types import Content
-
-
-class NewExample(msgspec.Struct, forbid_unknown_fields=True):
-    """An item to be taught.
-
-    Attributes
-    ----------
-    input : item
-    id : str or None
-        Made of the item itself where none is given.
-    label : str or None
-    """
-
-    input: Item
-    id: ItemId | None = None
-    label: Name | None = None
-
-
-class ExamplesBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What is taught.
-
-    Attributes
-    ----------
-    examples : array of NewExample
-    replace : bool
-        Whether an item of the same id gives way.
-    """
-
-    examples: list[NewExample]
-    replace: bool = False
 
 
 class OneExample(WithInput, forbid_unknown_fields=True):
@@ -89,30 +54,23 @@ async def teach(request: Request) -> Response:
     """Add examples; each that can be is on the disk, and found, once this is answered."""
     thing, teacher = gallery_of(request), _teacher_of(request)
     engine = service_of(request).engine
-    contents, asked = await _asked(request, thing)
+    contents, asked, param = await _asked(request, thing)
     answers = await answered(request, contents, Ask(task="embed"))
     made = await asyncio.gather(
         *(
-            _example(thing, engine, content, answer, given, replaces=asked.replace)
+            example_of(thing, engine, content, answer, given, replaces=asked.replace)
             for content, answer, given in zip(contents, answers, asked.examples, strict=True)
         )
     )
     good = [each for each in made if isinstance(each, Example)]
-    outcomes = iter(await teacher.add(good, deadline_s=deadline_of(request)))
-    results: list[dict[str, Any]] = []
-    errors: list[FeatxError] = []
-    for each in made:
-        error = next(outcomes) if isinstance(each, Example) else each
-        if error is not None:
-            errors.append(error)
-            results.append({"error": item_error(error)})
-        elif isinstance(each, Example):
-            results.append({"id": each.id})
-    if len(errors) == len(made):
-        _refuse_all(errors)
-    added = len(made) - len(errors)
-    items = len(engine.thing.held)
-    return reply({"added": added, "items": items, "results": results}, 201)
+    errors = await teacher.add(good, deadline_s=deadline_of(request))
+    held = engine.thing.held
+    outcomes = outcomes_of(made, errors, asked.examples, held, param)
+    failed = [each for each in outcomes if isinstance(each, Problem)]
+    if len(failed) == len(made):
+        raise none_of(failed, "examples could be added")
+    results = [each.in_place if isinstance(each, Problem) else {"id": each} for each in outcomes]
+    return reply({"added": len(made) - len(failed), "items": len(held), "results": results}, 201)
 
 
 def _teacher_of(request: Request) -> Teacher:
@@ -121,19 +79,24 @@ def _teacher_of(request: Request) -> Teacher:
         return service.teacher
     what = f"{service.engine.thing.name}: is served to be read only"
     how = "start it with --allow-teach, or with keys (--keys-file), which then are asked for"
+    if service.settings.allow_teach is False:
+        what, how = f"{what} (--no-teach)", "start it without that, and with keys or --allow-teach"
     raise Problem(403, "teaching_not_allowed", f"{what}; {how}")
 
 
-async def _asked(request: Request, thing: Thing) -> tuple[list[Content | FeatxError], ExamplesBody]:
-    """Return what a backbone reads of each example, and what is said of them."""
+async def _asked(
+    request: Request, thing: Thing
+) -> tuple[list[Content | FeatxError], ExamplesBody, str]:
+    """Return what a backbone reads of each example, what is said of them, and what they are in."""
     kind, settings = content_type(request), service_of(request).settings
     if kind == JSON or kind.endswith("+json"):
         asked = _with_query(await decode(request, _EXAMPLES), request)
         require_few(request, asked.examples, "examples")
         items = [each.input for each in asked.examples]
-        return contents_of(items, thing.modality, thing.backbone.dim, settings), asked
+        contents = contents_of(items, thing.modality, thing.backbone.dim, settings)
+        return contents, asked, "examples"
     contents, one = await asked_of(request, _ONE, OneExample)
-    return contents, _like(one, ExamplesBody([NewExample(input="") for _ in contents]))
+    return contents, _like(one, ExamplesBody([NewExample(input="") for _ in contents])), "input"
 
 
 def _with_query(asked: ExamplesBody, request: Request) -> ExamplesBody:
@@ -159,51 +122,6 @@ def _like(one: OneExample, asked: ExamplesBody) -> ExamplesBody:
     return ExamplesBody(examples, replace=asked.replace or one.replace)
 
 
-async def _example(
-    thing: Thing,
-    engine: Engine,
-    content: Content | FeatxError,
-    answer: Answer | FeatxError,
-    given: NewExample,
-    *,
-    replaces: bool,
-) -> Example | FeatxError:
-    """Return an example; the error where its item could not be embedded."""
-    if isinstance(answer, FeatxError):
-        return answer
-    assert not isinstance(content, FeatxError)
-    is_vector = isinstance(content, np.ndarray)
-    raw = npy_bytes(content) if isinstance(content, np.ndarray) else thing.backbone.read(content)
-    made = _facts(thing.backbone, engine, raw, given.label, is_vector=is_vector)
-    return Example(
-        id=f"taught-{blake3(raw).hexdigest(length=8)}" if given.id is None else given.id,
-        vector=answer.vector,
-        space=thing.backbone.space,
-        facts=await made,
-        replace=replaces,
-    )
-
-
-async def _facts(
-    backbone: Backbone, engine: Engine, raw: bytes, label: str | None, *, is_vector: bool
-) -> ItemFacts:
-    """Return what is kept of an item beside its vector; of a vector alone there is nothing."""
-    modality = backbone.manifest.modality
-    if is_vector and modality != "array":
-        return ItemFacts(label=label)
-    preview = backbone.modality.preview(raw)
-    picture = await engine.thumbnail(raw) if modality == "image" else None
-    return ItemFacts(label=label, preview=preview, thumbnail=picture)
-
-
-def _refuse_all(errors: Sequence[FeatxError]) -> NoReturn:
-    problem = problem_of(errors[0])
-    if len(errors) > 1:
-        start = f"none of {len(errors):,} examples could be added; the first"
-        problem.message = f"{start}: {problem.message}"
-    raise problem
-
-
 async def forget(request: Request) -> Response:
     """Remove items, all or none."""
     gallery_of(request)
@@ -213,7 +131,7 @@ async def forget(request: Request) -> Response:
     held = service_of(request).engine.thing.held
     for item_id in ids:
         row_of(held, item_id)
-    await teacher.remove(ids)
+    await teacher.remove(ids, deadline_s=deadline_of(request))
     items = len(service_of(request).engine.thing.held)
     return reply({"removed": len(ids), "items": items})
 

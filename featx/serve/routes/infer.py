@@ -127,9 +127,7 @@ def _all_good(answers: Sequence[Answer | FeatxError], name: str) -> list[Answer]
     good = []
     for number, answer in enumerate(answers):
         if isinstance(answer, FeatxError):
-            problem = problem_of(answer)
-            problem.message = f"{name}[{number}]: {problem.message}"
-            raise problem
+            raise problem_of(answer, f"{name}[{number}]")
         good.append(answer)
     return good
 

@@ -181,7 +181,7 @@ def _content(value: str | bytes, name: str, settings: ServeSettings) -> Content 
             return value or ItemError("is empty")
         text = value if isinstance(value, str) else value.decode()
         return content_of(ItemObject(**{name: text}), name, settings)
-    except UnicodeDecodeError:
-        return ItemError("is no UTF-8")
+    except UnicodeDecodeError as error:
+        return ItemError(f"is not UTF-8 at byte {error.start}")
     except FeatxError as error:
         return error

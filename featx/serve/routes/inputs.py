@@ -13,6 +13,7 @@ from featx.errors import FeatxError, ItemError
 from featx.serve.engine import Answer, Ask
 from featx.serve.http.bodies import content_type, decode, in_time, limited, read_body, unless_gone
 from featx.serve.http.problems import JSON, Problem
+from featx.serve.http.wording import form_problem, query_problem
 from featx.serve.routes.wire import Input, content_of, contents_of, listed, text_error
 from featx.serve.service import deadline_of, service_of
 from featx.serve.settings import ServeSettings
@@ -72,10 +73,10 @@ def from_query(request: Request, kind: type[Asked]) -> Asked:
     try:
         found = msgspec.convert({**given, "input": ""}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(422, "wrong_shape", f"query: {error}") from error
+        raise query_problem(error, kind, given) from error
     for name, value in given.items():
         if getattr(found, name, "") is None:  # which the word null is taken for
-            message = f"{name}: found {value!r} in the query; leave it out for none"
+            message = f"query: {name}: found {value!r}; leave it out for none"
             raise Problem(422, "wrong_shape", message, param=name)
     return found
 
@@ -136,7 +137,7 @@ async def _of_form(request: Request) -> list[Content | FeatxError]:
     try:
         form = await in_time(request, parser.parse())
     except MultiPartException as error:
-        raise Problem(400, "no_form", f"body: no form: {error.message}") from error
+        raise form_problem(error.message, most) from error
     modality, found = service.engine.thing.modality, list[Content | FeatxError]()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(form.close)

@@ -1,32 +1,38 @@
 """What a thing says, as JSON values."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from featx.errors import FeatxError
 from featx.gallery.answers import Classified, Neighbour
 from featx.heads.answers import Estimate, Prediction, Tagging
 from featx.serve.engine import Answer
-from featx.serve.http.problems import item_error
+from featx.serve.http.problems import Problem
 from featx.serve.thing import Thing
 
 _DIGITS = 6
 
 
-def result_of(answer: Answer | FeatxError, thing: Thing, *, top: int) -> dict[str, Any]:
-    """Return what is said of one item; ``error`` where it failed.
+def results_of(
+    answers: Sequence[Answer | Problem], thing: Thing, *, top: int
+) -> list[dict[str, Any]]:
+    """Return what is said of each item; ``error`` where it failed.
 
     Parameters
     ----------
-    answer : Answer or FeatxError
+    answers : sequence
     thing : Thing
     top : int
         Probabilities that are told, the largest; 0 for all.
     """
-    if isinstance(answer, FeatxError):
-        return {"error": item_error(answer)}
+    return [
+        each.in_place if isinstance(each, Problem) else _result(each, thing, top)
+        for each in answers
+    ]
+
+
+def _result(answer: Answer, thing: Thing, top: int) -> dict[str, Any]:
     if isinstance(answer.said, list):
         return {"neighbours": neighbours_of(answer.said, thing)}
     return _SAY[type(answer.said)](answer, thing, top)

@@ -25,6 +25,17 @@ _LENGTH = struct.Struct("<I")
 _NUMBERS = {"BOOL": np.dtype("?"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
 """Datatype → how its numbers lie in memory."""
 
+_NAMES: dict[type, str] = {
+    str: "strings",
+    int: "numbers",
+    float: "numbers",
+    bool: "booleans",
+    list: "arrays",
+    dict: "objects",
+    type(None): "null",
+}
+"""What JSON calls a value of data."""
+
 
 class InputParameters(msgspec.Struct):
     """What a request says of a tensor beside its data; unknown names are passed over.
@@ -139,7 +150,7 @@ def _of_json(given: InputTensor, count: int) -> NDArray[Any] | list[str]:
         ({str}, "strings") if given.datatype == "BYTES" else ({int, float}, "numbers")
     )
     if strange := {type(each) for each in flat} - allowed:
-        found = ", ".join(sorted(kind.__name__ for kind in strange))
+        found = " and ".join(sorted({_NAMES[kind] for kind in strange}))
         raise InputError(f"data: holds {found}; expected {expected}")
     if given.datatype == "BYTES":
         return flat

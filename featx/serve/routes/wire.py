@@ -54,7 +54,7 @@ def listed(given: Input) -> list[Item]:
     """Return the items of an input, which may be one item."""
     if not isinstance(given, list):
         return [given]
-    if given and all(isinstance(each, int | float) for each in given):
+    if given and set(map(type, given)) <= {int, float}:  # ten times as fast as isinstance
         return [given]  # type: ignore[list-item]  # numbers, all of them
     return given
 
@@ -125,7 +125,7 @@ def _vector(vector: list[float] | str | None) -> Vectors:
     if isinstance(vector, str):
         raw = from_base64(vector)
         if len(raw) % 4 or not raw:
-            raise ItemError(f"vector: {len(raw)} bytes; expected little-endian float32 in base64")
+            raise ItemError(f"is {len(raw)} bytes; expected a vector as little-endian float32")
         return vector_of(np.frombuffer(raw, "<f4"))
     return vector_of(vector or [])
 
@@ -166,7 +166,7 @@ def contents_of(
         try:
             content = content_of(item, modality, settings)
             if isinstance(content, np.ndarray) and content.shape != (dim,):
-                raise ItemError(f"vector: {len(content)} numbers; this model's have {dim}")
+                raise ItemError(f"is a vector of {len(content)} numbers; this model's have {dim}")
             found.append(content)
         except FeatxError as error:
             found.append(error)

@@ -55,11 +55,19 @@ class Teacher(Protocol):
         """
         ...
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, ids: Sequence[str], *, deadline_s: float) -> None:
         """Remove items, all or none.
+
+        Parameters
+        ----------
+        ids : sequence of str
+        deadline_s : float
+            Time of `time.monotonic` after which they are not removed, if their turn has not come.
 
         Raises
         ------
+        TimedOutError
+            If their turn does not come in time.
         FeatxError
             If one is not there, or the disk fails.
         """

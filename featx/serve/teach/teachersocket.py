@@ -48,6 +48,7 @@ class _Add(msgspec.Struct, tag="add", array_like=True):
 
 class _Remove(msgspec.Struct, tag="remove", array_like=True):
     ids: list[str]
+    left_s: float
 
 
 class _Failure(msgspec.Struct, array_like=True):
@@ -113,11 +114,11 @@ class _Calls:
 
     async def _reply(self, asked: _Add | _Remove) -> _Reply:
         try:
+            deadline_s = time.monotonic() + asked.left_s
             if isinstance(asked, _Remove):
-                await self._teacher.remove(asked.ids)
+                await self._teacher.remove(asked.ids, deadline_s=deadline_s)
                 return _Reply()
             examples = [_example(each) for each in asked.examples]
-            deadline_s = time.monotonic() + asked.left_s
             found = await self._teacher.add(examples, deadline_s=deadline_s)
         except FeatxError as error:
             return _Reply(failure=_failure(error))
@@ -152,9 +153,9 @@ class RemoteTeacher:
         found = await self._call(_Add([_sent(each) for each in examples], left_s))
         return [None if failure is None else _error(failure) for failure in found]
 
-    async def remove(self, ids: Sequence[str]) -> None:
-        """Remove items; see `Teacher.remove`."""
-        await self._call(_Remove(list(ids)))
+    async def remove(self, ids: Sequence[str], *, deadline_s: float) -> None:
+        """Remove items; see `Teacher.remove`, and `add` for what may go wrong on the way."""
+        await self._call(_Remove(list(ids), deadline_s - time.monotonic()))
 
     def close(self) -> None:
         """Do nothing: a connection ends with its call."""

@@ -11,6 +11,7 @@ Which process that is changes when it dies: each of several has a `SharedTeacher
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -19,7 +20,7 @@ import numpy as np
 
 from featx.errors import FeatxError, InputError, StoreError
 from featx.gallery.gallery import Gallery
-from featx.serve.batcher import Batcher, BusyError
+from featx.serve.batcher import Batcher, BusyError, TimedOutError
 from featx.serve.engine import Engine
 from featx.serve.settings import ServeSettings
 from featx.serve.teach.teacher import Example, Teacher
@@ -34,6 +35,8 @@ LONGEST_PLACE = 103
 
 WAITING = 4096
 """Examples that wait to be added from which on further ones are refused."""
+
+_LATE = "what was added before took too long, and nothing was removed; ask again later"
 
 
 async def open_teacher(settings: ServeSettings, engine: Engine) -> Teacher | None:
@@ -139,13 +142,18 @@ class LocalTeacher:
             raise BusyError(f"{waiting:,} examples wait to be added already; ask again later")
         return await self._batcher.run(examples, deadline_s=deadline_s)
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, ids: Sequence[str], *, deadline_s: float) -> None:
         """Remove items; see `Teacher.remove`."""
-        await asyncio.to_thread(self._remove, ids)
+        await asyncio.to_thread(self._remove, ids, deadline_s)
 
-    def _remove(self, ids: Sequence[str]) -> None:
-        with self._changing:
+    def _remove(self, ids: Sequence[str], deadline_s: float) -> None:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0 or not self._changing.acquire(timeout=left_s):
+            raise TimedOutError(_LATE)
+        try:
             self._gallery.remove(ids)
+        finally:
+            self._changing.release()
 
     async def follow(self) -> None:
         """Do nothing: it asks for the gallery each time."""
@@ -182,9 +190,9 @@ class SharedTeacher:
         """Add examples here or there; see `Teacher.add`."""
         return await self._teacher.add(examples, deadline_s=deadline_s)
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, ids: Sequence[str], *, deadline_s: float) -> None:
         """Remove items here or there; see `Teacher.remove`."""
-        await self._teacher.remove(ids)
+        await self._teacher.remove(ids, deadline_s=deadline_s)
 
     async def follow(self) -> None:
         """Teach for the other processes if this one may write, else no more."""

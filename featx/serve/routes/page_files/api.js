@@ -5,6 +5,9 @@ const KEY = "featx-key";
 const PATIENCE = 3;
 const LONGEST_PAUSE_S = 5;
 
+/** What an item is called in a request, which holds one here: a person knows which. */
+const PLACE = /^(input|examples\[0\]): /;
+
 let key = stored();
 let waiting = null;
 
@@ -71,7 +74,7 @@ async function answerOf(response) {
   if (response.ok && answer !== null) return answer;
   const told = answer?.error ?? {};
   const message = told.message ?? `The service answered ${response.status} ${response.statusText}`;
-  throw new ApiError(response.status, told.code ?? "failed", message);
+  throw new ApiError(response.status, told.code ?? "failed", message.replace(PLACE, ""));
 }
 
 /** Return once the key is another than the one that was refused. */
