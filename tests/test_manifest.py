@@ -43,7 +43,11 @@ def test_a_shipped_manifest_is_sound(path: Path) -> None:
     assert manifest.name == path.stem
     assert manifest.modality in MODALITIES
     assert all(re.fullmatch("[0-9a-f]{64}", e.sha256) for e in manifest.files.values())
-    assert [check.problem for check in catalog.check_files(manifest)] == [""] * len(manifest.files)
+    here = {role for role, entry in manifest.files.items() if not entry.url}
+    assert {c.role: c.problem for c in catalog.check_files(manifest) if c.role in here} == (
+        dict.fromkeys(here, "")
+    )
+    assert catalog.is_here(manifest) or catalog.can_be_pulled(manifest)
     assert catalog.golden_file(manifest).is_file()
 
 
@@ -59,6 +63,15 @@ def test_a_shipped_manifest_is_sound(path: Path) -> None:
         ({"schema": 2}, "x.toml: schema 2 is newer than 1; upgrade featx"),
         ({"folder": "/"}, "x.toml: unknown key 'folder'"),
         ({"text": {"truncatio": "end"}}, "x.toml [text]: unknown key 'truncatio'"),
+        ({"text": {"padding": "max_length"}}, "x.toml: [text] padding = 'max_length' needs max_l"),
+        (
+            {"image": {"size": [8], "mean": [0.0], "std": [0.0]}},
+            "x.toml: [image] std and crop_fraction must not be 0",
+        ),
+        (
+            {"audio": {"sample_rate_hz": 0, "window_frames": 1, "window_step_frames": 1}},
+            "x.toml: [audio] sample_rate_hz = 0; expected 1 or more",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, Any], message: str) -> None:

@@ -1,7 +1,8 @@
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import soxr
 from numpy.typing import NDArray
 
 from featx.errors import ItemError, ManifestError
-from featx.modality.audio import Audio, raise_volume, window_starts
+from featx.modality.audio import Audio, raise_volume
 from featx.modality.mel import MelScale, hz_to_mel, log_mel, mel_spectrogram, mel_to_hz
+from featx.modality.windows import window_starts
 from featx.zoo.manifest import AudioOptions, Manifest
 
 RATE = 16000
@@ -27,7 +29,7 @@ FLOAT32_TOLERANCE = 2e-6
 """The reference sums in float32: a few units in the last place."""
 
 
-def build(options: AudioOptions | None = GE2E) -> Audio:
+def build(options: AudioOptions | None = GE2E, *, mask: bool = False) -> Audio:
     return Audio(
         Manifest(
             schema=1,
@@ -40,7 +42,7 @@ def build(options: AudioOptions | None = GE2E) -> Audio:
             dim=4,
             pooling="none",
             normalize=True,
-            inputs={"windows": "mel"},
+            inputs={"windows": "mel"} | ({"sample_mask": "mask"} if mask else {}),
             audio=options,
         )
     )
@@ -147,6 +149,73 @@ def test_a_short_sound_is_one_window_padded_with_zeros() -> None:
     windows = build(WAVEFORM).load(encode(sound)).inputs["windows"]
 
     np.testing.assert_array_equal(windows, [np.pad(sound, (0, 1500))])
+
+
+FIT = replace(WAVEFORM, window_frames=10, window_length="fit")
+
+
+@pytest.mark.parametrize(("n_samples", "shape"), [(1000, (1, 1000)), (1601, (2, 800))])
+def test_a_window_that_fits_holds_the_sound_and_nothing_else(
+    n_samples: int, shape: tuple[int, int]
+) -> None:
+    sound = noise(n_samples)
+
+    windows = build(FIT).load(encode(sound)).inputs["windows"]
+
+    np.testing.assert_array_equal(windows, sound[: math.prod(shape)].reshape(shape))
+
+
+def test_a_sound_that_is_too_short_is_filled_up() -> None:
+    sound = noise(100)
+
+    windows = build(replace(FIT, least_samples=150)).load(encode(sound)).inputs["windows"]
+
+    np.testing.assert_array_equal(windows, [np.pad(sound, (0, 50))])
+
+
+def test_a_mask_tells_samples_from_added_zeros() -> None:
+    fixed, fit = build(WAVEFORM, mask=True), build(replace(FIT, least_samples=150), mask=True)
+
+    masks = [
+        each.load(encode(noise(n))).inputs["sample_mask"] for each, n in ((fixed, 2000), (fit, 100))
+    ]
+
+    expected = np.pad(np.ones(2000, dtype=np.int64), (0, 400))
+    np.testing.assert_array_equal(masks[0], [expected[:1600], expected[800:2400]])
+    np.testing.assert_array_equal(masks[1], [np.repeat([1, 0], [100, 50])])
+
+
+def test_unit_variance_comes_before_the_zeros() -> None:
+    sound = noise(1000) + np.float32(0.5)
+
+    windows = build(replace(WAVEFORM, unit_variance=True)).load(encode(sound)).inputs["windows"]
+
+    x = sound.astype(np.float64)
+    expected = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
+    np.testing.assert_allclose(windows[0, :1000], expected, atol=1e-6)
+    assert not windows[0, 1000:].any()
+
+
+@pytest.mark.parametrize("features", ["kaldi", "whisper"])
+def test_a_long_sound_is_cut_into_windows_as_its_parts_would_be(
+    features: Literal["kaldi", "whisper"],
+) -> None:
+    options = replace(GE2E, features=features, n_mels=20, window_frames=50, window_step_frames=50)
+    sound, audio = noise(16_000), build(replace(options, feature_mean=1.0, feature_std=2.0))
+
+    windows = audio.load(encode(sound)).inputs["windows"]
+
+    first = build(options).load(encode(sound[: 50 * 160 + (240 if features == "kaldi" else 0)]))
+    assert len(windows) == 2
+    np.testing.assert_allclose(windows[0], (first.inputs["windows"][0] - 1) / 2, atol=1e-6)
+
+
+def test_a_window_costs_what_its_seconds_do() -> None:
+    whisper = replace(GE2E, features="whisper", window_frames=3000, window_step_frames=3000)
+
+    costs = [build(each).load(encode(noise(1000))).cost for each in (GE2E, whisper)]
+
+    assert costs == [1, 19]
 
 
 def test_channels_are_averaged_and_rates_converted() -> None:

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ PIXELS = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 def options(
     size: tuple[int, ...] = (8, 8),
-    resize: Literal["shortest", "stretch", "pad"] = "shortest",
+    resize: Literal["shortest", "stretch", "pad", "none"] = "shortest",
     crop_fraction: float = 1.0,
     channel_order: Literal["rgb", "bgr"] = "rgb",
     decode: Literal["exact", "fast"] = "exact",
@@ -98,6 +99,58 @@ def test_padding_is_zero_after_normalisation() -> None:
     expected = np.zeros((60, 60, 3))
     expected[10:50] = PIXELS
     np.testing.assert_array_equal(found[0], expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("resize", ["none", "pad", "shortest", "stretch"])
+def test_an_image_is_resized_as_asked_and_cropped_or_filled_at_the_centre(
+    resize: Literal["none", "pad", "shortest", "stretch"],
+) -> None:
+    table = replace(options((45, 20), resize), fill=(7.0, 8.0, 9.0))
+    table = table if resize == "none" else replace(table, resize_to=(30, 24))
+
+    found = tensor(build(table), encode(PIL.Image.fromarray(PIXELS)))[0]
+
+    sizes = {"none": (60, 40), "pad": (24, 16), "shortest": (45, 30), "stretch": (24, 30)}
+    whole = PIL.Image.fromarray(PIXELS).resize(sizes[resize], PIL.Image.Resampling.BILINEAR)
+    left, rows = round((whole.width - 20) / 2), whole.height
+    expected = np.tile(np.array([7, 8, 9]), (45, 20, 1))
+    top = (45 - rows) // 2
+    expected[top : top + rows] = np.asarray(whole)[:, left : left + 20]
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1)  # cropped first
+
+
+@pytest.mark.parametrize(
+    ("rounding", "side", "left"),
+    [("nearest", 14, 2), ("torchvision", 13, 2), ("transformers", 13, 1)],
+)
+def test_long_sides_and_first_pixels_are_rounded_as_asked(
+    rounding: Literal["nearest", "torchvision", "transformers"], side: int, left: int
+) -> None:
+    table = replace(options((9, 10)), rounding=rounding, resize_to=(9,))
+
+    found = tensor(build(table), encode(PIL.Image.fromarray(PIXELS)))[0]
+
+    whole = PIL.Image.fromarray(PIXELS).resize((side, 9), PIL.Image.Resampling.BILINEAR)
+    expected = np.asarray(whole)[:, left : left + 10]
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1)  # cropped first
+
+
+def test_transparency_is_dropped_where_it_is_asked_to_be() -> None:
+    image = build(replace(options((1, 1), "stretch"), transparency="drop"))
+    rgba = encode(PIL.Image.new("RGBA", (1, 1), (100, 0, 200, 51)))
+    palette = build(replace(options((2, 2), "none"), transparency="drop"))
+
+    np.testing.assert_array_equal(tensor(image, rgba)[0, :, 0, 0], [100, 0, 200])
+    found = tensor(palette, palette_with_transparency())[0, :, 0]
+    np.testing.assert_array_equal(found.T, [[0, 0, 0], [10, 20, 30]])
+
+
+def test_a_large_image_that_keeps_its_size_is_not_decoded_smaller() -> None:
+    raw = encode(SMOOTH, "JPEG")
+
+    found = decode(raw, options((32, 32), "none", decode="fast"))
+
+    assert found.size == SMOOTH.size
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -24,6 +24,8 @@ def build(
     truncation: Literal["end", "start"] = "end",
     overflow: Literal["cut", "chunk"] = "cut",
     template: str = "[CLS] $A [SEP]",
+    padding: Literal["longest", "max_length"] = "longest",
+    pad_token: str = "",
 ) -> Text:
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
@@ -48,7 +50,9 @@ def build(
             max_length=max_length,
             files={"tokenizer": FileEntry(path="tokenizer.json", sha256="", size_bytes=0)},
             inputs={role: role for role in roles or ("token_ids", "attention_mask")},
-            text=TextOptions(truncation=truncation, overflow=overflow),
+            text=TextOptions(
+                truncation=truncation, overflow=overflow, padding=padding, pad_token=pad_token
+            ),
             folder=folder,
         )
     )
@@ -184,6 +188,21 @@ def test_a_batch_is_padded_to_the_longest_and_masked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch["token_ids"], [[CLS, A, SEP, PAD], [CLS, B, C, SEP]])
     np.testing.assert_array_equal(batch["attention_mask"], [[1, 1, 1, 0], [1, 1, 1, 1]])
     np.testing.assert_array_equal(batch["token_type_ids"], np.zeros((2, 4)))
+
+
+def test_a_batch_is_padded_to_the_longest_that_is_allowed(tmp_path: Path) -> None:
+    text = build(tmp_path, "token_ids", padding="max_length", pad_token="e")
+    samples = [text.load(b"a"), text.load(b"a b c d")]
+
+    batch = text.collate(samples)
+
+    np.testing.assert_array_equal(batch["token_ids"], [[CLS, A, SEP, E, E], [CLS, A, B, C, SEP]])
+    assert [sample.cost for sample in samples] == [5, 5]
+
+
+def test_a_padding_token_that_the_tokenizer_lacks_is_a_manifest_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="tiny: pad_token '<pad>' is no token of its token"):
+        build(tmp_path, pad_token="<pad>").load(b"a")
 
 
 def test_only_the_roles_of_the_graph_are_given(tmp_path: Path) -> None:

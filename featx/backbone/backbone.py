@@ -29,6 +29,17 @@ from featx.zoo.manifest import Manifest, Precision
 BUCKET_TOKENS = 16
 """On a GPU lengths are multiples of this."""
 
+TAKEN: dict[str, type[np.generic]] = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
+"""Types of inputs that a graph may have; ids, masks and pixels are given as they are taken."""
+
 
 class Backbone:
     """A manifest with its modality and session; nothing is opened before it is used.
@@ -91,7 +102,7 @@ class Backbone:
     @cached_property
     def limits(self) -> Limits:
         """What a batch may hold."""
-        if self.settings.deterministic or self._depends_on_neighbours:
+        if self.settings.deterministic or self._depends_on_neighbours or self._lengths_differ:
             return Limits(budget=1, parts=1)
         on_gpu = self.device != "cpu"
         return limits(self.manifest.modality, self.settings, on_gpu=on_gpu)
@@ -105,6 +116,11 @@ class Backbone:
     @cached_property
     def _depends_on_neighbours(self) -> bool:
         return "graph" in self.manifest.files and depends_on_neighbours(self.manifest.file("graph"))
+
+    @property
+    def _lengths_differ(self) -> bool:
+        """Whether items cannot be joined to a batch, since nothing is padded."""
+        return self.manifest.audio is not None and self.manifest.audio.window_length == "fit"
 
     @cached_property
     def session(self) -> Session | None:
@@ -231,7 +247,7 @@ class Backbone:
         """Return one vector a sample, all of them encoded at once, shape (N, D)."""
         roles = self.modality.collate(samples)
         if self.manifest.modality == "text" and self.device != "cpu":
-            roles = bucketed(roles)
+            roles = bucketed(roles, self.manifest.max_length)
         if self.session is None:
             X = roles["array"]
         else:
@@ -264,26 +280,40 @@ class Backbone:
 
     def _run(self, session: Session, roles: dict[str, Any]) -> Vectors:
         graph = self._variant
-        feeds = {name: roles[role] for role, name in graph.inputs.items()}
+        feeds = {
+            name: self._taken(roles[role], name, session.inputs.get(name))
+            for role, name in graph.inputs.items()
+        }
         (result,) = session.run([graph.output], feeds)
         rows: Vectors = result.astype(np.float32, copy=False)
         if graph.is_pooled or self.manifest.pooling == "none":
             return rows
-        return pool_tokens(rows, roles["attention_mask"], self.manifest.pooling)
+        mask = roles.get("attention_mask", np.ones(rows.shape[:2], dtype=np.int64))
+        return pool_tokens(rows, mask, self.manifest.pooling)
+
+    def _taken(self, array: NDArray[Any], name: str, kind: str | None) -> NDArray[Any]:
+        if kind not in TAKEN:
+            found = f"is {kind}; known: {', '.join(TAKEN)}" if kind else "is not in its graph"
+            message = f"{self.manifest.name}: input {name!r} {found}"
+            raise InputError(message)
+        return array.astype(TAKEN[kind], copy=False)
 
 
-def bucketed(roles: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def bucketed(roles: dict[str, NDArray[Any]], longest: int | None = None) -> dict[str, NDArray[Any]]:
     """Pad tokens (N, T) at the end to a multiple of 16, masked: a GPU plans for each shape anew.
+
+    `longest` is the most that the backbone has positions for, and is not exceeded.
 
     Examples
     --------
     >>> {role: array.shape for role, array in bucketed({"token_ids": np.ones((2, 17))}).items()}
     {'token_ids': (2, 32)}
     """
-    return {
-        role: np.pad(array, ((0, 0), (0, -array.shape[1] % BUCKET_TOKENS)))
-        for role, array in roles.items()
-    }
+    length = max(array.shape[1] for array in roles.values())
+    more = -length % BUCKET_TOKENS
+    if longest is not None:
+        more = max(0, min(more, longest - length))
+    return {role: np.pad(array, ((0, 0), (0, more))) for role, array in roles.items()}
 
 
 def identity(dim: int) -> Manifest:

@@ -4,9 +4,10 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from featx.backbone.binding import Binding, Resident, Residents
 from featx.backbone.graphs.external import holds_half, read_safely
 from featx.backbone.graphs.whole import read_whole
 from featx.errors import DeviceError, DeviceMemoryError, InputError
@@ -23,9 +25,7 @@ from featx.types import Device
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
 
 MEMORY_LIMIT = "FEATX_GPU_MEMORY"
 
@@ -36,50 +36,12 @@ OUT_OF_MEMORY = re.compile(
 )
 """How ONNX Runtime, CUDA and its libraries say that memory ran out."""
 
+TRANSPOSING = ["GemmTransposeFusion", "MatmulTransposeFusion"]
+"""Optimizers that have a product transpose its first operand, which on a CPU takes longer than to
+transpose it first: 24 instead of 18 ms for 1024 x 384 x 1536.  Gradients are full of it."""
+
 BINDINGS = 2
 """While one batch is computed the next one is copied."""
-
-BUFFERED_BYTES = 256 << 20
-"""Input buffers that one binding keeps for shapes that may come again."""
-
-
-class _Binding:
-    """Input buffers on a device, one for each shape, kept from run to run."""
-
-    def __init__(self, session: ort.InferenceSession, device: str) -> None:
-        kind, _, number = device.partition(":")
-        self._session, self._kind, self._number = session, kind, int(number or 0)
-        self._binding = session.io_binding()
-        self._buffers: dict[tuple[Any, ...], Any] = {}
-
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
-        for name, array in feeds.items():
-            self._binding.bind_ortvalue_input(name, self._filled(name, array))
-        self._binding.clear_binding_outputs()
-        for name in outputs:
-            self._binding.bind_output(name, self._kind, self._number)
-        self._session.run_with_iobinding(self._binding)
-        result: list[Any] = self._binding.copy_outputs_to_cpu()
-        return result
-
-    def _filled(self, name: str, array: NDArray[Any]) -> ort.OrtValue:
-        key = (name, array.shape, array.dtype.str)
-        buffer = self._buffers.pop(key, None)
-        if buffer is None:
-            self._make_room(array.nbytes)
-            buffer = ort.OrtValue.ortvalue_from_shape_and_type(
-                list(array.shape), array.dtype, self._kind, self._number
-            )
-        buffer.update_inplace(np.asarray(array, order="C"))
-        self._buffers[key] = buffer
-        return buffer
-
-    def _make_room(self, size_bytes: int) -> None:
-        """Forget the buffers that were not used for longest."""
-        sizes = {key: value.tensor_size_in_bytes() for key, value in self._buffers.items()}
-        while sizes and sum(sizes.values()) + size_bytes > BUFFERED_BYTES:
-            oldest = next(iter(sizes))
-            del sizes[oldest], self._buffers[oldest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +61,7 @@ class Session:
     device: str
     inputs: dict[str, str]
     outputs: tuple[str, ...]
-    _bindings: "SimpleQueue[_Binding] | None" = None
+    _bindings: "SimpleQueue[Binding] | None" = None
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         """Run the graph and return the outputs that were asked for.
@@ -109,14 +71,26 @@ class Session:
         DeviceMemoryError
             If the batch needs more memory than there is.
         """
-        try:
+        with _explained_memory(self.device, feeds):
             return self._run(outputs, feeds)
-        except Exception as cause:
-            if not isinstance(cause, MemoryError) and not OUT_OF_MEMORY.search(str(cause)):
-                raise
-            shapes = ", ".join(str(array.shape) for array in feeds.values())
-            message = f"{self.device}: out of memory for inputs of shape {shapes}; use less a batch"
-            raise DeviceMemoryError(message) from cause
+
+    def put(self, array: NDArray[Any]) -> Resident:
+        """Copy an array to the device, for runs to read and write."""
+        resident = Resident(_allocate(self.device, array.shape, array.dtype))
+        resident.write(array)
+        return resident
+
+    def bind(self, inputs: Residents, outputs: Residents) -> "Bound":
+        """Return the graph with arrays of its device as some of its inputs and outputs.
+
+        Parameters
+        ----------
+        inputs, outputs : mapping of str to Resident
+            No array may be among both: a graph writes while it still reads.
+        """
+        allocate = partial(_allocate, self.device)
+        binding = Binding(self._session, self.device, allocate, inputs=inputs, outputs=outputs)
+        return Bound(self.device, binding)
 
     def _run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         if self._bindings is None:
@@ -127,6 +101,42 @@ class Session:
             return binding.run(outputs, feeds)
         finally:
             self._bindings.put(binding)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A graph that reads and writes arrays where they lie; for one thread at a time."""
+
+    device: str
+    _binding: Binding
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """Run the graph, and return those outputs that are not bound and were asked for.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the batch needs more memory than there is.
+        """
+        with _explained_memory(self.device, feeds):
+            return self._binding.run(outputs, feeds)
+
+
+@contextmanager
+def _explained_memory(device: str, feeds: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as cause:
+        if not isinstance(cause, MemoryError) and not OUT_OF_MEMORY.search(str(cause)):
+            raise
+        shapes = ", ".join(str(array.shape) for array in feeds.values())
+        message = f"{device}: out of memory for inputs of shape {shapes}; use less a batch"
+        raise DeviceMemoryError(message) from cause
+
+
+def _allocate(device: str, shape: Sequence[int], dtype: "np.dtype[Any]") -> ort.OrtValue:
+    kind, _, number = device.partition(":")
+    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, kind, int(number or 0))
 
 
 @cache
@@ -188,6 +198,7 @@ def open_session(
     threads: int | None = None,
     bound: bool | None = None,
     deterministic: bool = False,
+    trains: bool = False,
 ) -> Session:
     """Load a graph, and prove that it runs where it was asked to.
 
@@ -204,6 +215,9 @@ def open_session(
         Whether inputs are copied into buffers on the device that are used again; None: on CUDA.
     deterministic : bool
         Use only kernels that give the same bits each time.
+    trains : bool
+        Whether it is one of several steps of a training, which run by turns: they share the
+        memory that they work in.
 
     Raises
     ------
@@ -217,17 +231,14 @@ def open_session(
     ort.set_default_logger_severity(4)
     if chosen != "cpu":
         ort.preload_dlls()
-    options = ort.SessionOptions()
-    options.use_deterministic_compute = deterministic
-    if threads:
-        options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What has been read as ONNX is not to be taken for ONNX Runtime's own format.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options = _options(threads, deterministic=deterministic, trains=trains)
     providers = _providers(chosen, is_half=holds_half(graph))
     try:
         session = ort.InferenceSession(
-            path if isinstance(path, bytes) else str(path), options, providers=providers
+            path if isinstance(path, bytes) else str(path),
+            options,
+            providers=providers,
+            disabled_optimizers=TRANSPOSING if trains and chosen == "cpu" else [],
         )
     except Exception as cause:
         reason = str(cause).splitlines()[0]
@@ -248,10 +259,34 @@ def open_session(
     )
 
 
-def _bind(session: ort.InferenceSession, device: str) -> "SimpleQueue[_Binding]":
-    bindings: SimpleQueue[_Binding] = SimpleQueue()
+def _options(threads: int | None, *, deterministic: bool, trains: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.use_deterministic_compute = deterministic
+    if threads:
+        options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What has been read as ONNX is not to be taken for ONNX Runtime's own format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if trains:
+        _make_shared_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.enable_mem_pattern = False  # each would want one piece for itself
+    return options
+
+
+@cache
+def _make_shared_memory() -> None:
+    """Make the memory on the host that sessions share which ask for it."""
+    kind, place = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    memory = ort.OrtMemoryInfo("Cpu", kind, 0, place)
+    as_requested = ort.OrtArenaCfg({"arena_extend_strategy": 1})
+    ort.create_and_register_allocator(memory, as_requested)
+
+
+def _bind(session: ort.InferenceSession, device: str) -> "SimpleQueue[Binding]":
+    bindings: SimpleQueue[Binding] = SimpleQueue()
     for _ in range(BINDINGS):
-        bindings.put(_Binding(session, device))
+        bindings.put(Binding(session, device, partial(_allocate, device)))
     return bindings
 
 

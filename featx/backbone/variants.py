@@ -106,7 +106,7 @@ def _key(manifest: Manifest, *how: object) -> str:
     """Return a name that no other graph has, whatever it is made from and how."""
     facts = {
         "featx-graph": REVISION,
-        "source": manifest.files["graph"].sha256,
+        "source": [e.sha256 for r, e in sorted(manifest.files.items()) if r != "tokenizer"],
         "inputs": manifest.inputs,
         "outputs": manifest.outputs,
         "pooling": manifest.pooling,

@@ -1,6 +1,6 @@
 """Sounds: any common file to windows of mel features or of samples.
 
-``load`` = decode → mono → resample → raise the volume → cut into windows → features.
+``load`` = decode → mono → resample → scale → cut into windows → features.
 """
 
 import io
@@ -15,11 +15,17 @@ from numpy.typing import NDArray
 
 from featx.errors import ItemError, ManifestError
 from featx.modality.content import NPY_MAGIC, first_line, load_each, npy_array, read_bytes
-from featx.modality.mel import log_mel, mel_spectrogram
+from featx.modality.windows import Waveform, sample_mask, windows_of
 from featx.types import Content, Sample
-from featx.zoo.manifest import AudioOptions, Manifest
+from featx.zoo.manifest import Manifest
 
-ROLE = "windows"
+ROLE, MASK_ROLE = "windows", "sample_mask"
+
+COST_S = 1.6
+"""Seconds of a window that count as one, when batches are filled."""
+
+TINY_VARIANCE = 1e-7
+"""Added to the variance of a sound, as wav2vec 2.0 does."""
 
 MAX_SECONDS = 3600
 """Longest sound; its samples and windows are held in memory."""
@@ -40,8 +46,6 @@ STREAMED_BYTES = 0x7FFF0000
 LOST_MP3_SAMPLES = 2 * 1152
 """Two frames: what may lack of an MP3 file whose encoder counted another way."""
 
-Waveform = NDArray[np.float32]
-
 
 class Audio:
     """Sounds as windows of features, cut as `AudioOptions` says; an item takes one part a window.
@@ -60,6 +64,7 @@ class Audio:
             message = f"{manifest.name}: modality 'audio' needs an [audio] table"
             raise ManifestError(message)
         self.options = manifest.audio
+        self.has_mask = MASK_ROLE in manifest.inputs
 
     def read(self, content: Content) -> bytes:
         """Return the file's bytes; an array becomes ``.npy`` bytes.
@@ -88,24 +93,14 @@ class Audio:
         _check_audible(sound)
         if options.target_dbfs is not None:
             sound = raise_volume(sound, options.target_dbfs)
-        window = options.window_frames * options.hop_length
-        starts = window_starts(len(sound), options)
-        # Zeros fill the last window before the transform, which looks past a window's end.
-        sound = np.pad(sound, (0, max(0, starts[-1] * options.hop_length + window - len(sound))))
-        if options.features == "waveform":
-            begins = [start * options.hop_length for start in starts]
-            return Sample(inputs={ROLE: _cut(sound, begins, window)}, cost=1)
-        mels = mel_spectrogram(
-            sound,
-            sample_rate_hz=options.sample_rate_hz,
-            n_fft=options.n_fft,
-            hop_length=options.hop_length,
-            n_mels=options.n_mels,
-            mel_scale=options.mel_scale,
-            power=options.power,
-        )
-        features = log_mel(mels) if options.features == "log_mel" else mels
-        return Sample(inputs={ROLE: _cut(features, starts, options.window_frames)}, cost=1)
+        if options.unit_variance:
+            sound = _unit_variance(sound)
+        windows = windows_of(sound, options)
+        inputs: dict[str, NDArray[Any]] = {ROLE: windows}
+        if self.has_mask:
+            inputs[MASK_ROLE] = sample_mask(len(sound), windows, options)
+        seconds = options.window_frames * options.hop_length / options.sample_rate_hz
+        return Sample(inputs=inputs, cost=max(1, round(seconds / COST_S)))
 
     def load_many(self, raws: Sequence[bytes]) -> list[Sample | ItemError]:
         """Load several, one by one."""
@@ -113,7 +108,8 @@ class Audio:
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         """Join samples into one batch of all their windows, in order."""
-        return {ROLE: np.concatenate([sample.inputs[ROLE] for sample in samples])}
+        roles = samples[0].inputs
+        return {role: np.concatenate([each.inputs[role] for each in samples]) for role in roles}
 
     def preview(self, raw: bytes) -> str:
         """Return format, length and rate, such as ``WAV 2.5 s 16000 Hz``, or nothing."""
@@ -125,20 +121,6 @@ class Audio:
                 return f"{file.format} {seconds:.1f} s {file.samplerate} Hz"
         except soundfile.SoundFileError:
             return ""
-
-
-def window_starts(n_samples: int, options: AudioOptions) -> list[int]:
-    """Return the first frame of every window, at least one.
-
-    The rule of Resemblyzer's ``compute_partial_slices``: windows start `window_step_frames`
-    apart while the sound lasts; the last is dropped if sound covers less than `min_coverage` of
-    it, unless it is the only one.
-    """
-    window, step, hop = options.window_frames, options.window_step_frames, options.hop_length
-    n_frames = math.ceil((n_samples + 1) / hop)
-    starts = list(range(0, max(1, n_frames - window + step + 1), step))
-    coverage = (n_samples - starts[-1] * hop) / (window * hop)
-    return starts[:-1] if coverage < options.min_coverage and len(starts) > 1 else starts
 
 
 def raise_volume(sound: Waveform, target_dbfs: float) -> Waveform:
@@ -154,6 +136,13 @@ def raise_volume(sound: Waveform, target_dbfs: float) -> Waveform:
     power = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks) / len(sound)
     gain = 10.0 ** (target_dbfs / 20.0) / math.sqrt(power)
     return sound if gain <= 1.0 else (sound * gain).astype(np.float32, copy=False)
+
+
+def _unit_variance(sound: Waveform) -> Waveform:
+    """Return a sound of mean 0 and variance 1."""
+    mean, variance = sound.mean(dtype=np.float64), sound.var(dtype=np.float64)
+    scaled: Waveform = ((sound - mean) / math.sqrt(variance + TINY_VARIANCE)).astype(np.float32)
+    return scaled
 
 
 def length_of(raw: bytes) -> tuple[float, int]:
@@ -220,11 +209,6 @@ def _mixed(channels: NDArray[Any]) -> Waveform:
     """Return the mean of the channels of (samples, channels)."""
     mixed: Waveform = channels.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mixed
-
-
-def _cut(rows: NDArray[np.float32], starts: list[int], length: int) -> NDArray[np.float32]:
-    """Return rows ``start`` to ``start + length`` for each start, stacked."""
-    return np.stack([rows[start : start + length] for start in starts])
 
 
 def _check_audible(sound: Waveform) -> None:

@@ -1,7 +1,8 @@
 """Mel spectrograms in plain NumPy, equal to ``librosa.feature.melspectrogram``.
 
-Frames are centred (zeros are put around the sound), the window is a periodic Hann window and the
-filters are triangles of unit area (Slaney's normalisation).  Sums run in float64.
+Frames are centred (zeros or its mirror image are put around the sound), the window is a periodic
+Hann window and the filters are triangles of unit area (Slaney's normalisation).  Sums run in
+float64.
 """
 
 from functools import lru_cache
@@ -14,6 +15,9 @@ MelScale = Literal["slaney", "htk"]
 
 LOG_FLOOR = 1e-10
 """Power below which `log_mel` does not look."""
+
+WHISPER_DECADES = np.float32(8)
+"""How far below the highest value of its window Whisper looks."""
 
 BLOCK_FRAMES = 4096
 """Frames transformed at once; bounds the memory that a long sound takes."""
@@ -34,6 +38,7 @@ def mel_spectrogram(  # noqa: PLR0913  (the parameters of the transform)
     n_mels: int,
     mel_scale: MelScale,
     power: float,
+    edge: Literal["zeros", "mirror"] = "zeros",
 ) -> NDArray[np.float32]:
     """Return the mel spectrogram of a sound, one row a frame.
 
@@ -44,6 +49,8 @@ def mel_spectrogram(  # noqa: PLR0913  (the parameters of the transform)
     mel_scale : {"slaney", "htk"}
     power : float
         Exponent of the magnitude: 2 for power, 1 for amplitude.
+    edge : {"zeros", "mirror"}
+        What frames see before the first sample and after the last.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def mel_spectrogram(  # noqa: PLR0913  (the parameters of the transform)
     """
     filters = mel_filters(sample_rate_hz, n_fft, n_mels, mel_scale).T
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
-    padded = np.pad(waveform, n_fft // 2)
+    padded = np.pad(waveform, n_fft // 2, mode="constant" if edge == "zeros" else "reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     # An odd n_fft has room for one frame too many.
     frames = frames[: 1 + len(waveform) // hop_length]
@@ -66,6 +73,39 @@ def mel_spectrogram(  # noqa: PLR0913  (the parameters of the transform)
 def log_mel(mels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return ``ln(max(mels, 1e-10))``."""
     return np.log(np.maximum(mels, np.float32(LOG_FLOOR)))
+
+
+def whisper_log_mel(
+    waveform: NDArray[np.float32],
+    *,
+    sample_rate_hz: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+) -> NDArray[np.float32]:
+    """Return what Whisper's encoder is fed with for one window.
+
+    Decimal logarithms of powers, none more than 8 below the window's highest, then
+    ``(x + 4) / 4`` (Radford et al. 2022, arXiv:2212.04356; ``whisper.audio.log_mel_spectrogram``).
+
+    Returns
+    -------
+    ndarray of float32, shape (n_mels, samples // hop_length)
+    """
+    mels = mel_spectrogram(
+        waveform,
+        sample_rate_hz=sample_rate_hz,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        mel_scale="slaney",
+        power=2.0,
+        edge="mirror",
+    )
+    decades = np.log10(np.maximum(mels[:-1].T, np.float32(LOG_FLOOR)))
+    audible = np.maximum(decades, decades.max() - WHISPER_DECADES)
+    scaled: NDArray[np.float32] = (audible + 4) / 4
+    return scaled
 
 
 @lru_cache(maxsize=16)

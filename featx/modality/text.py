@@ -88,7 +88,7 @@ class Text:
         except ValueError as cause:
             message = f"{path}: not a tokenizer: {first_line(cause)}"
             raise StoreError(message) from cause
-        pad_id = _pad_id(tokenizer)
+        pad_id = self._pad_id(tokenizer)
         tokenizer.no_truncation()
         tokenizer.no_padding()
         n_special, longest = tokenizer.num_special_tokens_to_add(False), self.manifest.max_length
@@ -144,7 +144,7 @@ class Text:
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         """Join samples into one batch (sum of parts, longest), padded at the end."""
         parts = [part for sample in samples for part in sample.inputs["token_ids"]]
-        rows = np.full((len(parts), max(map(len, parts))), PADDING, dtype=np.int64)
+        rows = np.full((len(parts), self._padded(max(map(len, parts)))), PADDING, dtype=np.int64)
         for row, part in zip(rows, parts, strict=True):
             row[: len(part)] = part
         is_token = rows != PADDING
@@ -187,10 +187,28 @@ class Text:
         parts = ids[None] if is_whole else self._parts(ids, encoding.special_tokens_mask.index(0))
         return Sample(
             inputs={"token_ids": parts},
-            cost=parts.shape[1],
+            cost=self._padded(parts.shape[1]),
             n_tokens=len(ids),
             truncated=not is_whole and self.options.overflow == "cut",
         )
+
+    def _padded(self, length: int) -> int:
+        """Return how long texts are that are at most `length` tokens."""
+        is_longest = self.options.padding == "longest"
+        return length if is_longest else self.manifest.max_length or length
+
+    def _pad_id(self, tokenizer: Tokenizer) -> int:
+        """Return the id that texts are padded with; a mask hides it from most graphs."""
+        if token := self.options.pad_token:
+            found: int | None = tokenizer.token_to_id(token)
+            if found is None:
+                message = f"{self.manifest.name}: pad_token {token!r} is no token of its tokenizer"
+                raise ManifestError(message)
+            return found
+        if tokenizer.padding:
+            return int(tokenizer.padding["pad_id"])
+        ids = (tokenizer.token_to_id(token) for token in PAD_TOKENS)
+        return next((i for i in ids if i is not None), 0)
 
     def _parts(self, ids: NDArray[np.int32], n_before: int) -> NDArray[np.int32]:
         """Cut a text that is too long, after `n_before` special tokens, into (parts, length)."""
@@ -234,11 +252,3 @@ def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
         room -= len(text)
     if group:
         yield group
-
-
-def _pad_id(tokenizer: Tokenizer) -> int:
-    """Return the id that the tokenizer pads with; the mask hides it from the graph."""
-    if tokenizer.padding:
-        return int(tokenizer.padding["pad_id"])
-    ids = (tokenizer.token_to_id(token) for token in PAD_TOKENS)
-    return next((i for i in ids if i is not None), 0)

@@ -1,17 +1,22 @@
 """Find backbones by name, and check that their files are the right ones.
 
 Looked for in this order: folders of ``FEATX_ZOO`` (separated as in ``PATH``), the user's own zoo,
-the zoo that travels with featx.
+the zoo that travels with featx.  Zoos at URLs of ``FEATX_ZOO`` are asked by `featx models pull`.
 """
 
 import os
-import shutil
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from featx.errors import InputError, ManifestError, UnknownNameError
 from featx.fingerprint import file_sha256
 from featx.zoo.manifest import Manifest
+
+_PLACE = re.compile(
+    r"https?://[^/" + os.pathsep + r"]+(?::\d+)?(?:/[^" + os.pathsep + r"]*)?"
+    r"|[^" + os.pathsep + r"]+"
+)
 
 
 def user_zoo() -> Path:
@@ -29,8 +34,32 @@ def embedded_zoo() -> Path:
 
 def folders() -> list[Path]:
     """Return where backbones are looked for, first match first."""
-    chosen = [Path(place) for place in os.environ.get("FEATX_ZOO", "").split(os.pathsep) if place]
+    chosen = [Path(place).expanduser() for place in _places() if not _is_url(place)]
     return [*chosen, user_zoo(), embedded_zoo()]
+
+
+def remotes() -> list[str]:
+    """Return the URLs of ``FEATX_ZOO``, without a slash at the end.
+
+    They are asked by ``featx models pull`` alone, which copies a backbone to the user's zoo.
+    """
+    return [place.rstrip("/") for place in _places() if _is_url(place)]
+
+
+def _places() -> list[str]:
+    """Split ``FEATX_ZOO``: a colon between paths is none of those of a URL.
+
+    Examples
+    --------
+    >>> with_port = "/team:https://zoo.example:8443/a:/b"
+    >>> _PLACE.findall(with_port)
+    ['/team', 'https://zoo.example:8443/a', '/b']
+    """
+    return _PLACE.findall(os.environ.get("FEATX_ZOO", ""))
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("https://", "http://"))
 
 
 def names() -> list[str]:
@@ -63,7 +92,21 @@ def find(name: str) -> Manifest:
                 message = f"{path}: name = {manifest.name!r}; expected the file's stem {name!r}"
                 raise ManifestError(message)
             return manifest
-    raise UnknownNameError("model", name, names())
+    raise UnknownNameError("model", name, names(), hint=_elsewhere(name))
+
+
+def _elsewhere(name: str) -> str:
+    return f"or run: featx models pull {name}" if remotes() else ""
+
+
+def is_here(manifest: Manifest) -> bool:
+    """Return whether all files of a backbone lie on this machine; those missing can be pulled."""
+    return all(manifest.file(role).is_file() for role in manifest.files)
+
+
+def can_be_pulled(manifest: Manifest) -> bool:
+    """Return whether each missing file of a backbone has a place that it is fetched from."""
+    return all(entry.url or manifest.file(role).is_file() for role, entry in manifest.files.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +144,9 @@ def require_files(manifest: Manifest) -> None:
     InputError
         Naming the file, what was found and what the manifest says.
     """
+    if not is_here(manifest) and can_be_pulled(manifest):
+        message = f"{manifest.name}: not on this machine; run: featx models pull {manifest.name}"
+        raise InputError(message)
     for check in check_files(manifest):
         if check.problem:
             message = f"{manifest.name}: {check.path}: {check.problem}; restore the file"
@@ -110,50 +156,3 @@ def require_files(manifest: Manifest) -> None:
 def golden_file(manifest: Manifest) -> Path:
     """Return where the backbone's golden vectors lie, if it has any."""
     return manifest.folder / "golden" / f"{manifest.name}.npz"
-
-
-def add(manifest_path: Path, *, graph: Path | None = None) -> Manifest:
-    """Copy a backbone into the user's zoo and return its manifest there.
-
-    Parameters
-    ----------
-    manifest_path : Path
-        Its TOML file; the other files are found relative to it.
-    graph : Path or None
-        The ONNX file, if it lies elsewhere.
-
-    Raises
-    ------
-    ManifestError
-        If the manifest is wrong.
-    InputError
-        If a file is missing or has another sha256, or the name is taken.
-    """
-    manifest = Manifest.read(manifest_path)
-    if manifest.name in names():
-        message = f"{manifest.name}: a model of this name exists; choose another name"
-        raise InputError(message)
-    origins = {role: manifest.file(role) for role in manifest.files}
-    if graph is not None:
-        origins["graph"] = graph
-    for role, origin in origins.items():
-        found = file_sha256(origin) if origin.is_file() else "missing"
-        if role not in manifest.files or found != manifest.files[role].sha256:
-            said = manifest.files[role].sha256 if role in manifest.files else "nothing"
-            message = f"{origin}: sha256 {found}; the manifest says {said}"
-            raise InputError(message)
-    target = user_zoo()
-    for role, origin in origins.items():
-        place = target / manifest.files[role].path
-        if place.is_file() and file_sha256(place) != manifest.files[role].sha256:
-            message = f"{place}: another model's file is there; name it otherwise in the manifest"
-            raise InputError(message)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, place)
-    golden = golden_file(manifest)
-    if golden.is_file():
-        (target / "golden").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(golden, target / "golden" / golden.name)
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(manifest_path, target / f"{manifest.name}.toml")
-    return find(manifest.name)

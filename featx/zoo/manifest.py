@@ -10,7 +10,28 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 
 from featx.errors import InputError, ManifestError
 from featx.fingerprint import hash_facts
+from featx.zoo.options import (
+    ArrayOptions,
+    AudioOptions,
+    ImageOptions,
+    TextOptions,
+    option_facts,
+)
 from featx.zoo.strict import read_table
+
+__all__ = [
+    "Adjustments",
+    "ArrayOptions",
+    "AudioOptions",
+    "FileEntry",
+    "ImageOptions",
+    "Manifest",
+    "Pooling",
+    "Precision",
+    "TextOptions",
+    "Tower",
+    "Tuned",
+]
 
 SCHEMA = 1
 
@@ -36,80 +57,37 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextOptions:
-    """How text becomes token ids.
-
-    Attributes
-    ----------
-    truncation : {"end", "start"}
-        Which end of a text that is longer than `Manifest.max_length` is cut.
-    overflow : {"cut", "chunk"}
-        What becomes of such a text: it is cut, or encoded in chunks whose vectors are averaged.
-    """
-
-    truncation: Literal["end", "start"] = "end"
-    overflow: Literal["cut", "chunk"] = "cut"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOptions:
-    """How an image becomes a (3, height, width) float32 array.
-
-    The image is resized so that ``crop_fraction`` of it covers `size`, then cropped at the
-    centre (``shortest``), or resized without regard to its aspect ratio (``stretch``), or fitted
-    inside and padded with `mean` (``pad``).  Then ``(pixel - mean) / std`` with pixels 0 to 255.
-    With ``decode = "fast"`` a JPEG is decoded at a half, a quarter or an eighth of its size where
-    that is still larger than what is needed.
-    """
-
-    size: tuple[int, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: Literal["shortest", "stretch", "pad"] = "shortest"
-    crop_fraction: float = 1.0
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    decode: Literal["exact", "fast"] = "exact"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioOptions:
-    """How a sound becomes windows of features.
-
-    A sound is mixed down to mono, resampled, raised (never lowered) to `target_dbfs` if that is
-    given, and cut into windows of `window_frames` frames, `window_step_frames` apart; the last
-    window is kept if at least `min_coverage` of it is sound.  A sound shorter than one window is
-    padded with zeros.  The vectors of an item's windows are averaged: as they are (``mean``), or
-    each scaled to unit length first (``unit_mean``).
-    """
-
-    sample_rate_hz: int
-    window_frames: int
-    window_step_frames: int
-    features: Literal["waveform", "mel", "log_mel"] = "log_mel"
-    n_fft: int = 400
-    hop_length: int = 160
-    n_mels: int = 80
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    power: float = 2.0
-    target_dbfs: float | None = None
-    min_coverage: float = 0.75
-    window_pooling: Literal["mean", "unit_mean"] = "mean"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArrayOptions:
-    """How a numeric array is fed: its shape without the batch axis; empty for vectors of `dim`."""
-
-    shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tower:
     """One half of a pair of backbones that share a space, such as CLIP's."""
 
     role: Literal["image", "text", "audio"]
     partner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What a backbone was fine-tuned from, and how; for people.
+
+    Attributes
+    ----------
+    parent, parent_fingerprint : str
+        Name and fingerprint of the backbone whose last layers were trained.
+    cut : str
+        Value of the graph after which all was trained.
+    tune : {"all", "norm"}
+    epochs, items : int
+        Passes that were kept, and the items of one.
+    classes : tuple of str
+        What the items were told apart by.
+    """
+
+    parent: str
+    parent_fingerprint: str
+    cut: str
+    tune: Literal["all", "norm"]
+    epochs: int
+    items: int
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +127,8 @@ class Manifest:
         Name → text put before an item.
     measured : dict
         Facts that were measured, with their unit in the key.
+    tuned : Tuned or None
+        Of a backbone that ``featx finetune`` wrote.
     folder : Path
         Where the manifest lies; `files` are relative to it.
     """
@@ -176,6 +156,7 @@ class Manifest:
     audio: AudioOptions | None = None
     array: ArrayOptions | None = None
     tower: Tower | None = None
+    tuned: Tuned | None = None
     measured: dict[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
@@ -189,14 +170,21 @@ class Manifest:
             Naming the file, the key, what was found and what is allowed.
         """
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-            message = f"{path}: not a TOML file: {cause}"
-            raise ManifestError(message) from cause
+            raw = path.read_bytes()
         except OSError as cause:
             message = f"{path}: cannot be read: {cause.strerror}"
             raise ManifestError(message) from cause
-        return cls.from_table(table, folder=path.parent, where=str(path))
+        return cls.from_bytes(raw, folder=path.parent, where=str(path))
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, *, folder: Path, where: str) -> Self:
+        """Parse and check what a file holds; `where` starts the messages."""
+        try:
+            table = tomllib.loads(raw.decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as cause:
+            message = f"{where}: not a TOML file: {cause}"
+            raise ManifestError(message) from cause
+        return cls.from_table(table, folder=folder, where=where)
 
     @classmethod
     def from_table(cls, table: dict[str, Any], *, folder: Path, where: str) -> Self:
@@ -273,10 +261,15 @@ class Manifest:
         facts = {key: table[key] for key in kept}
         facts["files"] = {role: entry.sha256 for role, entry in sorted(self.files.items())}
         facts["inputs"], facts["outputs"] = table["inputs"], table["outputs"]
-        facts["options"] = table.get(self.modality)
-        if self.modality == "text":
-            facts["options"] = asdict(self.text or TextOptions())
+        options = self.options
+        facts["options"] = options and option_facts(options)
         return facts
+
+    @property
+    def options(self) -> TextOptions | ImageOptions | AudioOptions | ArrayOptions | None:
+        """The table of its modality; texts have one even if none is written."""
+        tables = {"image": self.image, "audio": self.audio, "array": self.array}
+        return self.text or TextOptions() if self.modality == "text" else tables.get(self.modality)
 
 
 def _check(manifest: Manifest, where: str) -> None:
@@ -291,9 +284,19 @@ def _check(manifest: Manifest, where: str) -> None:
         problem = f"[outputs] has no {output!r}, which pooling = {manifest.pooling!r} needs"
     elif unsafe := [e.path for e in manifest.files.values() if not _stays_inside(e.path)]:
         problem = f"file {unsafe[0]!r} must lie below the manifest's folder"
+    elif wrong := [(key, p) for key, p in _option_problems(manifest) if p]:
+        problem = "[{}] {}".format(*wrong[0])
     if problem:
         message = f"{where}: {problem}"
         raise ManifestError(message)
+
+
+def _option_problems(manifest: Manifest) -> list[tuple[str, str]]:
+    tables = {"image": manifest.image, "audio": manifest.audio}
+    is_endless = manifest.text and manifest.text.padding != "longest" and not manifest.max_length
+    if is_endless:
+        return [("text", "padding = 'max_length' needs max_length")]
+    return [(key, table.problem()) for key, table in tables.items() if table is not None]
 
 
 def _stays_inside(path: str) -> bool:

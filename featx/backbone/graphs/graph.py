@@ -134,11 +134,20 @@ class Graph:
             for node in self._ancestors(item.name, needed):
                 ordered[id(node)] = node
         self.set_nodes(list(ordered.values()))
-        kept = [t for t in self.model.graph.initializer if t.name in needed]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(kept)
+        tensors = self.model.graph.initializer
+        for place in reversed(range(len(tensors))):  # those that stay are not copied
+            if tensors[place].name not in needed:
+                del tensors[place]
         del self.model.graph.value_info[:]
         self._index()
+
+    def keep_output(self, name: str) -> None:
+        """Make a float value the only output, and drop what it does not need."""
+        kept = [item for item in self.model.graph.output if item.name == name]
+        made = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        del self.model.graph.output[:]
+        self.model.graph.output.extend(kept or [made])
+        self.prune()
 
     def use_microsoft(self) -> None:
         """Declare ONNX Runtime's own operators."""
@@ -155,7 +164,7 @@ class Graph:
         self._makers = {name: node for node in self.nodes for name in node.output if name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(_reads(node)):
+            for name in dict.fromkeys(reads(node)):
                 self._readers.setdefault(name, []).append(node)
 
     def _evaluate(self, name: str) -> NDArray[Any] | None:
@@ -189,16 +198,16 @@ class Graph:
                 needed.add(current)
                 if node is not None:
                     stack.append((current, True))
-                    stack.extend((item, False) for item in _reads(node))
+                    stack.extend((item, False) for item in reads(node))
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
+def reads(node: onnx.NodeProto) -> Iterator[str]:
     """Yield the values that a node reads, those that its subgraphs take from outside included."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
-                yield from _reads(inner)
+                yield from reads(inner)
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:

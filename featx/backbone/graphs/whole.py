@@ -34,14 +34,14 @@ def read_whole(content: bytes, *, name: str = "graph") -> "ModelProto":
     except DecodeError as cause:
         message = f"{name}: not an ONNX graph: {cause}"
         raise InputError(message) from cause
-    for part in _parts(model):
+    for part in parts(model):
         if isinstance(part, TensorProto) and (part.data_location or part.external_data):
             message = f"{name}: tensor {part.name!r} lies in another file; refused"
             raise InputError(message)
     return model
 
 
-def _parts(message: "Message") -> Iterator["Message"]:
+def parts(message: "Message") -> Iterator["Message"]:
     """Yield a message and all that it holds, however deep: subgraphs, functions, sparse tensors."""
     from google.protobuf.message import Message
 
