@@ -58,13 +58,13 @@ class UnknownNameError(FeatxError, LookupError):
     unknown head 'rigde'; did you mean 'ridge'?
     """
 
-    def __init__(self, kind: str, name: str, known: "Iterable[str]") -> None:
+    def __init__(self, kind: str, name: str, known: "Iterable[str]", *, hint: str = "") -> None:
         from difflib import get_close_matches
 
         known = sorted(known)
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        nearest = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+        super().__init__("; ".join(filter(None, (f"unknown {kind} {name!r}", nearest, hint))))
 
 
 class StoreError(FeatxError, OSError):

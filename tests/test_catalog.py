@@ -11,6 +11,8 @@ from featx.zoo.manifest import Manifest
 
 RAW = b"a graph"
 
+SHIPPED = {"efficientnet-lite0", "ge2e", "minilm-l6", "minilm-l6-int8", "paraphrase-minilm-l3"}
+
 
 def model(folder: Path, name: str = "mine", *, summary: str = "a test") -> Path:
     (folder / name).mkdir(parents=True)
@@ -48,7 +50,7 @@ def test_the_users_zoo_follows_xdg_data_home(user_zoo: Path) -> None:
     model(user_zoo)
 
     assert catalog.user_zoo() == user_zoo
-    assert catalog.names() == ["efficientnet-lite0", "ge2e", "mine", "minilm-l6"]
+    assert catalog.names() == sorted([*SHIPPED, "mine"])
     assert catalog.find("mine").folder == user_zoo
 
 
@@ -94,25 +96,14 @@ def test_a_wrong_file_is_refused(tmp_path: Path, raw: bytes | None, problem: str
     assert str(caught.value).startswith(f"mine: {graph}: {problem}")
 
 
-def test_an_added_backbone_is_found(tmp_path: Path, user_zoo: Path) -> None:
-    added = catalog.add(model(tmp_path))
+def test_a_backbone_whose_files_wait_to_be_fetched_is_known_and_refused(
+    tmp_path: Path, user_zoo: Path
+) -> None:
+    path = model(user_zoo)
+    path.write_text(path.read_text().replace("size_bytes = 7", 'size_bytes = 7\nurl = "hf:o/n:f"'))
+    (user_zoo / "mine" / "model.onnx").unlink()
+    manifest = catalog.find("mine")
 
-    assert added == catalog.find("mine")
-    assert added.file("graph") == user_zoo / "mine" / "model.onnx"
-    assert added.file("graph").read_bytes() == RAW
-
-
-def test_a_taken_name_is_not_added(tmp_path: Path, user_zoo: Path) -> None:
-    with pytest.raises(InputError, match="ge2e: a model of this name exists"):
-        catalog.add(model(tmp_path, "ge2e"))
-
-    assert not user_zoo.exists()
-
-
-def test_a_missing_file_is_not_added(tmp_path: Path, user_zoo: Path) -> None:
-    path = model(tmp_path)
-    (tmp_path / "mine" / "model.onnx").unlink()
-
-    with pytest.raises(InputError, match="sha256 missing; the manifest says"):
-        catalog.add(path)
-    assert not user_zoo.exists()
+    assert (catalog.is_here(manifest), catalog.can_be_pulled(manifest)) == (False, True)
+    with pytest.raises(InputError, match="mine: not on this machine; run: featx models pull mine"):
+        catalog.require_files(manifest)

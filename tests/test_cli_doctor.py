@@ -65,11 +65,15 @@ def test_threads_say_what_limits_them() -> None:
     assert threads({})["OMP_NUM_THREADS"] == "not set"
 
 
-def test_doctor_proves_the_cpu_and_the_shipped_zoo(tmp_path: Path) -> None:
+def test_doctor_proves_the_cpu_and_the_shipped_zoo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     found = json.loads(doctor("--json", "--cache-dir", str(tmp_path / "cache")).stdout)
 
     assert found["sections"]["providers"]["cpu"] == "works, as cpu"
     assert found["sections"]["zoo"]["ge2e"] == "ok, 1 file right, no vectors compared"
+    assert found["sections"]["zoo"]["paraphrase-minilm-l3"] == "not fetched"
     assert found["sections"]["cache"]["folder"] == str(tmp_path / "cache")
     assert found["ok"] == (not found["problems"])
     assert not (tmp_path / "cache").exists()

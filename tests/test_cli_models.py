@@ -17,7 +17,9 @@ from featx.backbone.golden import LEAST_COSINE
 from featx.cli import main
 from featx.zoo import catalog
 
-SHIPPED = {"minilm-l6": 384, "efficientnet-lite0": 1280, "ge2e": 256}
+EMBEDDED = {"minilm-l6": 384, "efficientnet-lite0": 1280, "ge2e": 256}
+FETCHED = {"minilm-l6-int8": 384, "paraphrase-minilm-l3": 384}
+SHIPPED = EMBEDDED | FETCHED
 WEIGHTS = np.array([[1, 0], [0, 2], [3, -1]], dtype=np.float32)
 ITEMS = np.array([[1, 2, 3], [0, 1, 0], [-1, 0, 2]], dtype=np.float32)
 
@@ -93,6 +95,7 @@ def test_list_names_every_shipped_backbone_with_its_width() -> None:
     listed = json.loads(featx("models", "list", "--json").stdout)["models"]
 
     assert {entry["name"]: entry["dim"] for entry in listed} == SHIPPED
+    assert {entry["name"] for entry in listed if entry["here"]} == set(EMBEDDED)
 
 
 @pytest.mark.usefixtures("user_zoo")
@@ -145,7 +148,7 @@ def test_info_of_a_misspelt_name_suggests_the_right_one() -> None:
 
 
 @pytest.mark.usefixtures("user_zoo")
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_a_shipped_backbone_verifies(name: str) -> None:
     result = featx("models", "verify", name, "--json", "--device", "cpu")
 
@@ -191,7 +194,7 @@ def test_a_graph_of_another_sha256_is_not_added(tmp_path: Path, user_zoo: Path) 
 
     assert result.exit_code == 1
     assert f"sha256 {hashlib.sha256(b'another graph').hexdigest()}" in result.stderr
-    assert not user_zoo.exists()
+    assert list(user_zoo.iterdir()) == []
 
 
 def test_verify_says_which_file_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +230,34 @@ def test_verify_without_golden_vectors_compares_files_only(tmp_path: Path) -> No
 
     assert result.exit_code == 0
     assert result.stdout == "product: ok, 1 file right, no vectors compared\n"
+
+
+@pytest.mark.usefixtures("user_zoo")
+def test_verify_of_a_backbone_that_was_not_fetched_says_how_to() -> None:
+    result = featx("models", "verify", "minilm-l6-int8")
+
+    assert result.exit_code == 1
+    expected = "not on this machine; run: featx models pull minilm-l6-int8"
+    assert result.stdout == f"minilm-l6-int8: WRONG: {expected}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("user_zoo")
+def test_verify_of_all_leaves_out_what_was_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product_model(tmp_path)
+    monkeypatch.setenv("FEATX_ZOO", str(tmp_path))
+
+    result = featx("models", "verify", "--all", "--json", "--device", "cpu")
+
+    assert result.exit_code == 0
+    found = {each["name"] for each in json.loads(result.stdout)["models"]}
+    assert found == {*EMBEDDED, "product"}
+    assert result.stderr.splitlines() == [
+        f"{name}: not fetched yet; run: featx models pull {name}" for name in sorted(FETCHED)
+    ]
+
+
+def test_verify_takes_a_name_or_all() -> None:
+    assert featx("models", "verify", "ge2e", "--all").exit_code == 2

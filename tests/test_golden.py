@@ -9,11 +9,15 @@ from featx.backbone.settings import Settings
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 
-EMBEDDED = sorted(path.stem for path in catalog.embedded_zoo().glob("*.toml"))
+NAMES = sorted(path.stem for path in catalog.embedded_zoo().glob("*.toml"))
 
 
 def manifest(name: str) -> Manifest:
     return Manifest.read(catalog.embedded_zoo() / f"{name}.toml")
+
+
+EMBEDDED = [name for name in NAMES if not manifest(name).files["graph"].url]
+FETCHED = [name for name in NAMES if name not in EMBEDDED]
 
 
 def test_there_are_backbones_for_text_image_and_sound() -> None:
@@ -39,3 +43,26 @@ def test_the_whole_path_gives_the_vectors_of_the_original(name: str) -> None:
     assert wanted.shape == (len(contents), backbone.dim)
     assert cosines.shape == (len(contents),)
     assert cosines.min() >= LEAST_COSINE, f"item {int(np.argmin(cosines))}"
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_a_backbone_that_is_fetched_has_golden_vectors_of_its_width(name: str) -> None:
+    backbone = Backbone(manifest(name), Settings(device="cpu"))
+
+    contents, wanted = load_golden(backbone)
+
+    assert wanted.shape == (len(contents), backbone.dim)
+    assert len(contents) >= 8
+    lengths = np.linalg.norm(wanted, axis=1)
+    assert np.allclose(lengths, 1, atol=1e-6) == backbone.manifest.normalize
+
+
+def test_weights_in_8_bits_lie_near_those_they_were_made_from() -> None:
+    _, exact = load_golden(Backbone(manifest("minilm-l6")))
+    _, rounded = load_golden(Backbone(manifest("minilm-l6-int8")))
+
+    cosines = np.einsum("nd,nd->n", exact, rounded)
+
+    assert manifest("minilm-l6").space() == manifest("minilm-l6-int8").space()
+    assert cosines.min() > 0.997
+    assert np.median(cosines) > 0.999

@@ -299,6 +299,9 @@ def _zoo(report: Report, *, golden: bool) -> None:
     facts: dict[str, object] = {}
     for name in catalog.names():
         result = verified(name, golden=golden)
+        if result.waits:
+            facts[name] = "not fetched"
+            continue
         facts[name] = "wrong" if result.problems else describe(result).partition(": ")[2]
         report.problems += [f"{name}: {problem}" for problem in result.problems]
     report.sections["zoo"] = facts

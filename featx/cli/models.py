@@ -3,12 +3,15 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli import options as o
+from featx.cli.models_add import add
+from featx.cli.models_cuts import cuts
+from featx.cli.models_pull import pull
+from featx.cli.models_remove import remove
 from featx.errors import FeatxError
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ class Verification:
     name : str
     problems : tuple of str
         Empty if all is as it should be.
+    waits : bool
+        Whether its files are not on this machine, and can be fetched.
     files : int
         Files whose size and sha256 are right.
     golden_items : int
@@ -36,6 +41,7 @@ class Verification:
 
     name: str
     problems: tuple[str, ...] = ()
+    waits: bool = False
     files: int = 0
     golden_items: int = 0
     min_cosine: float | None = None
@@ -43,7 +49,11 @@ class Verification:
 
 @click.group()
 def models() -> None:
-    """List, show, verify and add backbones."""
+    """List, add, fetch, verify and remove backbones."""
+
+
+for command in (add, cuts, pull, remove):
+    models.add_command(command)
 
 
 @models.command("list")
@@ -64,18 +74,21 @@ def list_models(ctx: click.Context, /, as_json: bool) -> None:
     if as_json:
         o.print_json({"models": [_summary(manifest) for manifest in found]})
     else:
-        rows = [list(_summary(manifest).values()) for manifest in found]
-        o.print_table(["name", "modality", "dim", "bytes", "license", "summary"], rows)
+        rows = [[_readable(value) for value in _summary(each).values()] for each in found]
+        o.print_table(["name", "modality", "dim", "bytes", "here", "license", "summary"], rows)
     if broken:
         ctx.exit(3)
 
 
 def _summary(manifest: "Manifest") -> dict[str, object]:
+    from featx.zoo import catalog
+
     return {
         "name": manifest.name,
         "modality": manifest.modality,
         "dim": manifest.dim,
         "size_bytes": sum(entry.size_bytes for entry in manifest.files.values()),
+        "here": catalog.is_here(manifest),
         "license": manifest.license,
         "summary": manifest.summary,
     }
@@ -85,19 +98,24 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 @click.argument("name")
 @o.json_option
 def info(name: str, as_json: bool) -> None:
-    """Show all that defines a backbone.
+    """Show a backbone's card, and all that defines it.
 
     NAME is a name of `featx models list`, or the path of a manifest.
     """
     from featx.backbone.backbone import Backbone
+    from featx.onboard.card import card
     from featx.zoo import catalog
 
     manifest = catalog.find(name)
     backbone = Backbone(manifest)
     facts = asdict(manifest) | {"fingerprint": backbone.fingerprint, "space": backbone.space}
     if as_json:
+        facts["card"] = card(manifest)
         o.print_json(json.loads(json.dumps(facts, default=str)))
         return
+    for key, value in card(manifest).items():
+        click.echo(f"{key + ':':<14}{value}")
+    click.echo()
     facts |= {key: f"{facts[key][:SHORT]}..." for key in ("fingerprint", "space")}
     for key, value in facts.items():
         if value not in ("", None, (), {}):
@@ -125,6 +143,7 @@ def _inline(value: object) -> str:
 
 @models.command()
 @click.argument("name", required=False)
+@click.option("--all", "everything", is_flag=True, help="All backbones, as without a NAME.")
 @o.device_option
 @o.threads_option
 @o.json_option
@@ -133,6 +152,7 @@ def verify(
     ctx: click.Context,
     /,
     name: str | None,
+    everything: bool,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -140,14 +160,20 @@ def verify(
     """Check that files and vectors are what their manifests say.
 
     Of one backbone or of all: the size and sha256 of each file, and the cosine of each golden
-    item to the vector that the original weights made of it.
+    item to the vector that the original weights made of it.  Of all, those that were not fetched
+    yet are left out.
     """
     from featx.zoo import catalog
 
+    if name and everything:
+        raise click.UsageError("a NAME and --all exclude each other")
     results = [
         verified(each, golden=True, device=device, threads=threads)
         for each in ([name] if name else catalog.names())
     ]
+    for result in [result for result in results if result.waits and not name]:
+        o.say(f"{result.name}: not fetched yet; run: featx models pull {result.name}")
+        results.remove(result)
     if as_json:
         o.print_json({"models": [asdict(r) | {"ok": not r.problems} for r in results]})
     else:
@@ -167,6 +193,9 @@ def verified(
         manifest = catalog.find(name)
     except FeatxError as error:
         return Verification(name=name, problems=(str(error),))
+    if not catalog.is_here(manifest) and catalog.can_be_pulled(manifest):
+        problem = f"not on this machine; run: featx models pull {manifest.name}"
+        return Verification(name=manifest.name, problems=(problem,), waits=True)
     checks = catalog.check_files(manifest)
     problems = tuple(f"{check.path}: {check.problem}" for check in checks if check.problem)
     if problems or not golden or not catalog.golden_file(manifest).is_file():
@@ -207,28 +236,3 @@ def describe(result: Verification) -> str:
     if result.min_cosine is None:
         return f"{line}, no vectors compared"
     return f"{line}, {result.golden_items} golden items, least cosine {result.min_cosine:.7f}"
-
-
-@models.command()
-@click.argument("graph", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--manifest",
-    "manifest_path",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file that describes it; its other files lie relative to it.",
-)
-@o.json_option
-def add(graph: Path, manifest_path: Path, as_json: bool) -> None:
-    """Copy a backbone into your own zoo.
-
-    FILE is its ONNX graph.  The manifest's sha256 of every file is checked first.
-    """
-    from featx.zoo import catalog
-
-    manifest = catalog.add(manifest_path, graph=graph)
-    if as_json:
-        document: dict[str, Any] = {"name": manifest.name, "folder": str(manifest.folder)}
-        o.print_json(document)
-    else:
-        click.echo(f"{manifest.name}: added to {manifest.folder}")

@@ -115,6 +115,35 @@ def cache_options(command: F) -> F:
     )(command)
 
 
+class Size(click.ParamType[int]):
+    """A number of bytes written for people, such as ``500MB``."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the bytes."""
+        from featx.data.cache import size_in_bytes
+        from featx.errors import InputError
+
+        try:
+            return value if isinstance(value, int) else size_in_bytes(str(value))
+        except InputError as cause:
+            self.fail(str(cause), param, ctx)
+
+
+def max_size_option(command: F) -> F:
+    """Add ``--max-size``."""
+    return click.option(
+        "--max-size",
+        type=Size(),
+        default="8GiB",
+        show_default=True,
+        help="Largest file that is fetched.",
+    )(command)
+
+
 def seed_option(command: F) -> F:
     """Add ``--seed``."""
     return click.option(

@@ -23,10 +23,16 @@ DEFAULT_LIMIT_BYTES = 10 * 2**30
 GRAPHS = "graphs"
 """Folder of graphs that were made for a precision or device."""
 
+ACTIVATIONS = "activations"
+"""Folder of what graphs make of items halfway, a folder for each graph and cut."""
+
+DOWNLOADS = "downloads"
+"""Folder of backbones on their way to the zoo."""
+
 _OURS = re.compile(
     r"(vectors-\w+|files)\.sqlite(-wal|-shm|-journal)?"
     r"|\.?(verified|tuned)\.json(\.\w+\.tmp)?"
-    rf"|{GRAPHS}"
+    rf"|{GRAPHS}|{ACTIVATIONS}|{DOWNLOADS}"
 )
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -87,7 +93,8 @@ class CacheFile:
     name : str
         Below the cache's folder.
     kind : str
-        ``"vectors"``, ``"files"`` (digests of files by their stat) or ``"graph"``.
+        ``"vectors"``, ``"files"`` (digests of files by their stat), ``"graph"``,
+        ``"activations"`` or ``"download"``.
     size_bytes : int
         With the files that belong to it, such as a database's log.
     used_s : float
@@ -95,7 +102,7 @@ class CacheFile:
     """
 
     name: str
-    kind: Literal["vectors", "files", "graph"]
+    kind: Literal["vectors", "files", "graph", "activations", "download"]
     size_bytes: int
     used_s: float
 
@@ -112,6 +119,14 @@ def contents(folder: Path) -> list[CacheFile]:
             found.append(CacheFile(path.name, kind, size_bytes, used_s))
     for name, parts in _graphs(folder).items():
         found.append(CacheFile(f"{GRAPHS}/{name}", "graph", *_size_and_use(parts)))
+    found += [
+        CacheFile(f"{ACTIVATIONS}/{part.name}", "activations", *_size_and_use([part]))
+        for part in _inside(folder / ACTIVATIONS)
+    ]
+    found += [
+        CacheFile(f"{DOWNLOADS}/{part.name}", "download", *_size_and_use([part]))
+        for part in _inside(folder / DOWNLOADS)
+    ]
     return sorted(found, key=lambda file: file.used_s)
 
 
@@ -177,10 +192,11 @@ def clear(folder: Path) -> None:
 def _delete(folder: Path, file: CacheFile) -> None:
     """Delete one thing, as far as that can be done."""
     with suppress(OSError), alone(folder):
-        if file.kind != "graph":
+        if file.kind in {"vectors", "files"}:
             unlink(folder / file.name)
             return
-        for path in _graphs(folder).get(file.name.removeprefix(f"{GRAPHS}/"), []):
+        parts = _graphs(folder).get(file.name.removeprefix(f"{GRAPHS}/"), [folder / file.name])
+        for path in parts:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -190,11 +206,17 @@ def _delete(folder: Path, file: CacheFile) -> None:
 def _graphs(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each graph: ``x.onnx.data`` belongs to ``x.onnx``."""
     found: dict[str, list[Path]] = {}
-    with suppress(OSError):
-        for path in sorted((folder / GRAPHS).iterdir()):
-            stem, onnx, _ = path.name.partition(".onnx")
-            found.setdefault(stem + onnx, []).append(path)
+    for path in _inside(folder / GRAPHS):
+        stem, onnx, _ = path.name.partition(".onnx")
+        found.setdefault(stem + onnx, []).append(path)
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _size_and_use(paths: Iterable[Path]) -> tuple[int, float]:

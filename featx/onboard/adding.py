@@ -1,0 +1,166 @@
+"""Adding a backbone: fetched, read, checked, and only then written into the zoo."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from featx.backbone.runtime import open_session
+from featx.errors import InputError
+from featx.onboard.choices import Choices
+from featx.onboard.draft import draft
+from featx.onboard.facts import Fact
+from featx.onboard.files import MOST_BYTES, Say, open_files, readable
+from featx.onboard.gathering import Gathered, gather
+from featx.onboard.origin import Origin, parse_origin
+from featx.onboard.placing import name_of, place, require_free, staging
+from featx.zoo import catalog
+from featx.zoo.manifest import Manifest
+
+USUAL_STEMS = {"model", "onnx"}
+"""Names of graphs that say nothing of the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found of a backbone whose graph was run.
+
+    Attributes
+    ----------
+    measured : dict
+        For `Manifest.measured`.
+    notes : tuple of str
+        Lines for people.
+    golden : Path or None
+        Items and their vectors, as `featx.backbone.golden` reads them.
+    """
+
+    measured: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    golden: Path | None = None
+
+
+Checks = Callable[[Manifest], Checked]
+"""Runs a backbone whose files lie in a staging folder; raises if it may not be added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A backbone in the zoo, and where each of its values comes from."""
+
+    manifest: Manifest
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+
+
+def add(
+    what: str,
+    choices: Choices,
+    *,
+    checks: Checks,
+    zoo: Path | None = None,
+    limit_bytes: int = MOST_BYTES,
+    say: Say = lambda _: None,
+) -> Added:
+    """Fetch, read, check and write a backbone; nothing of it is ever run but its graph.
+
+    Parameters
+    ----------
+    what : str
+        Where it comes from, as `parse_origin` reads it.
+    choices : Choices
+        What its files do not state.
+    checks : callable
+        Run before anything is written.
+    zoo : Path, optional
+        Folder to write to; by default the user's own.
+    limit_bytes : int
+        Largest file that is fetched.
+    say : callable, optional
+        Told of each download.
+
+    Raises
+    ------
+    InputError
+        If the name is taken, a file is missing or not what it should be, or something that no
+        file states was not said.
+    ServerError
+        If something cannot be fetched; run again, it continues.
+    StoreError
+        If the zoo cannot be written.
+    """
+    origin = parse_origin(what)
+    name = choices.name or _name(origin)
+    require_free(name)
+    zoo = zoo or catalog.user_zoo()
+    files = open_files(origin, limit_bytes=limit_bytes, say=say)
+    with staging(zoo) as stage:
+        gathered = gather(
+            files,
+            stage,
+            name=name,
+            tokenizer=choices.tokenizer,
+            limit_bytes=limit_bytes,
+            say=say,
+        )
+        made = draft(gathered, choices, name=name)
+        gathered = _needed(gathered, made.manifest)
+        checked = checks(made.manifest)
+        _keep_golden(checked.golden, catalog.golden_file(made.manifest))
+        manifest = replace(made.manifest, measured={**made.manifest.measured, **checked.measured})
+        placed = place(manifest, zoo)
+    files.close()
+    return Added(placed, (*_of_files(gathered), *made.facts), (*made.notes, *checked.notes))
+
+
+def opens(manifest: Manifest) -> Checked:
+    """Check that ONNX Runtime can load the graph.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    open_session(manifest.file("graph"), device="cpu", threads=1)
+    return Checked()
+
+
+def _name(origin: Origin) -> str:
+    """Return what a backbone is called whose user gave it no name."""
+    if origin.kind in {"hub", "package"}:
+        return name_of(origin.place)
+    path = PurePosixPath(Path(origin.place).expanduser().resolve().as_posix())
+    if origin.kind == "url":
+        path = PurePosixPath(origin.place)
+    if path.suffix == ".onnx":
+        parts = [path.stem, *(part.name for part in path.parents)]
+        return name_of(next((part for part in parts if part not in USUAL_STEMS), path.stem))
+    return name_of(path.name)
+
+
+def _needed(gathered: Gathered, manifest: Manifest) -> Gathered:
+    """Drop the tokenizer of a pair of which the other half is added."""
+    for role in gathered.entries.keys() - manifest.files.keys():
+        gathered.path(role).unlink()
+    return replace(gathered, entries=manifest.files)
+
+
+def _keep_golden(found: Path | None, target: Path) -> None:
+    if found is None or found == target:
+        return
+    if not found.is_file():
+        message = f"{found}: the checks made no golden vectors there"
+        raise InputError(message)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found.replace(target)
+
+
+def _of_files(gathered: Gathered) -> list[Fact]:
+    found = [
+        Fact(f"files.{role}", readable(entry.size_bytes), gathered.sources[role])
+        for role, entry in gathered.entries.items()
+    ]
+    if gathered.others:
+        source = f"{found[0].source} (also there: {', '.join(gathered.others)})"
+        found[0] = Fact(found[0].key, found[0].value, source)
+    return found

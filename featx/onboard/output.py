@@ -1,0 +1,90 @@
+"""Whether what a graph gives is what its manifest says: kind of numbers, axes, width."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.backbone.backbone import TAKEN
+from featx.backbone.runtime import Session
+from featx.errors import DeviceMemoryError, InputError
+from featx.modality.content import first_line
+from featx.zoo.manifest import Manifest
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def require_output(manifest: Manifest, session: Session, roles: Arrays, what: str) -> None:
+    """Run the graph and raise unless its output has the stated form.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    session : Session
+    roles : dict of str to ndarray
+        One item, as its modality gives it.
+    what : str
+        The item, for messages.
+
+    Raises
+    ------
+    InputError
+        Naming input or output, what it is, and what is expected.
+    """
+    name = output_of(manifest)
+    if name not in session.outputs:
+        message = f"{manifest.name}: has no output {name!r}; it has: {', '.join(session.outputs)}"
+        raise InputError(message)
+    feeds = _feeds(manifest, session, roles)
+    try:
+        (found,) = session.run([name], feeds)
+    except DeviceMemoryError:
+        raise
+    except Exception as cause:  # ONNX Runtime's errors have no base of their own
+        raise failure(manifest, what, cause) from cause
+    for problem in _problems(manifest, found, roles):
+        message = f"{manifest.name}: output {name!r} is {found.dtype} {found.shape} for {what}"
+        raise InputError(f"{message}; {problem}")
+
+
+def output_of(manifest: Manifest) -> str:
+    """Return the name of the output that makes the embedding."""
+    return manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"]
+
+
+def failure(manifest: Manifest, what: str, cause: Exception) -> InputError:
+    """Return the error that a graph does not run."""
+    fixed = "a size may have been fixed when it was exported"
+    return InputError(f"{manifest.name}: the graph fails for {what}: {first_line(cause)}; {fixed}")
+
+
+def _feeds(manifest: Manifest, session: Session, roles: Arrays) -> Arrays:
+    for role, name in manifest.inputs.items():
+        if role not in roles:
+            message = f"{manifest.name}: [inputs] {role!r}: expected {', '.join(roles)}"
+            raise InputError(message)
+        if session.inputs[name] not in TAKEN:
+            known = ", ".join(TAKEN)
+            message = f"{manifest.name}: input {name!r} is {session.inputs[name]}; known: {known}"
+            raise InputError(message)
+    return {
+        name: roles[role].astype(TAKEN[session.inputs[name]], copy=False)
+        for role, name in manifest.inputs.items()
+    }
+
+
+def _problems(manifest: Manifest, found: NDArray[Any], roles: Arrays) -> Iterator[str]:
+    """Yield what is wrong with the output, the cause before what follows from it."""
+    is_whole = manifest.pooling == "none"
+    rows = len(next(iter(roles.values())))
+    if not np.issubdtype(found.dtype, np.floating):
+        yield "expected floating-point numbers; choose another with --output"
+    if found.ndim != (2 if is_whole else 3) or len(found) != rows:
+        form = f"({rows}, dim)" if is_whole else f"({rows}, tokens, dim)"
+        yield f"expected {form}; choose another with --output, or --pooling"
+    if found.shape[-1] != manifest.dim:
+        yield f"dim is {manifest.dim}; say --dim {found.shape[-1]}"
+    mask = roles.get("attention_mask")
+    if not is_whole and mask is not None and found.shape[1] != mask.shape[1]:
+        yield f"expected a vector for each of {mask.shape[1]} tokens"

@@ -1,0 +1,189 @@
+"""Putting a backbone into a zoo: all of its files, and last the manifest that names them."""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from featx.data.files import explained, sync_file, sync_folder, writing
+from featx.errors import FeatxError, InputError
+from featx.zoo import catalog
+from featx.zoo.manifest import Manifest
+from featx.zoo.writing import write_manifest
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+STAGING = ".adding-"
+
+STALE_S = 24 * 3600
+"""A staging folder of this age was left by a process that was killed."""
+
+
+def require_free(name: str) -> None:
+    """Raise unless a backbone may have this name.
+
+    Raises
+    ------
+    InputError
+        If it is no name, or one has it.
+    """
+    require_name(name)
+    if name in catalog.names():
+        message = f"{name}: a model of this name exists; choose another with --name"
+        raise InputError(message)
+
+
+def require_name(name: str) -> None:
+    """Raise unless a backbone may be called so: files and folders are named after it.
+
+    Raises
+    ------
+    InputError
+        Saying what names are.
+    """
+    if not NAME.fullmatch(name) or name.endswith(".toml") or name == "golden":
+        message = f"{name!r}: a name has a-z 0-9 . _ - and at most 64 of them; choose with --name"
+        raise InputError(message)
+
+
+def name_of(text: str) -> str:
+    """Return a name that a text suggests.
+
+    Examples
+    --------
+    >>> name_of("BAAI/bge-Small_en v1.5")
+    'bge-small_en-v1.5'
+    """
+    plain = re.sub(r"[^a-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2].lower())
+    return plain.strip("._-")[:64]
+
+
+@contextmanager
+def staging(zoo: Path) -> Iterator[Path]:
+    """Give a folder of the zoo's disk, which is gone afterwards.
+
+    Raises
+    ------
+    StoreError
+        If the zoo cannot be written.
+    """
+    with explained(zoo):
+        zoo.mkdir(parents=True, exist_ok=True)
+        for old in zoo.glob(f"{STAGING}*"):
+            if time.time() - old.stat().st_mtime > STALE_S:
+                shutil.rmtree(old, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=zoo))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def place(manifest: Manifest, zoo: Path) -> Manifest:
+    """Move a backbone from its staging folder into the zoo and return its manifest there.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Its files lie in ``<folder>/<name>/``, golden vectors in ``<folder>/golden/``.
+    zoo : Path
+
+    Raises
+    ------
+    InputError
+        If another process has just taken the name.
+    StoreError
+        If the zoo cannot be written.
+    """
+    golden = catalog.golden_file(manifest)
+    with explained(zoo):
+        for file in [*(manifest.file(role) for role in manifest.files), golden]:
+            if file.is_file():
+                sync_file(file)
+    with _alone(zoo), writing(zoo / f"{manifest.name}.toml") as temporary:
+        _move(manifest, golden, zoo)
+        write_manifest(temporary, manifest)
+    return replace(manifest, folder=zoo)
+
+
+def _move(manifest: Manifest, golden: Path, zoo: Path) -> None:
+    target = zoo / manifest.name
+    if (zoo / f"{manifest.name}.toml").exists():
+        message = f"{manifest.name}: a model of this name exists in {zoo}; choose another --name"
+        raise InputError(message)
+    if target.exists():
+        _drop_what_nothing_names(target, zoo)
+    (manifest.folder / manifest.name).rename(target)
+    if golden.is_file():
+        (zoo / "golden").mkdir(exist_ok=True)
+        golden.replace(zoo / "golden" / golden.name)
+
+
+@contextmanager
+def _alone(zoo: Path) -> Iterator[None]:
+    """Have other processes wait, for as long as it takes to rename."""
+    with explained(zoo):
+        descriptor = os.open(zoo, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove(name: str, zoo: Path) -> int:
+    """Delete a backbone of the user's zoo and return the bytes freed.
+
+    The manifest goes first, then those of its files that no other manifest names.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name in this zoo.
+    """
+    path = zoo / f"{name}.toml"
+    if not path.is_file():
+        known = catalog.find(name)
+        message = f"{name}: lies in {known.folder}; only models of {zoo} can be removed"
+        raise InputError(message)
+    manifest = Manifest.read(path)
+    files = [manifest.file(role) for role in manifest.files]
+    with explained(path):
+        path.unlink()
+        sync_folder(zoo)
+        named = {file for file, _ in _named(zoo)}
+        gone = [file for file in files if file.is_file() and file not in named]
+        freed = sum(file.stat().st_size for file in gone)
+        golden = catalog.golden_file(manifest)
+        for file in [*gone, golden]:
+            file.unlink(missing_ok=True)
+        for folder in sorted({file.parent for file in [*gone, golden]} - {zoo}, reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    return freed
+
+
+def _drop_what_nothing_names(folder: Path, zoo: Path) -> None:
+    """Delete what a killed process left; raise if a manifest names a file of it."""
+    for file, name in _named(zoo):
+        if file.is_relative_to(folder):
+            message = f"{folder}: holds files of {name!r}; choose another name with --name"
+            raise InputError(message)
+    shutil.rmtree(folder)
+
+
+def _named(zoo: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each file that a manifest of the zoo names, with the manifest's name."""
+    for path in sorted(zoo.glob("*.toml")):
+        try:
+            manifest = Manifest.read(path)
+        except FeatxError:
+            continue  # `featx models list` tells of it
+        for role in manifest.files:
+            yield manifest.file(role), manifest.name

@@ -1,0 +1,80 @@
+"""A model of each family, by both of torch's exporters, gives torch's vectors through featx."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import done
+from featx.backbone.backbone import Backbone
+from featx.backbone.settings import Settings
+from featx.onboard.reference import read_reference
+from featx.zoo import catalog
+
+FAMILIES = Path(__file__).parent / "data" / "families"
+NAMES = sorted(path.name for path in FAMILIES.iterdir() if (path / "onnx").is_dir())
+
+LEAST_COSINE = 0.99999
+FURTHEST = 1e-4
+"""Of a number in a vector of length 1."""
+
+POOLED = ("--output", "embedding=pooler_output", "--pooling", "none", "--normalize")
+SIGLIP = ("--text", "padding=max_length", "--text", "pad_token=</s>")
+FLAGS = {
+    "clip-text": ("--normalize",),
+    "clip-vision": ("--normalize",),
+    "convnext": POOLED,
+    "dinov2": ("--pooling", "cls", "--normalize"),
+    "resnet": ("--normalize",),
+    "siglip-text": (*POOLED, *SIGLIP),
+    "siglip-vision": POOLED,
+    "vit": ("--pooling", "cls", "--normalize"),
+    "wav2vec2": ("--pooling", "mean", "--normalize"),
+}
+"""Family → what its files on the hub do not state."""
+
+
+@pytest.fixture(autouse=True)
+def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("FEATX_DEVICE", "cpu")
+    monkeypatch.delenv("FEATX_ZOO", raising=False)
+
+
+@pytest.mark.parametrize("exporter", ["", "_dynamo"])
+@pytest.mark.parametrize("family", NAMES)
+def test_an_added_model_gives_the_vectors_of_torch(family: str, exporter: str) -> None:
+    folder = FAMILIES / family
+    (graph,) = (folder / "onnx").glob(f"*model{exporter}.onnx")
+    done("models", "add", graph, "--name", "small", *FLAGS.get(family, ()))
+    backbone = Backbone(catalog.find("small"), Settings(device="cpu", threads=1))
+    reference = read_reference(folder / "reference.npz", backbone)
+
+    found = backbone.encode(reference.items)
+
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference.vectors, axis=1)
+    cosines = np.einsum("nd,nd->n", found, reference.vectors) / lengths
+    assert cosines.min() >= LEAST_COSINE
+    np.testing.assert_allclose(found, reference.vectors, atol=FURTHEST * lengths.max() ** 0.5)
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_vectors_of_different_items_are_no_nearer_than_wrong_ones(family: str) -> None:
+    with np.load(FAMILIES / family / "reference.npz") as file:
+        X = file["vectors"] / np.linalg.norm(file["vectors"], axis=1, keepdims=True)
+
+    cosines = (X @ X.T)[np.triu_indices(len(X), 1)]
+
+    assert cosines.max() < 1 - 100 * (1 - LEAST_COSINE)
+
+
+def test_a_folder_takes_the_models_own_graph_and_is_compared_with_its_reference() -> None:
+    folder = FAMILIES / "bert"
+
+    added = done("models", "add", folder, "--reference", folder / "reference.npz")
+
+    assert "fidelity:     least cosine 1.000000 to reference.npz" in added
+    measured = catalog.find("bert").measured
+    assert measured["cosine_to_reference_min"] >= LEAST_COSINE
+    assert measured["reference"] == "reference.npz"
+    assert "7 golden items" in done("models", "verify", "bert")
