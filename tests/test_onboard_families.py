@@ -1,11 +1,12 @@
 """A model of each family, by both of torch's exporters, gives torch's vectors through featx."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from command_line import done
+from command_line import call, done
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.onboard.reference import read_reference
@@ -78,3 +79,22 @@ def test_a_folder_takes_the_models_own_graph_and_is_compared_with_its_reference(
     assert measured["cosine_to_reference_min"] >= LEAST_COSINE
     assert measured["reference"] == "reference.npz"
     assert "7 golden items" in done("models", "verify", "bert")
+
+
+def test_the_card_of_an_added_model_is_shown_before_its_manifest() -> None:
+    done("models", "add", FAMILIES / "bert")
+
+    lines = done("models", "info", "bert").splitlines()
+    told = json.loads(done("models", "info", "bert", "--json"))["card"]
+
+    size = sum(entry.size_bytes for entry in catalog.find("bert").files.values())
+    assert lines[:2] == [f"size:         {size / 1000:.1f} kB", "dimension:    16"]
+    assert [line.split(":")[0] for line in lines[:5]] == list(told)
+    assert told["dimension"] == "16"
+
+
+def test_a_manifest_is_compared_with_nothing() -> None:
+    result = call("models", "add", "small.toml", "--reference", "reference.npz")
+
+    assert result.exit_code == 2
+    assert "a manifest is compared with nothing; run: featx models verify" in result.stderr

@@ -86,3 +86,11 @@ def test_rows_are_scaled_to_unit_length_and_zero_rows_stay_zero() -> None:
     wanted = [np.zeros(3) if not row.any() else row / np.sqrt((row**2).sum()) for row in X]
     np.testing.assert_allclose(found, np.array(wanted), rtol=FLOAT32_SUMS, atol=FLOAT32_SUMS)
     assert found.dtype == np.float32
+
+
+def test_rows_that_are_not_finite_do_not_become_zero_rows() -> None:
+    X = np.array([[np.nan, 1], [np.inf, 1], [3, 4]], dtype=np.float32)
+
+    unit = normalize(X)
+
+    assert np.isfinite(unit).all(axis=1).tolist() == [False, False, True]

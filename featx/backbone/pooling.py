@@ -68,5 +68,6 @@ def normalize(X: Vectors) -> Vectors:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     norms = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: Vectors = np.divide(X, norms, out=np.zeros_like(X), where=norms > 0)
+    with np.errstate(invalid="ignore"):  # what is not finite stays so, for callers to see
+        unit: Vectors = np.divide(X, norms, out=np.zeros_like(X), where=norms != 0)
     return unit

@@ -55,10 +55,13 @@ def check(
     Raises
     ------
     InputError
-        Saying what was found, what is needed and what to do.
+        Saying what was found, what is needed and what to do; also if there are two references.
     MissingPackageError
         If what it is compared with is not installed.
     """
+    if reference and against:
+        message = f"{manifest.name}: --reference and --against: one of them can be compared with"
+        raise InputError(message)
     backbone = Backbone(manifest, Settings(device="cpu"))
     signature = read_signature(manifest.file("graph"))
     require_axes(manifest, signature)
@@ -67,7 +70,7 @@ def check(
     items = trial_items(backbone)
     trial = _Trial(backbone, session, load_items(backbone, items))
     alone = trial.alone()
-    notes = [*_notes(manifest, alone)]
+    notes = _notes(manifest, alone)
     if not trial.runs_alone:
         trial.require_independence(alone)
     if against:
@@ -135,17 +138,14 @@ class _Trial:
     def require_independence(self, alone: Vectors) -> None:
         """Raise if a vector depends on the other items of its batch."""
         modality = self.backbone.manifest.modality
+        is_text = modality == "text"
         equal = of_equal_length(modality, self.samples)
         rows = [self._encoded([sample], "one item")[0] for sample in equal]
         for size in range(2, len(equal) + 1):
-            what = f"a batch of {size} equally long items"
+            what = f"a batch of {size} items{' of one length' * is_text}"
             self._require_near(equal[:size], np.stack(rows[:size]), what, self._batch_advice)
-        order = list(range(len(self.samples)))[::-1]
-        together = [self.samples[i] for i in order]
-        what = f"a batch of {len(order)} items of different length"
-        if modality != "text":
-            what = f"a batch of {len(order)} items"
-        self._require_near(together, alone[order], what, self._padding_advice)
+        what = f"a batch of {len(alone)} items{' of different length' * is_text}"
+        self._require_near(self.samples[::-1], alone[::-1], what, self._padding_advice)
 
     @property
     def _batch_advice(self) -> str:

@@ -30,7 +30,8 @@ def measure(backbone: Backbone, samples: Sequence[Sample]) -> dict[str, Any]:
     if manifest.modality == "text":
         longest = max(samples, key=lambda sample: sample.cost)
         short = cut(longest, min(TOKENS, longest.inputs["token_ids"].shape[1]))
-        timed, unit = [short], f"texts_of_{short.inputs['token_ids'].shape[1]}_tokens"
+        padded = backbone.modality.collate([short])["token_ids"].shape[1]
+        timed, unit = [short], f"texts_of_{padded}_tokens"
     batch = [timed[i % len(timed)] for i in range(BATCH)]
     return {
         "threads": backbone.settings.all_threads,

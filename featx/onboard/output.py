@@ -55,8 +55,11 @@ def output_of(manifest: Manifest) -> str:
 
 def failure(manifest: Manifest, what: str, cause: Exception) -> InputError:
     """Return the error that a graph does not run."""
-    fixed = "a size may have been fixed when it was exported"
-    return InputError(f"{manifest.name}: the graph fails for {what}: {first_line(cause)}; {fixed}")
+    advice = "a size may have been fixed when it was exported"
+    if manifest.modality == "text":
+        advice += f", or it takes fewer tokens than max_length = {manifest.max_length}"
+    message = f"{manifest.name}: the graph fails for {what}: {first_line(cause)}; {advice}"
+    return InputError(message)
 
 
 def _feeds(manifest: Manifest, session: Session, roles: Arrays) -> Arrays:

@@ -1,9 +1,11 @@
 """Vectors that another program made of items, and how near a backbone comes to them."""
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +54,9 @@ def read_reference(path: Path, backbone: Backbone) -> Reference:
         If the file has another form.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError) as cause:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error) as cause:
         message = f"{path}: not a .npz file of arrays: {first_line(cause)}; expected {FORM}"
         raise InputError(message) from cause
     vectors = held.pop("vectors", np.empty(0))
@@ -73,7 +75,10 @@ def _items(
     held: Mapping[str, NDArray[Any]], count: int, path: Path, *, modality: str
 ) -> Iterator[Content]:
     texts = held.get("items")
-    if texts is not None and texts.dtype.kind == "U" and texts.shape == (count,):
+    if texts is not None:
+        if texts.dtype.kind != "U" or texts.shape != (count,):
+            message = f"{path}: items is {texts.dtype} {texts.shape}; expected {count} texts"
+            raise InputError(message)
         yield from (str(text) for text in texts)
         return
     for number in range(count):
