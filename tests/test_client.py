@@ -115,10 +115,27 @@ def test_an_item_that_cannot_be_used_holds_its_error(client: featx.Client) -> No
     none = client.classify([short, short])
 
     assert [("error" in each) for each in mixed] == [False, True, False]
-    error = {"code": "unusable_item", "message": "vector: 3 numbers; this model's have 8"}
+    error = {"code": "unusable_item", "message": "is a vector of 3 numbers; this model's have 8"}
     assert mixed[1] == {"error": error}
     assert alone == [{"error": error}]
     assert none == [{"error": error}] * 2
+
+
+def test_an_item_that_cannot_be_embedded_is_named_by_its_place_among_all(
+    client: featx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "WINDOW_ITEMS", 3)
+    items = [*vectors(4), np.ones(3, np.float32), vectors()[5]]
+    why = "is a vector of 3 numbers; this model's have 8"
+
+    with pytest.raises(ServerError, match=rf": items\[4\]: {why}$") as among:
+        client.embed(items)
+    with pytest.raises(ServerError, match=rf": items\[0\]: {why}$"):
+        client.embed(items[4:5])
+    with pytest.raises(ServerError, match=rf": items\[3\]: {why}$"):
+        client.embed([*items[:3], items[4]])
+
+    assert (among.value.status, among.value.code) == (422, "unusable_item")
 
 
 def test_many_items_are_sent_in_windows(

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.data.claim import lock
 from featx.errors import InputError
 from featx.gallery import build as gallerybuild
 from featx.gallery import writer as gallerywriter
 from featx.gallery.base import Base
 from featx.gallery.gallery import Gallery, GalleryRecipe, build_gallery
+from featx.gallery.lock import lock_gallery
 from featx.gallery.rewriting import Rewritten, needs_compaction
 from featx.gallery.snapshot import Snapshot
 from gallery_sets import EXACT, build, expected, pairs, vectors, write_set
@@ -158,9 +158,9 @@ def test_a_first_build_that_fails_leaves_the_gallery_of_one_that_was_faster(
     def build_before(path: Path) -> int:
         monkeypatch.undo()
         build(tmp_path)
-        return lock(path)
+        return lock_gallery(path)
 
-    monkeypatch.setattr(gallerybuild, "lock", build_before)
+    monkeypatch.setattr(gallerybuild, "lock_gallery", build_before)
     with pytest.raises(InputError, match="row 7 is NaN"):
         build_gallery(bad, out, EXACT)
 

@@ -576,6 +576,7 @@ def test_workers_teach_one_gallery_though_they_are_killed(
         for row in range(12):  # each by a connection of its own, and so by either process
             assert taught(row)
             assert served.json("GET", "/v1/models")[1]["data"][0]["items"] == 61 + row
+        until(lambda: len(workers_of(served)) == 2)  # the second starts after it is told of
         for row, pid in enumerate(workers_of(served), 12):  # one of them may write
             os.kill(pid, signal.SIGKILL)
             until(lambda row=row: taught(row))  # type: ignore[misc]

@@ -109,9 +109,9 @@ def serve(
 ) -> None:
     """Serve a head, a gallery or a backbone over HTTP, with a page to try it.
 
-    THING is a head, a gallery, or the name of a backbone.  A new head or gallery at its place is
-    taken up without a failed request.  SIGTERM and Ctrl-C end it once requests under way are
-    answered.
+    THING is a head, an .onnx file of `featx export`, a gallery, or the name of a backbone.  A new
+    head or gallery at its place is taken up without a failed request.  SIGTERM and Ctrl-C end it
+    once requests under way are answered.
 
     Beyond this machine (--host 0.0.0.0) it wants an API key.  See docs/serve.md.
     """

@@ -70,12 +70,12 @@ def run(settings: ServeSettings, tell: Told) -> None:
     """
     require_safe(settings)
     _raise_open_files()
-    listening = listen(settings)
     log_lines()
-    if settings.workers == 1:
-        OneServer(config_of(settings), partial(_settled, tell)).run([listening])
-    else:
-        _run_several(settings, tell, listening)
+    with listen(settings) as listening:
+        if settings.workers == 1:
+            OneServer(config_of(settings), partial(_settled, tell)).run([listening])
+        else:
+            _run_several(settings, tell, listening)
 
 
 def require_safe(settings: ServeSettings) -> None:

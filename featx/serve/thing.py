@@ -14,6 +14,7 @@ from featx.backbone.backbone import Backbone
 from featx.data.opening import open_backbone, open_backbone_of
 from featx.data.space import Made, space_error
 from featx.errors import InputError, StoreError, UnknownNameError
+from featx.export import DEPLOYABLE, FORMATS
 from featx.fingerprint import file_digest
 from featx.gallery.folder import FACTS, LOCK, read_facts
 from featx.gallery.gallery import Gallery
@@ -27,7 +28,9 @@ Kind = Literal["head", "gallery", "backbone"]
 Marks = tuple[object, ...]
 """What differs once a thing has to be opened anew."""
 
-_SERVED, _EXPORTED = {".head", ".knn"}, {".joblib", ".skops"}
+_FILE = f".{DEPLOYABLE}"
+
+_SERVED, _EXPORTED = {".head", ".knn", _FILE}, {f".{form}" for form in FORMATS}
 
 _EMBED = "embed it, then serve a gallery or a head of that: featx embed, featx index or featx train"
 
@@ -186,7 +189,7 @@ def open_to_write(thing: Thing) -> Thing:
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what is at a path: a gallery, a head, or else the name of a backbone.
+    """Return what is at a path: a gallery, a head or an exported one, or else a backbone's name.
 
     Raises
     ------
@@ -200,7 +203,7 @@ def kind_of(path: Path) -> Kind:
             f"{path}: is an embedding set; serve a head or a gallery of it: "
             f"featx train {path} -o X.head, or featx index {path} -o X.knn"
         )
-    if path.suffix == ".head":
+    if path.suffix in {".head", _FILE}:
         return "head"
     if path.suffix == ".toml" or not path.is_file():
         return "backbone"
@@ -239,7 +242,7 @@ def _digest_of(path: Path, kind: Kind) -> str:
 
 
 def _backbone_of(
-    facts: Mapping[str, Any], dim: int, settings: ServeSettings, previous: Thing | None
+    path: Path, facts: Mapping[str, Any], dim: int, settings: ServeSettings, previous: Thing | None
 ) -> Backbone:
     """Return the backbone of a head or gallery: the previous thing's, if it is the same."""
     if previous is not None:
@@ -247,21 +250,33 @@ def _backbone_of(
         wanted = facts["model"], str(facts.get("prompt") or ""), dim
         if wanted == (lent.manifest.name, lent.facts["prompt"], lent.dim):
             return lent
-    return open_backbone_of(facts, dim, settings.backbone)
+    return open_backbone_of(facts, dim, settings.backbone, beside=path)
 
 
 def _open_head(path: Path, settings: ServeSettings, previous: Thing | None) -> Thing:
+    if path.suffix == _FILE:
+        return _open_file(path, settings)
     head = load_head(path)
-    backbone = _backbone_of(head.header, head.dim, settings, previous)
+    backbone = _backbone_of(path, head.header, head.dim, settings, previous)
     check_space(head, backbone.fingerprint, backbone.space)
     return Thing(name=path.stem, kind="head", path=path, backbone=backbone, head=head)
+
+
+def _open_file(path: Path, settings: ServeSettings) -> Thing:
+    """Open an ONNX file of `featx export`, which mostly is its own backbone."""
+    from featx.export.deployable import open_deployable
+
+    file = open_deployable(path, settings.backbone)
+    if not file.is_whole:
+        check_space(file.head, file.backbone.fingerprint, file.backbone.space)
+    return Thing(name=path.stem, kind="head", path=path, backbone=file.backbone, head=file.head)
 
 
 def _open_gallery(path: Path, settings: ServeSettings, previous: Thing | None) -> Thing:
     gallery = _gallery(path, settings, previous)
     try:
         facts = gallery.facts
-        backbone = _backbone_of(facts, int(facts["dim"]), settings, previous)
+        backbone = _backbone_of(path, facts, int(facts["dim"]), settings, previous)
         if backbone.space != facts["space"]:
             made = Made.of(backbone.facts)
             raise space_error("the backbone here", made, f"{path} holds", Made.of(facts))

@@ -10,7 +10,8 @@ import msgspec
 
 from featx import __version__
 from featx.serve.describe.examplebodies import FILES, bodies_of, some_id
-from featx.serve.describe.operations import GROUPS, INFERENCE, OPERATIONS, Operation, Parameter
+from featx.serve.describe.operation import Operation, Parameter
+from featx.serve.describe.operations import GROUPS, INFERENCE, OPERATIONS
 from featx.serve.describe.possible import READ_ONLY, is_possible, is_refused
 from featx.serve.describe.schemas import Schema, described, ref, schemas_of, used
 from featx.serve.http.problems import JSON

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from featx.serve.describe.operations import Need, Operation
+from featx.serve.describe.operation import Need, Operation
 from featx.serve.service import Service
 
 READ_ONLY = "It is served to be read only, so that this is refused."

@@ -162,6 +162,8 @@ def _items(thing: Thing, settings: ServeSettings) -> dict[str, Schema]:
         "minItems": thing.backbone.dim,
         "maxItems": thing.backbone.dim,
     }
+    if _needs_direction(thing):
+        vector["contains"] = {"anyOf": [{"minimum": SMALLEST}, {"maximum": -SMALLEST}]}
     field, plain = FIELD_OF[thing.modality], vector
     objects = [_object("vector", vector)]
     if field != "vector":
@@ -180,6 +182,16 @@ def _items(thing: Thing, settings: ServeSettings) -> dict[str, Schema]:
         },
     }
 
+
+def _needs_direction(thing: Thing) -> bool:
+    """Return whether neighbours are found by the cosine, which a vector of zeros has none of."""
+    if thing.head is not None:
+        return thing.head.kind == "knn"
+    return thing.gallery is not None and thing.held.metric == "cosine"
+
+
+SMALLEST = 1e-30
+"""A number that is not zero, in float32 either."""
 
 _PLAIN: dict[str, Schema] = {
     "text": {"type": "string", "minLength": 1, "pattern": r"\S"},
