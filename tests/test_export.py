@@ -328,7 +328,7 @@ def test_the_command_writes_and_compares(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "options", "message"),
     [
-        ("x.bin", (), "unknown suffix '.bin'; expected .joblib or .skops"),
+        ("x.bin", (), "unknown suffix '.bin'; expected .onnx, .joblib or .skops"),
         ("x.head", ("--format", "joblib"), "another file is in the way; choose a name that ends"),
         ("mails.csv", ("--format", "skops"), "another file is in the way"),
         ("no/x.skops", (), "No such file or directory"),

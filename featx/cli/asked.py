@@ -105,7 +105,7 @@ def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
         _require_item(gallery, item)
     facts = gallery.facts
     settings = o.settings(o.cache_place(), device=asked.device, threads=asked.threads)
-    backbone = open_backbone_of(facts, int(facts["dim"]), settings, say=o.say)
+    backbone = open_backbone_of(facts, int(facts["dim"]), settings, beside=gallery.path, say=o.say)
     check_space(gallery, backbone.manifest.name, backbone.facts)
     columns = o.columns(dict(asked.columns))
     items = NamedItems(asked.items, backbone.manifest.modality, columns)

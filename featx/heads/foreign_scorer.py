@@ -24,15 +24,15 @@ INPUT, OUTPUT = "X", "logits"
 OPERATORS = frozenset(
     """
     Abs Add ArgMax ArgMin Cast Clip Concat CumSum Div Equal Exp Flatten Gather GatherElements
-    Greater Identity Less Log MatMul Max Mul Neg Not Pow Reciprocal ReduceLogSumExp ReduceMax
-    ReduceMean ReduceSum Relu Reshape Sigmoid Softmax Sub Sum Tanh TopK Transpose
+    Gemm Greater Identity Less Log MatMul Max Mul Neg Not Pow Reciprocal ReduceL2 ReduceLogSumExp
+    ReduceMax ReduceMean ReduceSum Relu Reshape Sigmoid Softmax Sub Sum Tanh TopK Transpose
     ai.onnx.ml:ArrayFeatureExtractor ai.onnx.ml:LinearClassifier ai.onnx.ml:LinearRegressor
     ai.onnx.ml:Normalizer ai.onnx.ml:SVMClassifier ai.onnx.ml:SVMRegressor
     ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor ai.onnx.ml:ZipMap
     com.microsoft:CDist
     """.split()  # noqa: SIM905 - a list would fill a screen
 )
-"""What the graphs of scikit-learn's estimators use, so that nothing else needs to be trusted.
+"""What the graphs of heads use, of scikit-learn's and exported ones; nothing else is trusted.
 
 Branches and loops (If, Loop, Scan), and tensors of a size that is a number in the file
 (ConstantOfShape, Expand, Tile), are not among them: with these a file of 1 kB ran without end, or

@@ -88,7 +88,7 @@ def _shapes_fit(head: Head) -> bool:
         is_in_range = bool(((conformal.quantiles >= 0) & (conformal.quantiles <= 1)).all())
         if conformal.quantiles.shape != (length,) or not is_in_range:
             return False
-    return head.novelty is None or _novelty_fits(head.novelty, head.dim)
+    return not isinstance(head.novelty, Novelty) or _novelty_fits(head.novelty, head.dim)
 
 
 def _novelty_fits(novelty: Novelty, dim: int) -> bool:

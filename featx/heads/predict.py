@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from featx.heads.answers import Estimate, Prediction, Tagging
 from featx.heads.calibration import sigmoid, softmax
 from featx.heads.conformal import Conformal, item_jitter, row_jitter
 from featx.heads.foreign_scorer import graph_widths, onnx_logits
-from featx.heads.novelty import Novelty
 from featx.index.voting import shares_of, smoothed_log_shares
 from featx.types import Task
 
@@ -21,6 +20,18 @@ from featx.types import Task
 _BLOCK_VALUES = 2**24
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class TellsNovel(Protocol):
+    """What tells items that are unlike those trained on: `Novelty`, or a graph."""
+
+    def flags(self, X: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which rows of `X` (N, D) are unlike the training rows; shape (N,)."""
+        ...
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays of a head file."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +57,7 @@ class Head:
         Divides the logits of classes before the softmax.
     conformal : Conformal or None
         How sets of classes are made; without it a set is the label alone.
-    novelty : Novelty or None
+    novelty : TellsNovel or None
         How items unlike those trained on are told; without it nothing is said of that.
     header : mapping
         Everything else, as JSON values: dim, fingerprint, space, model, modality, metrics ...
@@ -58,7 +69,7 @@ class Head:
     task: Task = "classify"
     temperature: float = 1.0
     conformal: Conformal | None = None
-    novelty: Novelty | None = None
+    novelty: TellsNovel | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
 
     @property
