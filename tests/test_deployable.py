@@ -144,6 +144,20 @@ def test_weights_beside_a_file_are_found_or_missed_by_name(
         open_deployable(path, ON_CPU)
 
 
+def test_weights_that_were_changed_are_refused(
+    linear_backbone: LinearBackbone, tmp_path: Path
+) -> None:
+    wide = linear_backbone(matrix(400, 1))
+    exported = of_head(belonging(linear_head(), wide), "x.head")
+    path, weights = deploy(tmp_path / "x.onnx", exported, wide, Form(external_above=1000)).files
+    raw = bytearray(weights.read_bytes())
+    raw[401] ^= 1
+    weights.write_bytes(raw)
+
+    with pytest.raises(StoreError, match=rf"{weights.name}: damaged: .*; export x\.onnx again"):
+        open_deployable(path, ON_CPU)
+
+
 def test_weights_elsewhere_are_never_read(backbone: Backbone, path: Path, tmp_path: Path) -> None:
     secret = tmp_path.parent / "secret.bin"
     secret.write_bytes(bytes(8 * 5 * 4))
@@ -154,8 +168,8 @@ def test_weights_elsewhere_are_never_read(backbone: Backbone, path: Path, tmp_pa
     W.external_data.add(key="location", value="../secret.bin")
     path.write_bytes(model.SerializeToString())
 
-    with pytest.raises(InputError, match="outside its folder; refused"):
-        open_deployable(path, ON_CPU).backbone.encode(list(matrix(1, 2, dim=8)))
+    with pytest.raises(StoreError, match=r"weights at '\.\./secret\.bin', which .* refused"):
+        open_deployable(path, ON_CPU)
 
 
 def changed(path: Path, **values: str | None) -> Path:
@@ -189,6 +203,7 @@ def told(path: Path, key: str, **values: object) -> str:
             r"an ONNX file, but none of featx export; .* featx models add .*x\.onnx",
         ),
         ({"version": "2"}, "featx-deployable version 2 is newer than 1; upgrade featx"),
+        ({"version": "9" * 5000}, r"version '9+\.\.\.9+'; expected 1; the file is dam"),
         ({"version": "one"}, "version 'one'; expected 1; the file is damaged: export it again"),
         ({"task": "sort"}, "metadata: task = 'sort'; expected 'classify'"),
         ({"task": None}, "metadata 'task' is missing"),
@@ -197,7 +212,8 @@ def told(path: Path, key: str, **values: object) -> str:
         ({"classes": '["a", "a", "b"]'}, "its classes are not 2 or more different names"),
         ({"classes": '["a", "b"]'}, "damaged|expected float32 of shape"),
         ({"head": "{"}, "metadata 'head' is not JSON"),
-        ({"head": '{"kind": NaN}'}, "metadata 'head' is not JSON: NaN is no number"),
+        ({"head": '{"kind": NaN}'}, "metadata 'head' is not JSON: NaN is no finite number"),
+        ({"head": '{"temperature": 1e999}'}, "not JSON: 1e999 is no finite number"),
         ({"head": "[" * 5000}, "recursion"),
         ({"head": "{}"}, "missing 'dim', 'fingerprint', 'kind'"),
         ({"manifest": None}, "metadata 'manifest' is missing"),
@@ -221,6 +237,16 @@ def test_changed_metadata_is_refused(
     ("key", "values", "message"),
     [
         ("head", {"dim": 6}, "cannot be cut to 6 dimensions|its graph|Damage|expected"),
+        ("head", {"dim": 2**70}, "dim = 1180591620717411303424; expected 1 to 4194304"),
+        ("head", {"dim": 10**4000}, r"dim = 10+\.\.\.0+; expected 1 to"),
+        ("head", {"dim": 0}, "dim = 0; expected 1 to"),
+        ("head", {"temperature": 10**400}, "temperature is too large for a number"),
+        ("head", {"coverage": 1.0}, "coverage = 1.0; expected above 0 and below 1"),
+        (
+            "head",
+            {"conformal": {"method": "lac", "coverage": -7.5, "quantiles": [0.7]}},
+            "coverage = -7.5; expected above 0 and below 1",
+        ),
         ("head", {"takes": "all"}, "takes = 'all'; expected 'embedding'"),
         ("head", {"modality": "text"}, "its head is of 'text', its backbone 'array'"),
         ("head", {"prompt": "q"}, "no prompt 'q'"),
@@ -294,6 +320,25 @@ def test_a_part_of_a_file_is_refused_in_one_line(share: float, path: Path) -> No
         open_deployable(path, ON_CPU)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_refused(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"featx/head/", b"featx\xff\xfeead/"))
+
+    with pytest.raises(StoreError, match=r"x\.onnx: not an ONNX file, .* not UTF-8"):
+        open_deployable(path, ON_CPU)
+
+
+@pytest.mark.parametrize("place", ["", ".", "id_rsa", "sub/x.onnx.0123456789abcdef.data"])
+def test_weights_of_a_name_that_is_none_of_ours_are_refused(place: str, path: Path) -> None:
+    model = onnx.load(path)
+    tensor = model.graph.node[0].attribute.add(name="value", type=4).t
+    tensor.external_data.add(key="location", value=place)
+    path.write_bytes(model.SerializeToString())
+
+    with pytest.raises(StoreError, match=r"weights at .*, which featx export never writes; ref"):
+        open_deployable(path, ON_CPU)
 
 
 def looped(model: onnx.ModelProto) -> None:
@@ -432,6 +477,21 @@ def test_a_served_file_answers_as_the_served_head(text_head: Path, text_file: Pa
         assert one["set"] == other["set"]
         assert one["probability"] == pytest.approx(other["probability"], abs=EXACT)
         assert one["novel"] == other["novel"]
+
+
+def test_a_head_alone_names_a_backbone_and_no_path(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, manifest = tmp_path / "x.onnx", catalog.embedded_zoo() / "minilm-l6.toml"
+    exported = of_head(belonging(linear_head(), backbone), "x.head")
+    deploy(out, exported, backbone, Form(head_only=True))
+    monkeypatch.chdir(manifest.parent)
+
+    above = f"../{manifest.parent.name}/minilm-l6"
+    for model in (str(manifest), manifest.name, above, "", "n" * 300):
+        file = open_deployable(changed(out, head=told(out, "head", model=model)), ON_CPU)
+        with pytest.raises(InputError, match=r"x\.onnx: model '.* no path is opened; refused"):
+            file.backbone  # noqa: B018 - opened now
 
 
 def test_a_head_alone_takes_its_backbone_from_the_zoo(text_head: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_programs_get_one_object(vector_gallery: Path, tmp_path: Path) -> None:
     assert (facts["inputs"], facts["outputs"]) == (["embedding"], ["probabilities", "label"])
     assert (facts["items"], facts["other_labels"], facts["other_levels"]) == (32, 0, None)
     assert facts["difference"] < 1e-5
+    assert (facts["embedding_difference"], facts["other_novelty"]) == (0, 0)
     ast.parse(facts["script"])
 
 
@@ -85,6 +86,15 @@ def test_other_files_are_not_replaced(vector_head: Path, tmp_path: Path) -> None
     assert "is exported already" in refused("export", backbone, "-o", tmp_path / "y.onnx")
     assert "another file is in the way" in refused("export", backbone, "-o", backbone)
     assert backbone.read_bytes() == before
+
+
+def test_a_file_that_would_not_be_taken_back_is_refused(vector_head: Path, tmp_path: Path) -> None:
+    out = tmp_path / "i.bin"
+
+    message = refused("export", vector_head, "-o", out, "--format", "onnx")
+
+    assert message == f"{out}: is taken back by its suffix alone; choose a name that ends in .onnx"
+    assert not out.exists()
 
 
 def test_options_of_onnx_are_for_onnx(vector_head: Path, tmp_path: Path) -> None:

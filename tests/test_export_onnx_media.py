@@ -268,6 +268,49 @@ def test_the_graph_resizes_as_pillow_does(changes: dict[str, Any]) -> None:
         assert (levels > 0.5).mean() < 0.006  # sums that lie at a half, which float32 moves
 
 
+ACROSS_FIRST = [
+    {"resize": "stretch", "resize_to": (256, 256)},
+    {"resize": "stretch", "rounding": "torchvision"},
+    {"resize": "stretch", "rounding": "transformers"},
+]
+
+
+def tall_noise() -> NDArray[np.uint8]:
+    """Return a picture that Pillow 13 would resize from top to bottom first, to other levels."""
+    return np.random.default_rng(1).integers(0, 256, (1200, 150, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("changes", ACROSS_FIRST, ids=str)
+def test_the_order_of_sides_is_that_of_the_backbone(changes: dict[str, Any]) -> None:
+    manifest = catalog.find("efficientnet-lite0")
+    assert manifest.image is not None
+    options = replace(manifest.image, **changes)
+    modality, pixels = (kind(replace(manifest, image=options)) for kind in (Image, Pixels))
+    raw = modality.read(tall_noise())
+
+    session = open_session(preprocessing_graph(options).SerializeToString(), device="cpu")
+    (found,) = session.run(["image"], {"pixels": pixels.load(raw).inputs["image"]})
+
+    expected = modality.collate([modality.load(raw)])["image"]
+    levels = np.abs(found - expected) * 128
+    assert levels.max() <= 1.001
+    assert (levels > 0.5).mean() < 0.006
+
+
+def test_the_order_of_sides_in_a_script_is_that_of_the_backbone(tmp_path: Path) -> None:
+    manifest = catalog.find("efficientnet-lite0")
+    assert manifest.image is not None
+    options = replace(manifest.image, resize="stretch", rounding="transformers")
+    backbone = backbone_of("efficientnet-lite0", image=options)
+    exported, path = head_on(backbone), tmp_path / "tall.png"
+    PIL.Image.fromarray(tall_noise()).save(path)
+    deploy(tmp_path / "x.onnx", exported, backbone, items=[path])
+
+    told = script(Path("x.onnx"), backbone, takes="inputs", task="classify")
+
+    assert_says(asked(told, tmp_path, path), exported.answers(backbone.encode([path])), EXACT)
+
+
 def test_a_script_shows_colours_below_what_is_transparent() -> None:
     manifest = catalog.find("efficientnet-lite0")
     assert manifest.image is not None

@@ -65,6 +65,9 @@ def export(
         message = f"{out}: another file is in the way; choose a name that ends in .{chosen}"
         raise InputError(message)
     if chosen == DEPLOYABLE:
+        if out.suffix != f".{DEPLOYABLE}":
+            message = f"{out}: is taken back by its suffix alone; choose a name that ends in .onnx"
+            raise InputError(message)
         from featx.cli.exported import deploy
         from featx.export.deploy import Form
 

@@ -105,6 +105,7 @@ def _facts(out: Path, form: "Form", found: "Deployed") -> dict[str, Any]:
         "outputs": list(found.outputs),
         "items": compared.items,
         "difference": compared.difference,
+        "embedding_difference": compared.vectors,
         "other_labels": compared.labels,
         "other_novelty": compared.novel,
         "other_levels": compared.levels,
@@ -117,12 +118,13 @@ def _lines(out: Path, exported: "Exportable", form: "Form", found: "Deployed") -
     names = {"classify": "classes", "multilabel": "tags", "regress": "values"}[exported.task]
     what = "values" if exported.task == "regress" else "probabilities"
     model = exported.header["model"]
+    vectors = f", embeddings by {compared.vectors:.1e}" if compared.vectors else ""
     lines = [
         f"{out}: {exported.kind} of {len(exported.classes)} {names} on {model}, {form.precision}, "
         f"{found.size_bytes / 1e6:.1f} MB; takes {', '.join(found.inputs)}, "
         f"gives {', '.join(found.outputs)}",
         f"compared with Python on {compared.items} items: {what} differ by "
-        f"{compared.difference:.1e} at most",
+        f"{compared.difference:.1e} at most" + vectors,
     ]
     if compared.levels is not None:
         lines.append(f"resized in the graph: pixels differ by {compared.levels:g} of 255 at most")

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from featx.backbone.backbone import Backbone, identity
 from featx.backbone.settings import Settings
 from featx.data import verified
-from featx.errors import ManifestError
+from featx.errors import InputError, ManifestError
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 
 if TYPE_CHECKING:
     from featx.zoo.manifest import Adjustments
+
+_LONGEST = 200
+"""Bytes of a name; a file of it and its suffix can be looked for."""
 
 Say = Callable[[str], None]
 """What is done with a line for people."""
@@ -87,6 +90,8 @@ def open_backbone_of(
 
     Raises
     ------
+    InputError
+        If the model is no name: a file may come from anyone, and no path in one is opened.
     FeatxError
         As `open_backbone` does.
     """
@@ -94,9 +99,20 @@ def open_backbone_of(
         return Backbone(identity(dim))
     prompt = str(facts.get("prompt") or "")
     model = str(facts["model"])
+    if not _is_name(model):
+        message = f"model {model[:80]!r} is no name of a backbone, and no path is opened; refused"
+        raise InputError(f"{beside}: {message}" if beside else message)
     if beside is not None and _is_beside(beside, model, str(facts.get("space"))):
         model = str(_beside(beside, model))
     return open_backbone(model, settings, prompt=prompt, dim=dim, say=say)
+
+
+def _is_name(model: str) -> bool:
+    return (
+        0 < len(model.encode()) <= _LONGEST
+        and Path(model).name == model
+        and not model.endswith(".toml")
+    )
 
 
 def _beside(path: Path, model: str) -> Path:

@@ -1,7 +1,6 @@
 """An exported file against the Python that it was made of, on real items."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,53 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbone.backbone import TAKEN, Backbone
+from featx.backbone.pooling import normalize, pool_parts
 from featx.backbone.runtime import open_session
 from featx.errors import InputError
+from featx.export.comparison import Comparison
+from featx.export.differences import (
+    answers_apart,
+    other_labels,
+    other_novelty,
+    require_own_labels,
+    vectors_apart,
+    wrong_novelty,
+)
 from featx.export.exportable import Exportable
-from featx.export.metadata import Takes
-from featx.export.names import EMBEDDING, ITEM, LABEL, NOVEL, PIXELS, PROBABILITIES, VALUES
+from featx.export.facts import Takes
+from featx.export.names import EMBEDDING, ITEM, PIXELS, WINDOWS
 from featx.export.pixels import Pixels
 from featx.export.preprocessing import preprocessing_graph
 from featx.modality.content import first_line
 from featx.modality.image import ROLE
 from featx.types import Content, Modality, Sample, Vectors
 
-EXACT = 1e-5
-"""Largest difference in probability where only the order of float32 sums differs; of values, as a
-share of the largest value."""
-
-ROUNDED = 5e-3
-"""The same where weights are rounded to float16, or the graph resizes pictures: a pixel that is
-rounded to the level next to it shows in the vector."""
-
 Feeds = dict[str, NDArray[Any]]
 
 CHUNK = 8
 """Items of one run, after one by itself: a batch of any size must do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How an exported file differs from Python.
-
-    Attributes
-    ----------
-    items : int
-    difference : float
-        Largest difference in probability; of values, as a share of the largest value.
-    labels : int
-        Items that get another label.
-    novel : int
-        Items that one calls novel and the other does not.
-    levels : float or None
-        Largest difference of a resized pixel, of 255, where the graph resizes.
-    """
-
-    items: int
-    difference: float
-    labels: int = 0
-    novel: int = 0
-    levels: float | None = None
 
 
 def compare(
@@ -78,8 +55,8 @@ def compare(
     Raises
     ------
     InputError
-        If the file does not run on one item or several, or gives another label than that of its
-        highest probability.
+        If the file does not run on one item or several, or gives labels that are not those of
+        its probabilities.
     """
     samples = _loaded(backbone, items)
     order = sorted(range(len(samples)), key=lambda place: samples[place].cost)  # less padding
@@ -91,49 +68,19 @@ def compare(
     else:
         feeds = _batches(backbone, samples, X, takes)
     found = _run(path, feeds)
-    is_value = exported.task == "regress"
-    values = found[VALUES if is_value else PROBABILITIES].astype(np.float64)
-    if exported.task == "classify":
-        _require_own_label(exported, values, found[LABEL])
-    novel = 0 if exported.flags is None else (found[NOVEL] != exported.flags(X)).sum()
-    scale = max(1.0, float(np.abs(wanted).max())) if is_value else 1.0
+    if exported.task != "regress":
+        require_own_labels(exported, found)
+    rule, own = exported.novelty, found.get(EMBEDDING, X)
+    vectors = [own, *([_joined(backbone, found[WINDOWS], samples)] if WINDOWS in found else [])]
     return Comparison(
         items=len(X),
-        difference=float(np.abs(values - wanted).max() / scale),
-        labels=int(_labels_differ(exported, values, wanted).sum()),
-        novel=int(novel),
+        difference=answers_apart(exported, found, X, wanted),
+        vectors=float(np.max([vectors_apart(each, X) for each in vectors])),
+        labels=other_labels(exported, found, wanted),
+        novel=0 if rule is None else other_novelty(rule, found, X),
+        misjudged=0 if rule is None else wrong_novelty(rule, found, own),
         levels=_levels(backbone, items) if takes == "pixels" else None,
     )
-
-
-def require_equal(found: Comparison, where: str, *, is_exact: bool) -> None:
-    """Raise if a file differs more than it may.
-
-    Parameters
-    ----------
-    found : Comparison
-    where : str
-        What was exported.
-    is_exact : bool
-        Whether only the order of sums may differ.
-
-    Raises
-    ------
-    InputError
-        Saying by how much, and what is allowed.
-    """
-    problem = ""
-    most = EXACT if is_exact else ROUNDED
-    if not found.difference <= most:  # nor where it is no number
-        problem = f"differ by {found.difference:.2g}; at most {most:g} is allowed"
-    elif found.labels and not is_exact:
-        problem = f"give {found.labels} of {found.items} items another label; none may have one"
-    if problem:
-        remedy = f"serve it instead: featx serve {where}"
-        if not is_exact:
-            remedy = "leave out --precision and --with-preprocessing"
-        message = f"{where}: not written: answers of the file and of Python {problem}; {remedy}"
-        raise InputError(message)
 
 
 def _run(path: Path, feeds: Iterator[Feeds]) -> Feeds:
@@ -191,24 +138,13 @@ def _loaded(by: Backbone | Modality, items: Sequence[Content]) -> list[Sample]:
     return [by.load(by.read(item)) for item in items]
 
 
-def _require_own_label(
-    exported: Exportable, values: NDArray[np.float64], labels: NDArray[Any]
-) -> None:
-    own = [exported.classes[code] for code in values.argmax(axis=1)]
-    if labels.tolist() != own:
-        message = f"{exported.where}: the labels of the file are not those of its probabilities"
-        raise InputError(message)
-
-
-def _labels_differ(
-    exported: Exportable, values: NDArray[np.float64], wanted: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return which items (N,) get another class, or other tags; values are no labels."""
-    if exported.task == "regress":
-        return np.zeros(len(values), np.bool_)
-    if exported.task == "classify":
-        return np.asarray(values.argmax(axis=1) != wanted.argmax(axis=1))
-    return np.asarray(((values > 0.5) != (wanted > 0.5)).any(axis=1))
+def _joined(backbone: Backbone, windows: Vectors, samples: Sequence[Sample]) -> Vectors:
+    """Return the embeddings of sounds from those of their windows, as what takes a file back."""
+    audio = backbone.manifest.audio
+    assert audio is not None
+    counts = np.array([sample.parts for sample in samples], dtype=np.int64)
+    X = pool_parts(windows, counts, unit=audio.window_pooling == "unit_mean")[:, : backbone.dim]
+    return normalize(X) if backbone.manifest.normalize else X
 
 
 def _levels(backbone: Backbone, items: Sequence[Content]) -> float:

@@ -13,11 +13,13 @@ from featx.data.space import Made, space_error
 from featx.errors import InputError
 from featx.export.answers import emit_answers
 from featx.export.body import body, empty_body
-from featx.export.comparing import Comparison, compare, require_equal
+from featx.export.comparing import compare
+from featx.export.comparison import Comparison, require_equal
 from featx.export.emitter import Emitter
 from featx.export.exportable import Exportable
-from featx.export.metadata import MOST_DIGESTS, Takes, written
-from featx.export.onnxfile import EXTERNAL_ABOVE, files_of, refuse_strangers, staged
+from featx.export.facts import Takes
+from featx.export.metadata import MOST_DIGESTS, written
+from featx.export.onnxfile import EXTERNAL_ABOVE, refuse_strangers, staged, weights_of
 from featx.export.preprocessing import put_preprocessing
 from featx.export.real import real_items
 from featx.modality.content import first_line
@@ -108,12 +110,15 @@ def deploy(
     _require_space(exported, backbone)
     graph = build(exported, backbone, form)
     found = real_items(backbone) if items is None else items
+    if not found:
+        message = f"{exported.where}: items: none to compare on; name some, or leave them out"
+        raise InputError(message)
     with staged(path, graph.model, external_above=form.external_above) as temporary:
         _check(temporary, exported.where)
         comparison = compare(temporary, exported, backbone, found, takes)
         is_exact = form.precision == "fp32" and takes != "pixels"
         require_equal(comparison, exported.where, is_exact=is_exact)
-    files = tuple(files_of(path))
+    files = (path, *map(path.with_name, weights_of(graph.model)))
     return Deployed(
         files=files,
         size_bytes=sum(each.stat().st_size for each in files),

@@ -21,8 +21,9 @@ from featx.backbone.variants import Variant
 from featx.backbone.window import Limits
 from featx.data.opening import Say, open_backbone_of
 from featx.errors import InputError, StoreError
+from featx.export.facts import ConformalFacts, Facts
 from featx.export.headgraph import head_graph
-from featx.export.metadata import ConformalFacts, Facts, read
+from featx.export.metadata import read
 from featx.export.names import EMBEDDING, LOGITS, NOVEL, PIXELS, WINDOWS
 from featx.export.onnxfile import parse, properties_of, require_weights
 from featx.export.pixels import Pixels

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,30 @@ SHARE_FLOOR = 1e-12
 _CALIBRATION = ("scale", "shift", "spread", "trained_digests")
 
 
+class NoveltyRule(Protocol):
+    """Tells what is novel: all that is further than `threshold` from what was trained on."""
+
+    @property
+    def threshold(self) -> float:
+        """The largest distance of an item that is not novel."""
+        ...
+
+    def distances(self, X: Vectors) -> NDArray[np.float64]:
+        """Return the distance of each of `X` (N, D), which may be negative; shape (N,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Nearest:
+    """The rule of a gallery: distance is the negative similarity of the nearest item."""
+
+    index: NumpyFlat
+    threshold: float
+
+    def distances(self, X: Vectors) -> NDArray[np.float64]:
+        return -self.index.search(X, 1).similarities[:, 0].astype(np.float64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exportable:
     """What an exported file says of embeddings.
@@ -50,8 +74,11 @@ class Exportable:
         (N, C) before calibration and of what is novel (N,), empty where that is not known.
     answers : callable
         Embeddings (N, D) → probabilities or values (N, C) in Python.
-    flags : callable or None
-        Embeddings (N, D) → whether each is novel (N,) in Python.
+    intervals : callable or None
+        Embeddings (N, D) → from where to where each value may be (N, T, 2) in Python; None but for
+        a regressor.
+    novelty : NoveltyRule or None
+        What is novel in Python; None where `emit` does not tell.
     temperature : float
         Divides logits of classes.
     conformal : Conformal or None
@@ -67,7 +94,8 @@ class Exportable:
     header: Mapping[str, Any]
     emit: Callable[[Emitter, str], tuple[str, str]]
     answers: Callable[[Vectors], NDArray[np.float64]]
-    flags: Callable[[Vectors], NDArray[np.bool_]] | None = None
+    intervals: Callable[[Vectors], NDArray[np.float64]] | None = None
+    novelty: NoveltyRule | None = None
     temperature: float = 1.0
     conformal: Conformal | None = None
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -89,6 +117,9 @@ def of_head(head: Head, where: str) -> Exportable:
             return head.logits(X).astype(np.float64)
         return head.probabilities(X)
 
+    def intervals(X: Vectors) -> NDArray[np.float64]:
+        return np.array([each.intervals for each in head.estimate(X)])
+
     return Exportable(
         where=where,
         kind=head.kind,
@@ -98,7 +129,8 @@ def of_head(head: Head, where: str) -> Exportable:
         header=head.header,
         emit=emit,
         answers=answers,
-        flags=head.novelty.flags if isinstance(head.novelty, Novelty) else None,
+        intervals=intervals if head.task == "regress" else None,
+        novelty=head.novelty if isinstance(head.novelty, Novelty) else None,
         temperature=head.temperature,
         conformal=head.conformal,
         arrays={name: head.arrays[name] for name in _CALIBRATION if name in head.arrays},
@@ -158,9 +190,6 @@ def _of_voters(
         votes = neighbour_votes(found, voters.temperature)
         return shares_of(votes, voters.codes[found.rows], len(classes))
 
-    def flags(X: Vectors) -> NDArray[np.bool_]:
-        return np.asarray(index.search(X, 1).similarities[:, 0] < limit)
-
     return Exportable(
         where=where,
         kind=GALLERY,
@@ -170,5 +199,5 @@ def _of_voters(
         header=facts,
         emit=emit,
         answers=answers,
-        flags=None if limit is None else flags,
+        novelty=None if limit is None else _Nearest(index, -limit),
     )

@@ -16,8 +16,11 @@
 import base64
 import binascii
 import json
+import math
+import re
+import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError, StoreError
-from featx.export.bounds import require_possible
+from featx.export.bounds import LARGEST, require_possible
 from featx.export.exportable import Exportable
+from featx.export.facts import ConformalFacts, Facts, HeadFacts, Takes
 from featx.fingerprint import DIGEST_BYTES
-from featx.heads.conformal import Conformal, Method
+from featx.heads.conformal import Conformal
 from featx.types import Task
 from featx.zoo.manifest import Manifest
 from featx.zoo.strict import read_table
@@ -38,92 +42,11 @@ FORMAT, VERSION = "featx-deployable", 1
 MOST_DIGESTS = 100_000
 """Items trained on that a file lists, in 4 MB of text; with more, none is listed."""
 
-Takes = Literal["embedding", "inputs", "pixels"]
-"""What a file takes: embeddings, the inputs of its backbone, or pictures of any size."""
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+"""A version that a newer featx may write."""
 
 _DERIVED = ("files", "folder", "measured")
 """Of a manifest: places of files, and what was measured of other files."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConformalFacts:
-    """How sets of classes are made; see `featx.heads.conformal.Conformal`."""
-
-    method: Method
-    coverage: float
-    quantiles: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadFacts:
-    """What an exported file says of its head.
-
-    Attributes
-    ----------
-    kind : str
-        Of the head, or ``"gallery"``.
-    takes : {"embedding", "inputs", "pixels"}
-    precision : {"fp32", "fp16"}
-        That weights of the backbone are stored in.
-    model, modality, prompt : str
-        Of the backbone.
-    dim : int
-    fingerprint, space : str
-        Of the embeddings trained on.
-    temperature : float
-        That the graph divides by; for the record.
-    conformal : ConformalFacts or None
-    spread : tuple of float
-        Of values: half the width of their intervals.
-    metrics, chosen : dict
-        As in the head.
-    coverage : float or None
-        What sets or intervals were made to reach.
-    is_novelty_known : bool
-        Whether the graph tells novel items.
-    """
-
-    kind: str
-    takes: Takes
-    precision: Literal["fp32", "fp16"]
-    model: str
-    modality: str
-    dim: int
-    fingerprint: str
-    space: str
-    prompt: str = ""
-    temperature: float = 1.0
-    conformal: ConformalFacts | None = None
-    spread: tuple[float, ...] = ()
-    coverage: float | None = None
-    is_novelty_known: bool = False
-    metrics: dict[str, Any] = field(default_factory=dict)
-    chosen: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All that an exported file says of itself.
-
-    Attributes
-    ----------
-    task : {"classify", "multilabel", "regress"}
-    classes : tuple of str
-    head : HeadFacts
-    manifest : Manifest or None
-        None where the file holds the head alone.
-    tokenizer : str
-        Empty where there is none.
-    digests : ndarray of uint8, shape (N, 32), or None
-        None where there were too many items.
-    """
-
-    task: Task
-    classes: tuple[str, ...]
-    head: HeadFacts
-    manifest: Manifest | None = None
-    tokenizer: str = ""
-    digests: NDArray[np.uint8] | None = None
 
 
 def written(
@@ -181,7 +104,7 @@ def _head_facts(
         conformal=_conformal_facts(exported.conformal),
         spread=tuple(exported.arrays["spread"].tolist()) if "spread" in exported.arrays else (),
         coverage=header.get("coverage"),
-        is_novelty_known=exported.flags is not None,
+        is_novelty_known=exported.novelty is not None,
         metrics=dict(header.get("metrics") or {}),
         chosen=dict(header.get("chosen") or {}),
     )
@@ -221,12 +144,12 @@ def read(properties: Mapping[str, str], path: Path) -> Facts:
         )
         raise StoreError(message)
     version = properties.get("version", "")
-    if version.isdecimal() and int(version) > VERSION:
+    if _NUMBER.fullmatch(version) and int(version) > VERSION:
         message = f"{path}: {FORMAT} version {version} is newer than {VERSION}; upgrade featx"
         raise StoreError(message)
     try:
         if version != str(VERSION):
-            message = f"version {version!r}; expected {VERSION}"
+            message = f"version {reprlib.repr(version)}; expected {VERSION}"
             raise InputError(message)
         return _facts(properties, path)
     except (InputError, KeyError, ValueError, RecursionError) as cause:
@@ -236,6 +159,18 @@ def read(properties: Mapping[str, str], path: Path) -> Facts:
         raise StoreError(message) from cause
 
 
+def _require_possible_head(head: HeadFacts) -> None:
+    """Raise if a number of a head cannot be that of any."""
+    if not 1 <= head.dim <= LARGEST:
+        message = f"dim = {reprlib.repr(head.dim)}; expected 1 to {LARGEST}"
+        raise InputError(message)
+    made = head.conformal
+    for coverage in (head.coverage, None if made is None else made.coverage):
+        if coverage is not None and not 0 < coverage < 1:
+            message = f"coverage = {coverage}; expected above 0 and below 1"
+            raise InputError(message)
+
+
 def _facts(properties: Mapping[str, str], path: Path) -> Facts:
     wrapped = {
         "task": properties["task"],
@@ -243,6 +178,7 @@ def _facts(properties: Mapping[str, str], path: Path) -> Facts:
         "head": _parsed(properties, "head"),
     }
     outer = read_table(_Outer, wrapped, f"{path}: metadata")
+    _require_possible_head(outer.head)
     manifest = None
     if outer.head.takes != "embedding":
         table = _parsed(properties, "manifest")
@@ -289,15 +225,19 @@ def _digests(properties: Mapping[str, str]) -> NDArray[np.uint8] | None:
 
 def _parsed(properties: Mapping[str, str], key: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
-        return json.loads(properties[key], parse_constant=_refuse_constant)
+        return json.loads(properties[key], parse_constant=_number, parse_float=_number)
     except ValueError as cause:
         message = f"metadata {key!r} is not JSON: {cause}"
         raise InputError(message) from cause
 
 
-def _refuse_constant(name: str) -> None:
-    message = f"{name} is no number"
-    raise ValueError(message)
+def _number(text: str) -> float:
+    """Return a number of JSON; NaN, Infinity and what is too large for one are refused."""
+    found = float(text)
+    if not math.isfinite(found):
+        message = f"{text[:20]} is no finite number"
+        raise ValueError(message)
+    return found
 
 
 def _json(document: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from featx.backbone.graphs.graph import Graph
 from featx.errors import InputError
@@ -59,6 +59,14 @@ def put_preprocessing(graph: Graph, options: ImageOptions, image: str) -> None:
     graph.prune()  # and sort: these nodes come first
 
 
+def is_across_first(options: ImageOptions) -> bool:
+    """Return whether rows are always resized before columns, as `featx.modality.resizing` does.
+
+    Else Pillow itself chooses.
+    """
+    return bool(options.resize_to) or options.rounding != "nearest"
+
+
 def preprocessing_graph(options: ImageOptions) -> ModelProto:
     """Return a model that takes `PIXELS` and gives what a backbone takes, as output ``image``."""
     made = helper.make_tensor_value_info(ROLE, TensorProto.FLOAT, ["batch", 3, "tall", "wide"])
@@ -79,15 +87,12 @@ class _Side:
         Pixels of the picture, and once it is resized.
     first, count : str
         First pixel that is kept of those, and how many.
-    resized : str
-        Pixels that Pillow computes: what is kept, or the whole.
     """
 
     found: str
     whole: str
     first: str
     count: str
-    resized: str
 
 
 class _Preprocessing:
@@ -104,7 +109,10 @@ class _Preprocessing:
         down, across = self._weights(rows), self._weights(columns)
         channels = e.cast(e.node("Transpose", PIXELS, perm=[0, 3, 1, 2]))
         sides = down, e.node("Transpose", across, perm=[1, 0])
-        resized = self._resized(channels, sides, self._goes_down_first(rows, columns))
+        if is_across_first(options):
+            resized = self._resized_across_first(channels, sides)
+        else:
+            resized = self._resized(channels, sides, self._goes_down_first(rows, columns))
         if options.channel_order == "bgr":
             order = e.constant("order", [2, 1, 0], np.int64)
             resized = e.node("Gather", resized, order, axis=1)
@@ -131,8 +139,7 @@ class _Preprocessing:
         count = n.do("Min", whole, n.of(target))
         half = n.do("Div", n.do("Sub", whole, count), n.of(2))
         first = n.do("Floor" if self.options.rounding == "transformers" else "Round", half)
-        resized = whole if self.options.resize_to else count
-        return _Side(found=found, whole=whole, first=first, count=count, resized=resized)
+        return _Side(found=found, whole=whole, first=first, count=count)
 
     def _whole(self, height: str, width: str) -> tuple[str, str]:
         n, options = self.n, self.options
@@ -178,25 +185,35 @@ class _Preprocessing:
     def _goes_down_first(self, rows: _Side, columns: _Side) -> str:
         """Return whether the height shrinks, and by more than twice what the width shrinks by.
 
-        Pillow 13 does so; before, it always began with the width.  Only roundings differ.
+        Pillow 13 does so; before, it always began with the width.
         """
         n = self.n
-        less_tall = n.do("Sub", rows.found, rows.resized)
-        less_wide = n.do("Sub", columns.found, columns.resized)
+        less_tall = n.do("Sub", rows.found, rows.count)
+        less_wide = n.do("Sub", columns.found, columns.count)
         is_more = n.do("Greater", less_tall, n.do("Mul", n.of(2), less_wide))
         return n.do("And", n.do("Greater", less_tall, n.of(0)), is_more)
 
     def _resized(self, channels: str, sides: tuple[str, str], goes_down_first: str) -> str:
         """Multiply (B, 3, H, W) by both weights, in the order that Pillow takes them."""
-        e = self.emitter
-        bounds = [e.constant(f"level_{n:g}", n, np.float32) for n in (0.5, 0, 255)]
-        down, across = (sides[0], "{}", "down"), ("{}", sides[1], "across")
-        return e.node(
+        bounds = self._bounds()
+        down, across = _factors(sides)
+        return self.emitter.node(
             "If",
             goes_down_first,
             then_branch=_branch("down_first", channels, [down, across], bounds),
             else_branch=_branch("across_first", channels, [across, down], bounds),
         )
+
+    def _resized_across_first(self, channels: str, sides: tuple[str, str]) -> str:
+        """Multiply (B, 3, H, W) by both weights, that of the width first."""
+        down, across = _factors(sides)
+        nodes, found = _products("across_first", channels, [across, down], self._bounds())
+        self.emitter.take(nodes)
+        return found
+
+    def _bounds(self) -> list[str]:
+        """Return the names of what rounds half up, and of the least and the largest level."""
+        return [self.emitter.constant(f"level_{n:g}", n, np.float32) for n in (0.5, 0, 255)]
 
     def _margins(self, resized: str) -> str:
         """Return what is to be put around pictures (B, 3, tall, wide), as Pad wants it."""
@@ -214,12 +231,31 @@ class _Preprocessing:
         return self.emitter.constant(name, column, np.float32)
 
 
-def _branch(
-    name: str, channels: str, factors: list[tuple[str, str, str]], bounds: list[str]
-) -> GraphProto:
-    """Return a graph of two products, each rounded half up and cut to 0 to 255."""
+_Factor = tuple[str, str, str]
+"""Left and right of a product, of which ``{}`` is what came before, and the name of its side."""
+
+
+def _factors(sides: tuple[str, str]) -> tuple[_Factor, _Factor]:
+    return (sides[0], "{}", "down"), ("{}", sides[1], "across")
+
+
+def _branch(name: str, channels: str, factors: list[_Factor], bounds: list[str]) -> GraphProto:
+    """Return a graph of two products."""
+    nodes, found = _products(name, channels, factors, bounds)
+    output = helper.make_tensor_value_info(found, TensorProto.FLOAT, None)
+    return helper.make_graph(nodes, name, [], [output])
+
+
+def _products(
+    name: str, channels: str, factors: list[_Factor], bounds: list[str]
+) -> tuple[list[NodeProto], str]:
+    """Return nodes of two products, each rounded half up and cut to 0 to 255, and what they make.
+
+    The order counts: what is cut between the two is lost.
+    """
     half, least, most = bounds
-    nodes, found = [], channels
+    nodes: list[NodeProto] = []
+    found = channels
     for left, right, side in factors:
         product, raised, whole, levels = (f"featx/pixels/{name}/{side}_{n}" for n in range(4))
         nodes += [
@@ -229,5 +265,4 @@ def _branch(
             helper.make_node("Clip", [whole, least, most], [levels]),
         ]
         found = levels
-    output = helper.make_tensor_value_info(found, TensorProto.FLOAT, None)
-    return helper.make_graph(nodes, name, [], [output])
+    return nodes, found

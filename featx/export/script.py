@@ -10,7 +10,7 @@ from string import Template
 
 from featx.backbone.backbone import TAKEN, Backbone
 from featx.errors import InputError
-from featx.export.metadata import Takes
+from featx.export.facts import Takes
 from featx.export.script_images import image_parts, pixel_parts
 from featx.export.script_parts import Parts
 from featx.export.script_sounds import sound_parts

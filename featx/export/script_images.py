@@ -4,6 +4,7 @@ from string import Template
 
 from featx.backbone.backbone import Backbone
 from featx.errors import InputError
+from featx.export.preprocessing import is_across_first
 from featx.export.script_parts import Parts
 from featx.modality.resizing import FILTERS, box_of, target_of
 from featx.zoo.manifest import ImageOptions
@@ -47,7 +48,7 @@ def load(path):
     top, left = $first
     x, y = image.width / wide, image.height / tall
     box = (left * x, top * y, (left + columns) * x, (top + rows) * y)
-    kept = image.resize((columns, rows), Image.Resampling.$filter, box)
+$resize
     pixels = np.full(($height, $width, 3), $ground, dtype=np.float32)
     top, left = ($height - rows) // 2, ($width - columns) // 2
     pixels[top : top + rows, left : left + columns] = np.asarray(kept)${order}
@@ -59,6 +60,16 @@ def size(image):
     """Return height and width of the whole picture once it is resized."""
 $whole
 ''')
+
+
+_RESIZE = """\
+    kept = image.resize((columns, rows), Image.Resampling.$filter, box)"""
+
+_RESIZE_ACROSS_FIRST = """\
+    size_across, box_across = (columns, image.height), (box[0], 0, box[2], image.height)
+    across = image.resize(size_across, Image.Resampling.$filter, box_across)
+    box_down = (0, box[1], columns, box[3])
+    kept = across.resize((columns, rows), Image.Resampling.$filter, box_down)"""
 
 
 def image_parts(backbone: Backbone) -> Parts:
@@ -81,11 +92,12 @@ def image_parts(backbone: Backbone) -> Parts:
         f"(({side}) // 2)" if is_floor else f"round(({side}) / 2)"
         for side in ("tall - rows", "wide - columns")
     ]
+    resize = _RESIZE_ACROSS_FIRST if is_across_first(options) else _RESIZE
     load = _PICTURE.substitute(
         height=height,
         width=width,
         first=", ".join(halves),
-        filter=FILTERS[options.interpolation].name,
+        resize=Template(resize).substitute(filter=FILTERS[options.interpolation].name),
         ground=list(options.fill or options.mean),
         order="[..., ::-1]" if options.channel_order == "bgr" else "",
         mean=list(options.mean),

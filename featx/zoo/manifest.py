@@ -58,10 +58,21 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tower:
-    """One half of a pair of backbones that share a space, such as CLIP's."""
+    """One half of a pair of backbones that share a space, such as CLIP's.
+
+    Attributes
+    ----------
+    role : {"image", "text", "audio"}
+        The modality of this half.
+    partner : str
+        Name of the other half.
+    logit_scale : float or None
+        What the pair was trained to multiply cosines with, before the softmax.
+    """
 
     role: Literal["image", "text", "audio"]
     partner: str
+    logit_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +138,8 @@ class Manifest:
         Name → text put before an item.
     measured : dict
         Facts that were measured, with their unit in the key.
+    tower : Tower or None
+        Of one half of a pair; it changes no vector and is not in the fingerprint.
     tuned : Tuned or None
         Of a backbone that ``featx finetune`` wrote.
     folder : Path
@@ -284,11 +297,26 @@ def _check(manifest: Manifest, where: str) -> None:
         problem = f"[outputs] has no {output!r}, which pooling = {manifest.pooling!r} needs"
     elif unsafe := [e.path for e in manifest.files.values() if not _stays_inside(e.path)]:
         problem = f"file {unsafe[0]!r} must lie below the manifest's folder"
+    elif tower := _tower_problem(manifest):
+        problem = f"[tower] {tower}"
     elif wrong := [(key, p) for key, p in _option_problems(manifest) if p]:
         problem = "[{}] {}".format(*wrong[0])
     if problem:
         message = f"{where}: {problem}"
         raise ManifestError(message)
+
+
+def _tower_problem(manifest: Manifest) -> str:
+    tower = manifest.tower
+    if tower is None:
+        return ""
+    if tower.role != manifest.modality:
+        return f"role = {tower.role!r}; expected the modality, {manifest.modality!r}"
+    if tower.partner in {"", manifest.name}:
+        return f"partner = {tower.partner!r}; expected the name of the other half"
+    if tower.logit_scale is not None and not 0 < tower.logit_scale < float("inf"):
+        return f"logit_scale = {tower.logit_scale}; expected a number above 0"
+    return ""
 
 
 def _option_problems(manifest: Manifest) -> list[tuple[str, str]]:

@@ -72,11 +72,19 @@ def _value(kind: Any, value: Any, where: str, key: str) -> Any:  # noqa: ANN401
 
 def _typed(value: Any, kind: Any, where: str, key: str) -> Any:  # noqa: ANN401
     if kind is float and type(value) is int:
-        return float(value)
+        return _float(value, where, key)
     if kind is not Any and type(value) is not kind:
         message = f"{where}: {key} = {value!r}; expected {kind.__name__}"
         raise ManifestError(message)
     return value
+
+
+def _float(value: int, where: str, key: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as cause:
+        message = f"{where}: {key} is too large for a number"
+        raise ManifestError(message) from cause
 
 
 def _unknown_key(where: str, key: str, known: list[str]) -> ManifestError:
