@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from featx.client import Client
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
+    from featx.finetune.recipe import Recipe as TuningRecipe
+    from featx.finetune.run import fine_tune
     from featx.gallery.build import GalleryRecipe, build_gallery
     from featx.gallery.gallery import Gallery
     from featx.gallery.items import ItemFacts
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from featx.heads.lda import LDAProbe
     from featx.heads.linear import LinearProbe
     from featx.heads.ridge import RidgeProbe, RidgeProbeRegressor
+    from featx.heads.zeroshot import zero_shot
 
     open = EmbeddingSet.open
 
@@ -37,10 +40,13 @@ _HOMES = {
     "LinearProbe": "featx.heads.linear:LinearProbe",
     "RidgeProbe": "featx.heads.ridge:RidgeProbe",
     "RidgeProbeRegressor": "featx.heads.ridge:RidgeProbeRegressor",
+    "TuningRecipe": "featx.finetune.recipe:Recipe",
     "build_gallery": "featx.gallery.build:build_gallery",
     "embed": "featx.estimators:embed",
+    "fine_tune": "featx.finetune.run:fine_tune",
     "load_head": "featx.heads.headfile:load_head",
     "open": "featx.data.store:EmbeddingSet.open",
+    "zero_shot": "featx.heads.zeroshot:zero_shot",
 }
 
 __all__ = [
@@ -56,10 +62,13 @@ __all__ = [
     "LinearProbe",
     "RidgeProbe",
     "RidgeProbeRegressor",
+    "TuningRecipe",
     "build_gallery",
     "embed",
+    "fine_tune",
     "load_head",
     "open",
+    "zero_shot",
 ]
 
 

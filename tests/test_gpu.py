@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cut_tails import at_cut, drawn
 from featx.backbone.backbone import Backbone
 from featx.backbone.golden import golden_cosines
 from featx.backbone.runtime import (
@@ -16,6 +17,10 @@ from featx.backbone.runtime import (
 )
 from featx.backbone.settings import Settings
 from featx.errors import DeviceError, DeviceMemoryError, InputError
+from featx.finetune.optimiser import Optimiser
+from featx.finetune.parameters import trainable
+from featx.finetune.targets import one_hot
+from featx.finetune.trainer import Trainer
 from featx.index.metric import METRICS, MetricName
 from featx.index.opening import build_index
 from featx.index.stack import Stack
@@ -191,3 +196,30 @@ def test_memory_of_a_cuda_device_that_runs_out_has_its_own_error(
 def test_cuda_stands_for_every_cuda_device() -> None:
     assert devices_of("cuda") == [f"cuda:{number}" for number in range(cuda_devices())]
     assert devices_of("cuda:0") == ["cuda:0"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["bert_dynamo", "mobilenet_dynamo", "convnext_legacy"])
+def test_training_on_cuda_follows_the_cpu(name: str) -> None:
+    model, feeds, width = at_cut(name, rows=8)
+    names, head = trainable(model), (drawn(3, width), np.zeros(3, dtype=np.float32))
+    targets = one_hot(np.arange(8) % 3, 3)
+    cpu, cuda = (
+        Trainer(
+            model,
+            names,
+            head=head,
+            optimiser=Optimiser(l2_sp=1e-3),
+            settings=Settings(device=device, threads=1),
+        )
+        for device in ("cpu", "cuda")
+    )
+
+    losses = [
+        [made.step(feeds, targets, np.ones(8, np.float32), 1e-3) for _ in range(20)]
+        for made in (cpu, cuda)
+    ]
+
+    assert cuda.device == "cuda:0"
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    np.testing.assert_allclose(cuda.logits(feeds), cpu.logits(feeds), atol=1e-2)

@@ -163,3 +163,50 @@ def test_a_limit_of_cuda_memory_that_is_no_size_is_refused(
 def test_without_cuda_a_device_stands_for_the_cpu(device: str) -> None:
     assert devices_of(device) == ["cpu"]
     assert choose_device(device) == "cpu"
+
+
+def test_a_bound_graph_reads_and_writes_arrays_where_they_lie(tmp_path: Path) -> None:
+    doubled = helper.make_node("Add", ["state", "state"], ["twice"])
+    summed = helper.make_node("Add", ["twice", "x"], ["new"])
+    total = helper.make_node("ReduceSum", ["new"], ["total"], keepdims=0)
+    session = open_session(recurrent(tmp_path, [doubled, summed, total]), device="cpu", threads=1)
+    states = [session.put(np.zeros(3, dtype=np.float32)) for _ in range(2)]
+    states[0].write(np.array([1, 2, 3], dtype=np.float32))
+    turns = [session.bind({"state": old}, {"new": new}) for old, new in (states, reversed(states))]
+
+    totals = [
+        turns[number % 2].run(["total"], {"x": np.full(3, number, dtype=np.float32)})[0].item()
+        for number in range(3)
+    ]
+
+    # 2 (1, 2, 3), then twice that and 1, then twice that and 2.
+    assert totals == [12.0, 27.0, 60.0]
+    np.testing.assert_array_equal(states[1].read(), [12, 20, 28])
+    np.testing.assert_array_equal(states[0].read(), [5, 9, 13])
+
+
+def test_what_is_read_of_a_resident_array_stays_as_it_was(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["state", "x"], ["new"])
+    session = open_session(recurrent(tmp_path, [node]), device="cpu", threads=1)
+    array = session.put(np.array([1, 2, 3], dtype=np.float32))
+
+    before = array.read()
+    array.write(np.array([7, 8, 9], dtype=np.float32))
+
+    np.testing.assert_array_equal(before, [1, 2, 3])
+    np.testing.assert_array_equal(array.read(), [7, 8, 9])
+
+
+def recurrent(folder: Path, nodes: list[onnx.NodeProto]) -> Path:
+    infos = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [3])
+        for name in ("state", "x", "new")
+    }
+    outputs = [infos["new"]]
+    if nodes[-1].output[0] == "total":
+        outputs.append(helper.make_tensor_value_info("total", TensorProto.FLOAT, []))
+    graph = helper.make_graph(nodes, "test", [infos["state"], infos["x"]], outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = folder / "recurrent.onnx"
+    onnx.save(model, path)
+    return path

@@ -17,6 +17,7 @@ COMMANDS = {
     "merge": "Join embedding sets, such as the shards of a run, into one.",
     "label": "Attach or change labels and splits; nothing is encoded again.",
     "train": "Train a head on an embedding set.",
+    "zeroshot": "Make a head from the names of classes alone.",
     "finetune": "Train the last layers of a backbone on a labelled source.",
     "predict": "Predict labels of files or of an embedding set.",
     "export": "Write a head or a gallery for others: one ONNX file, or a scikit-learn estimator.",

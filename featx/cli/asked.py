@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.cli import options as o
 
 if TYPE_CHECKING:
+    from featx.backbone.backbone import Backbone
     from featx.cli.queries import Encoded, IsHeld
     from featx.gallery.gallery import Gallery
 
@@ -26,6 +28,11 @@ class Asked:
         Options such as ``text_col``.
     with_thumbnails : bool
         Whether images shall have thumbnails.
+    as_queries : bool
+        Whether they are only asked about: then texts may be, by the other half of a pair, and
+        texts get the prompt of queries.
+    prompt : str or None
+        Name of the prompt of queries, where it is not to be chosen.
     """
 
     items: Sequence[str]
@@ -33,6 +40,8 @@ class Asked:
     threads: int | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
     with_thumbnails: bool = False
+    as_queries: bool = False
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,11 @@ def _of_set(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     from featx.gallery.thumbnails import thumbnails_of
 
     opened = o.open_set(Path(asked.items[0]))
+    if asked.prompt is not None:
+        message = (
+            f"--prompt: {opened.path} holds vectors, made with a prompt or without; leave it out"
+        )
+        raise InputError(message)
     if not len(opened):
         message = f"{opened.path}: holds no items; run its embed command again"
         raise InputError(message)
@@ -100,18 +114,53 @@ def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     from featx.cli.named import NamedItems
     from featx.cli.queries import encode_items
     from featx.data.opening import open_backbone_of
+    from featx.data.queries import for_queries, has_unused_prompt, open_partner
 
-    for item in asked.items:
-        _require_item(gallery, item)
     facts = gallery.facts
     settings = o.settings(o.cache_place(), device=asked.device, threads=asked.threads)
     backbone = open_backbone_of(facts, int(facts["dim"]), settings, beside=gallery.path, say=o.say)
+    theirs = _for_partner(asked, backbone)
+    for item in asked.items:
+        if item not in theirs:
+            _require_item(gallery, item)
     check_space(gallery, backbone.manifest.name, backbone.facts)
+    if asked.as_queries and asked.prompt is None and has_unused_prompt(backbone):
+        o.say("note: the model has a prompt for queries: --prompt=query (--prompt= for none)")
+    is_by_text = bool(theirs) and backbone.manifest.modality != "text"
+    if asked.as_queries:
+        backbone = for_queries(backbone, None if is_by_text else asked.prompt)
     columns = o.columns(dict(asked.columns))
-    items = NamedItems(asked.items, backbone.manifest.modality, columns)
+    others = [item for item in asked.items if item not in theirs]
+    items = NamedItems(others, backbone.manifest.modality, columns)
     thumbnails = asked.with_thumbnails
     encoded = encode_items(items, backbone, with_thumbnails=thumbnails, is_held=is_held)
-    return Windows(items, encoded)
+    if not theirs:
+        return Windows(items, encoded)
+    other = open_partner(backbone, prompt=asked.prompt or "" if is_by_text else "", say=o.say)
+    of_theirs = encode_items(
+        NamedItems(theirs, other.manifest.modality, columns), other, with_thumbnails=thumbnails
+    )
+    return Windows(asked.items, chain(of_theirs, encoded) if others else of_theirs)
+
+
+def _for_partner(asked: Asked, backbone: "Backbone") -> list[str]:
+    """Return which queries are of the other half of a pair: texts, or files in a gallery of texts.
+
+    Of files those of its suffixes; folders and tables are of the gallery's own kind.
+    """
+    from featx.cli.named import names_file
+    from featx.modality.audio import Audio
+    from featx.modality.image import Image
+
+    tower = backbone.manifest.tower
+    if not asked.as_queries or tower is None:
+        return []
+    if tower.role == "text":
+        suffixes = Image.suffixes | Audio.suffixes
+        files = [item for item in asked.items if Path(item).suffix.lower() in suffixes]
+        return [item for item in files if names_file(item, suffixes)]
+    own = backbone.modality.suffixes
+    return [item for item in asked.items if item != "-" and not names_file(item, own)]
 
 
 def _require_item(gallery: "Gallery", item: str) -> None:
@@ -157,10 +206,12 @@ def check_space(gallery: "Gallery", origin: str, model: Mapping[str, Any]) -> No
     SpaceError
         Naming the command that mends it.
     """
+    from featx.data.queries import are_apart
     from featx.data.space import Made, space_error
 
     facts = gallery.facts
     if model["space"] != facts["space"]:
         raise space_error(origin, Made.of(model), f"{gallery.path} holds", Made.of(facts))
-    if model["fingerprint"] != facts["fingerprint"]:
+    prompts = str(model.get("prompt") or ""), str(facts.get("prompt") or "")
+    if model["fingerprint"] != facts["fingerprint"] and not are_apart(*prompts):
         o.say("note: same space, other fingerprint: similarities may be off a little")

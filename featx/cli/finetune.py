@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from featx.finetune.run import Outcome, Watch
 
 
+MOST_EPOCHS = 1000
+
+
 class Epochs(click.ParamType[int | None]):
     """``auto`` or a number."""
 
@@ -31,8 +34,8 @@ class Epochs(click.ParamType[int | None]):
         text = str(value)
         if text == "auto":
             return None
-        if not text.isdigit() or int(text) < 1:
-            self.fail(f"{value!r}: expected auto, or a number of 1 or more", param, ctx)
+        if not text.isdecimal() or not 1 <= int(text) <= MOST_EPOCHS:
+            self.fail(f"{value!r}: expected auto, or a number of 1 to {MOST_EPOCHS}", param, ctx)
         return int(text)
 
 

@@ -127,18 +127,18 @@ def add(
     from featx.onboard.origin import parse_origin
     from featx.onboard.pairs import add_models
 
-    choices = _choices(**said)
+    # Vectors to compare with are of one backbone.
+    choices = _choices(**said, is_alone=bool(reference or against))
     origin = parse_origin(what) if against else None
-    for added in add_models(
+    for each in add_models(
         what,
         choices,
         checks=partial(check, reference=reference, against=origin),
-        may_be_pair=not reference and not against,  # those are vectors of one of them
         zoo=zoo,
         limit_bytes=max_size,
         say=o.say,
     ):
-        _show(added, as_json=as_json)
+        _show(each, as_json=as_json)
 
 
 def _choices(

@@ -1,6 +1,6 @@
 """Items that arguments name: texts that stand for themselves, and what files hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ class NamedItems:
         return open_source(named, modality=self.modality, columns=self.columns)
 
 
-def names_file(argument: str) -> bool:
+def names_file(argument: str, more_suffixes: Collection[str] = ()) -> bool:
     """Return whether an argument is a path, not a text; a misspelt ``mails.csv`` is a path."""
     from featx.data.sources import SUFFIX_KINDS
     from featx.modality.text import Text
@@ -73,7 +73,7 @@ def names_file(argument: str) -> bool:
         return False
     if any(character.isspace() for character in argument):
         return False
-    suffixes = {*SUFFIX_KINDS, *Text.suffixes, *_OURS}
+    suffixes = {*SUFFIX_KINDS, *Text.suffixes, *_OURS, *more_suffixes}
     is_suffix_known = Path(argument).suffix.lower() in suffixes
     looks_so = argument.startswith("@") or argument.endswith("/")
     return is_suffix_known or looks_so or any(mark in argument for mark in "*[")

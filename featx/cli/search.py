@@ -29,6 +29,11 @@ class Wish(NamedTuple):
 @click.option("--label", help="Only neighbours of this label.")
 @click.option("--split", help="Only neighbours of this split: train, val or test.")
 @click.option(
+    "--prompt",
+    help="Name of a prompt, put before each text; --prompt= for none.  [default: query, where the "
+    "gallery has that of passages; else the gallery's own]",
+)
+@click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page of pictures."
 )
 @o.column_options
@@ -44,6 +49,7 @@ def search(
     k: int,
     label: str | None,
     split: str | None,
+    prompt: str | None,
     html: Path | None,
     device: str,
     threads: int | None,
@@ -53,7 +59,8 @@ def search(
     """Find the nearest examples in a gallery.
 
     ITEMS are what `featx embed` takes, texts for a gallery of texts, or one embedding set, whose
-    vectors are taken as they are.
+    vectors are taken as they are.  Where the gallery's model is one half of a pair such as CLIP, and
+    the other half is here, texts find images or sounds, and files of those find texts.
 
     Where the gallery is labelled its own number of nearest labelled items vote, as they were
     tuned to; not if --label or --split leave some out.  A label's probability is its share of the
@@ -75,7 +82,13 @@ def search(
     if html is not None:
         o.require_apart(html, *items)
     asked = Asked(
-        items=items, device=device, threads=threads, columns=columns, with_thumbnails=bool(html)
+        items=items,
+        device=device,
+        threads=threads,
+        columns=columns,
+        with_thumbnails=bool(html),
+        as_queries=True,
+        prompt=prompt,
     )
     wish = Wish(k, label, split)
     done, failed = 0, 0

@@ -89,7 +89,7 @@ def train(
     from featx.heads.headfile import refuse_strangers, save_head
 
     for place in (out, suspects):
-        _require_place(place)
+        require_place(place)
     refuse_strangers(out)
     _require_suspects(suspects, out, task)
     opened = o.open_set(target)
@@ -125,7 +125,7 @@ def train(
     show(trained, out)
 
 
-def _require_place(out: Path | None) -> None:
+def require_place(out: Path | None) -> None:
     """Raise before the training, not after it, if a file cannot be written."""
     from featx.errors import StoreError
 

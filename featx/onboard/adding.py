@@ -10,7 +10,7 @@ from featx.errors import InputError
 from featx.onboard.choices import Choices
 from featx.onboard.draft import draft
 from featx.onboard.facts import Fact
-from featx.onboard.files import MOST_BYTES, Say, open_files, readable
+from featx.onboard.files import MOST_BYTES, Files, Say, open_files, readable
 from featx.onboard.gathering import Gathered, gather
 from featx.onboard.origin import Origin, parse_origin
 from featx.onboard.placing import name_of, place, require_free, staging
@@ -90,27 +90,61 @@ def add(
         If the zoo cannot be written.
     """
     origin = parse_origin(what)
-    name = choices.name or _name(origin)
+    name = choices.name or name_for(origin)
     require_free(name)
-    zoo = zoo or catalog.user_zoo()
     files = open_files(origin, limit_bytes=limit_bytes, say=say)
-    with staging(zoo) as stage:
-        gathered = gather(
+    adding = Adding(files, choices, checks, zoo or catalog.user_zoo(), limit_bytes, say)
+    return add_files(adding, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """What is added, and how; see `add`."""
+
+    files: Files
+    choices: Choices
+    checks: Checks
+    zoo: Path
+    limit_bytes: int
+    say: Say
+
+    def gather(self, files: Files, folder: Path, name: str) -> Gathered:
+        """Copy what belongs to a backbone into a folder."""
+        return gather(
             files,
-            stage,
+            folder,
             name=name,
-            tokenizer=choices.tokenizer,
-            limit_bytes=limit_bytes,
-            say=say,
+            tokenizer=self.choices.tokenizer,
+            limit_bytes=self.limit_bytes,
+            say=self.say,
         )
-        made = draft(gathered, choices, name=name)
-        gathered = _needed(gathered, made.manifest)
-        checked = checks(made.manifest)
-        _keep_golden(checked.golden, catalog.golden_file(made.manifest))
-        manifest = replace(made.manifest, measured={**made.manifest.measured, **checked.measured})
-        placed = place(manifest, zoo)
+
+
+def add_files(adding: Adding, name: str) -> Added:
+    """Add the backbone that opened files are of, as `add` does."""
+    files, choices, checks, zoo = adding.files, adding.choices, adding.checks, adding.zoo
+    with staging(zoo) as stage:
+        gathered = adding.gather(files, stage, name)
+        ready = prepare(gathered, choices, name=name, checks=checks)
+        placed = place(ready.manifest, zoo)
     files.close()
-    return Added(placed, (*_of_files(gathered), *made.facts), (*made.notes, *checked.notes))
+    return replace(ready, manifest=placed)
+
+
+def prepare(gathered: Gathered, choices: Choices, *, name: str, checks: Checks) -> Added:
+    """Read and check gathered files; the manifest still lies in their staging folder.
+
+    Raises
+    ------
+    InputError
+        As `add` does.
+    """
+    made = draft(gathered, choices, name=name)
+    gathered = _needed(gathered, made.manifest)
+    checked = checks(made.manifest)
+    _keep_golden(checked.golden, catalog.golden_file(made.manifest))
+    manifest = replace(made.manifest, measured={**made.manifest.measured, **checked.measured})
+    return Added(manifest, (*_of_files(gathered), *made.facts), (*made.notes, *checked.notes))
 
 
 def opens(manifest: Manifest) -> Checked:
@@ -125,7 +159,7 @@ def opens(manifest: Manifest) -> Checked:
     return Checked()
 
 
-def _name(origin: Origin) -> str:
+def name_for(origin: Origin) -> str:
     """Return what a backbone is called whose user gave it no name."""
     if origin.kind in {"hub", "package"}:
         return name_of(origin.place)

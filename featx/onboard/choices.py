@@ -40,6 +40,8 @@ class Choices:
         What the backbone is to be called.
     modality, pooling, normalize, max_length, dim
         Values of the manifest.
+    dims : tuple of int
+        Smaller widths that vectors may be cut to.
     license, summary, citation, weights : str
         Values of the manifest.
     inputs, outputs : mapping of str to str
@@ -50,6 +52,12 @@ class Choices:
         Modality → values of its table, such as ``{"image": {"size": [224]}}``.
     tokenizer : str
         Where the tokenizer comes from.
+    partner : str
+        Name of the backbone that it is the other half of.
+    logit_scale : float or None
+        Of a pair: what cosines are multiplied with.
+    is_alone : bool
+        Whether one backbone is meant, even where the towers of a pair lie together.
     """
 
     name: str = ""
@@ -58,6 +66,7 @@ class Choices:
     normalize: bool | None = None
     max_length: int | None = None
     dim: int | None = None
+    dims: tuple[int, ...] = ()
     license: str = ""
     summary: str = ""
     citation: str = ""
@@ -67,13 +76,16 @@ class Choices:
     prompts: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tokenizer: str = ""
+    partner: str = ""
+    logit_scale: float | None = None
+    is_alone: bool = False
 
     def facts(self) -> Iterator[Fact]:
         """Yield what was said, with the flag as its source."""
-        values = ("modality", "pooling", "normalize", "max_length", "dim")
+        values = ("modality", "pooling", "normalize", "max_length", "dim", "dims")
         for key in (*values, "license", "summary", "citation", "weights"):
             value = getattr(self, key)
-            if value not in (None, ""):
+            if value not in (None, "", ()):
                 flag = f"--{key.replace('_', '-')}"
                 yield Fact(key, value, "--no-normalize" if value is False else flag)
         tables = (("inputs", "--input"), ("outputs", "--output"), ("prompts", "--prompt"))

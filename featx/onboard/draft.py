@@ -30,11 +30,12 @@ MEL = ("audio.n_fft", "audio.hop_length", "audio.n_mels")
 """What must be known besides of mel features."""
 
 TABLES = ("inputs", "outputs", "prompts", "text", "image", "audio", "array")
-VALUES = ("modality", "pooling", "normalize", "dim", "max_length", "license", "citation")
+VALUES = ("modality", "pooling", "normalize", "dim", "dims", "max_length", "license", "citation")
 
 ORDER = (
-    "modality", "inputs", "outputs", "pooling", "normalize", "dim", "max_length", "prompts",
-    "text", "image", "audio", "array", "precision", "weights", "license", "citation", "summary",
+    "modality", "inputs", "outputs", "pooling", "normalize", "dim", "dims", "max_length",
+    "prompts", "text", "image", "audio", "array", "precision", "weights", "license", "citation",
+    "summary",
 )  # fmt: skip
 """In which facts are told."""
 
@@ -228,13 +229,12 @@ def _lowered(tokenizer: Tokenizer) -> str:
 def _table(known: Known, gathered: Gathered, signature: Signature, name: str) -> dict[str, Any]:
     is_text = known["modality"].value == "text"
     kept = [key for key in VALUES if key in known and (is_text or key != "max_length")]
-    values = {key: known[key].value for key in kept}
+    values = {key: _listed_value(known[key].value) for key in kept}
     tables: dict[str, dict[str, object]] = {}
     for key, fact in known.items():
         table, _, inner = key.partition(".")
         if inner and table in TABLES:
-            value = list(fact.value) if isinstance(fact.value, tuple) else fact.value
-            tables.setdefault(table, {})[inner] = value
+            tables.setdefault(table, {})[inner] = _listed_value(fact.value)
     own = {"inputs", "outputs", str(values["modality"]), *(["prompts"] if is_text else [])}
     kind = known["kind"].value if "kind" in known else "model"
     return {
@@ -253,6 +253,11 @@ def _table(known: Known, gathered: Gathered, signature: Signature, name: str) ->
         **values,
         **{table: value for table, value in tables.items() if table in own},
     }
+
+
+def _listed_value(value: object) -> object:
+    """Return a value as TOML has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _weights(known: Known, gathered: Gathered) -> str:

@@ -23,6 +23,9 @@ PIPELINE = {"Transformer", "Pooling", "Normalize"}
 OFFSET = {"camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xmod"}
 """Kinds of model whose positions are counted from behind the padding's id."""
 
+PADDED = {"siglip", "siglip_text_model"}
+"""Kinds of model that were trained on texts padded to the full length, without a mask."""
+
 MOST_TOKENS = 1_000_000
 """A longer text than this is what tokenizers say that know no limit."""
 
@@ -129,6 +132,22 @@ def _text(folder: Path) -> Iterator[Fact]:
     lowers = read_json_object(folder / "sentence_bert_config.json").get("do_lower_case")
     if lowers is True:
         yield Fact("lowers", True, "sentence_bert_config.json: do_lower_case")
+    yield from _padding(folder)
+
+
+def _padding(folder: Path) -> Iterator[Fact]:
+    """Read how texts are padded, where a kind of model takes no mask and so depends on it."""
+    config = read_json_object(folder / "config.json")
+    inner = config.get("text_config")
+    kinds = {config.get("model_type"), inner.get("model_type") if isinstance(inner, dict) else None}
+    if not kinds & PADDED:
+        return
+    yield Fact("text.padding", "max_length", "config.json: model_type")
+    token = read_json_object(folder / "tokenizer_config.json").get("pad_token")
+    if isinstance(token, dict):
+        token = token.get("content")
+    if isinstance(token, str) and token:
+        yield Fact("text.pad_token", token, "tokenizer_config.json: pad_token")
 
 
 def _prompts(folder: Path) -> Iterator[Fact]:
@@ -151,6 +170,8 @@ def _config(folder: Path) -> Iterator[Fact]:
         if isinstance(config.get(key), int):
             yield Fact("hidden_size", config[key], f"config.json: {key}")
             break
+    if widths := config.get("matryoshka_dimensions"):
+        yield Fact("dims", widths, "config.json: matryoshka_dimensions")
     kind = config.get("model_type") or config.get("architecture")
     if isinstance(kind, str):
         yield Fact("kind", kind, "config.json")
