@@ -32,7 +32,7 @@ from featx.finetune.cutstore import KEY_BYTES, RECORD, CutStore
 from featx.finetune.plain import plain_graph
 from featx.finetune.shapes import probe_feeds
 from featx.finetune.split import Split, split
-from featx.fingerprint import file_sha256
+from featx.fingerprint import digest, file_sha256
 from featx.types import Content, Sample
 from featx.zoo.manifest import FileEntry
 
@@ -235,6 +235,20 @@ def test_items_that_cannot_be_read_are_named_and_the_others_are_there(
     np.testing.assert_allclose(
         rows_of(caching.activations(), 2), alone(texts.body(), "c"), rtol=2 * HALF, atol=2 * HALF
     )
+
+
+def test_items_that_changed_since_they_were_embedded_get_no_values(
+    texts: Parts, tmp_path: Path
+) -> None:
+    then = np.array([list(digest(text.encode())) for text in TEXTS], dtype=np.uint8)
+    items: list[Content] = [*TEXTS[:3], "other", TEXTS[4]]
+    run(Caching(texts.body(), items, cache=tmp_path))  # even if the cache has its values
+
+    caching = Caching(texts.body(), items, cache=tmp_path, digests=then)
+    run(caching)
+
+    assert caching.problems == {3: "its bytes are not those that were embedded"}
+    assert caching.activations().lengths.tolist() == [2, 1, 11, 0, 4]
 
 
 def test_nothing_but_broken_items_is_no_error_here(texts: Parts, tmp_path: Path) -> None:

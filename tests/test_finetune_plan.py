@@ -88,6 +88,22 @@ def test_a_class_of_one_row_always_trains() -> None:
     found = plan(material([0, 1] * 30 + [2]), share=0.2, seed=0)
 
     assert all(60 in part.train and 60 not in part.val for part in found.parts)
+    assert found.notes[1:] == (
+        "no item judges the class class 2: how well it is told is not known, and a tuned head"
+        " calls no item novel",
+    )
+
+
+def test_classes_of_which_a_split_val_has_no_row_are_told() -> None:
+    y = [0, 1, 2, 3] * 50 + [0, 1] * 60
+    splits = ["train"] * 200 + ["val"] * 120
+
+    found = plan(material(y, splits=splits), share=0.2, seed=0)
+
+    assert found.notes == (
+        "no item judges the classes class 2, class 3: how well they are told is not known, and a"
+        " tuned head calls no item novel",
+    )
 
 
 def test_splits_are_used_as_they_are() -> None:

@@ -11,7 +11,7 @@ from featx.errors import InputError
 from featx.finetune.loss import HEAD_BIAS, HEAD_WEIGHT
 from featx.finetune.optimiser import Optimiser
 from featx.finetune.parameters import trainable
-from featx.finetune.targets import balanced, mix, one_hot
+from featx.finetune.targets import mix, one_hot
 from featx.finetune.trainer import Trainer
 
 Floats = NDArray[np.float32]
@@ -241,6 +241,33 @@ def test_a_parameter_without_effect_is_found() -> None:
     assert made.idle(*batch()) == ["same"]
 
 
+@pytest.mark.parametrize("name", ["W/first", "W/second/new", "W/start", "W/new", "W/root"])
+def test_a_parameter_may_be_named_like_what_belongs_to_another(name: str) -> None:
+    optimiser = Optimiser(l2_sp=0.1)
+    nodes = [
+        helper.make_node("MatMul", ["x", "W"], ["product"]),
+        helper.make_node("Add", ["product", name], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["y"]),
+    ]
+    made = Trainer(
+        tail(nodes, {"W": START["W"], name: START["c"]}),
+        ["W", name],
+        head=HEAD,
+        optimiser=optimiser,
+        settings=Settings(device="cpu", threads=1),
+    )
+    textbook = AdamW(optimiser)
+
+    for number in range(3):
+        feeds, targets, weights = batch(seed=number)
+        made.step(feeds, targets, weights, 0.01)
+        textbook.step(feeds["x"], targets, weights, 0.01)
+
+    found = made.parameters()
+    found["c"] = found.pop(name)
+    assert_same(found, textbook.p)
+
+
 def test_weights_that_are_all_zero_are_refused() -> None:
     feeds, targets, weights = batch()
 
@@ -259,15 +286,6 @@ def test_an_operator_without_gradient_is_refused_before_any_training() -> None:
         made.check({"x": drawn(ROWS, WIDTH)})
 
 
-def test_balanced_weights_give_each_class_the_same_sum() -> None:
-    codes = np.array([0, 0, 0, 0, 1, 2, 2])
-
-    weights = balanced(codes, 4)
-
-    np.testing.assert_allclose(np.bincount(codes, weights[codes]), [7 / 3] * 3, rtol=1e-6)
-    assert weights[3] == 0
-
-
 def test_a_mixed_batch_has_the_loss_of_both_rows_by_their_shares() -> None:
     feeds, targets, weights = batch()
     rng, same = (np.random.default_rng(3) for _ in range(2))
@@ -284,6 +302,24 @@ def test_a_mixed_batch_has_the_loss_of_both_rows_by_their_shares() -> None:
     both += (1 - share) * weights[other] * (targets[other] * logs).sum(1)
     np.testing.assert_allclose(heavy * (soft * logs).sum(1), both, rtol=1e-5)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1.0])
+def test_rows_that_fill_a_batch_are_mixed_with_none(alpha: float) -> None:
+    codes = np.array([0, 1, 2, 0, 0, 0])
+    feeds, targets = {"x": np.eye(ROWS, dtype=np.float32)}, one_hot(codes, CLASSES)
+    rng = np.random.default_rng(0)
+
+    for live in [1, 3] * 200:
+        weights = (np.arange(ROWS) < live).astype(np.float32)
+        mixed, soft, heavy = mix(feeds, targets, weights, alpha=alpha, rng=rng)
+
+        # A live row's numbers say whose share it holds: its target says the same of the classes.
+        x = mixed["x"]
+        np.testing.assert_allclose(x[:, :live].sum(axis=1)[:live], 1, rtol=1e-6)
+        np.testing.assert_allclose(soft[:live], (x @ targets)[:live], atol=ROUNDING)
+        np.testing.assert_allclose(x[live:], feeds["x"][live:], rtol=1e-6)
+        np.testing.assert_allclose(heavy, weights, rtol=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

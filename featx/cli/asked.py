@@ -149,12 +149,13 @@ def _for_partner(asked: Asked, backbone: "Backbone") -> list[str]:
     Of files those of its suffixes; folders and tables are of the gallery's own kind.
     """
     from featx.cli.named import names_file
-    from featx.modality.audio import Audio
-    from featx.modality.image import Image
 
     tower = backbone.manifest.tower
     if not asked.as_queries or tower is None:
         return []
+    from featx.modality.audio import Audio
+    from featx.modality.image import Image
+
     if tower.role == "text":
         suffixes = Image.suffixes | Audio.suffixes
         files = [item for item in asked.items if Path(item).suffix.lower() in suffixes]

@@ -59,8 +59,8 @@ def search(
     """Find the nearest examples in a gallery.
 
     ITEMS are what `featx embed` takes, texts for a gallery of texts, or one embedding set, whose
-    vectors are taken as they are.  Where the gallery's model is one half of a pair such as CLIP, and
-    the other half is here, texts find images or sounds, and files of those find texts.
+    vectors are taken as they are.  Where the gallery's model is one half of a pair such as CLIP,
+    and the other half is here, texts find images or sounds, and files of those find texts.
 
     Where the gallery is labelled its own number of nearest labelled items vote, as they were
     tuned to; not if --label or --split leave some out.  A label's probability is its share of the

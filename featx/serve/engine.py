@@ -68,6 +68,11 @@ class Query:
     sample: Sample | None = None
     vector: Vectors | None = None
 
+    @property
+    def tokeniser(self) -> Backbone:
+        """What a text is tokenised by, with the prompt that is right for what is asked."""
+        return self.thing.queries if self.ask.task == "search" else self.thing.backbone
+
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
@@ -310,11 +315,11 @@ class _Work:
         texts = defaultdict[Backbone, list[bytes]](list)
         for item in items:
             if item.raw:
-                texts[item.thing.backbone].append(item.raw)
+                texts[item.tokeniser].append(item.raw)
         samples = {of: iter(of.load_many(raws)) for of, raws in texts.items()}
         loaded: list[_Ready | FeatxError] = []
         for item in items:
-            sample = next(samples[item.thing.backbone]) if item.raw else item.sample
+            sample = next(samples[item.tokeniser]) if item.raw else item.sample
             if isinstance(sample, FeatxError):
                 loaded.append(sample)
             else:

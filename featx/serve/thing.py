@@ -12,6 +12,7 @@ from zipfile import is_zipfile
 
 from featx.backbone.backbone import Backbone
 from featx.data.opening import open_backbone, open_backbone_of
+from featx.data.queries import for_queries
 from featx.data.space import Made, space_error
 from featx.errors import InputError, StoreError, UnknownNameError
 from featx.export import DEPLOYABLE, FORMATS
@@ -78,6 +79,11 @@ class Thing:
     def modality(self) -> str:
         """Of the items: text, image, audio or array."""
         return self.backbone.manifest.modality
+
+    @cached_property
+    def queries(self) -> Backbone:
+        """What tokenises what a gallery is searched for: the backbone, but for the prompt."""
+        return self.backbone if self.gallery is None else for_queries(self.backbone)
 
     @property
     def classes(self) -> list[str]:
