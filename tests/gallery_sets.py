@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from featx.data.rows import Row
 from featx.data.store import EmbeddingSet
 from featx.data.writer import SetWriter
-from featx.gallery.gallery import Gallery, GalleryRecipe, Neighbour, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery, Neighbour
 from featx.types import Vectors
 
 DIM = 6

@@ -23,8 +23,8 @@ FAST = ("--lr", "0.01", "--epochs", "6")
 
 KEYS = {
     "tuned", "reason", "parent", "cut", "items", "validation", "frozen", "finetuned", "gain",
-    "test", "epochs", "stopped", "history", "warnings", "skipped", "difference", "seconds",
-    "out", "manifest", "head",
+    "test", "epochs", "stopped", "history", "warnings", "skipped", "truncated", "difference",
+    "seconds", "out", "manifest", "head",
 }  # fmt: skip
 
 LAUNCH = """
@@ -172,14 +172,18 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
 def test_a_place_that_no_file_can_be_made_in_is_told_before_anything_runs(
     folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "golden").write_text("mine")
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "golden").write_text("mine")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "golden").symlink_to("/proc")
 
-    assert "/proc/x.onnx: " in refused(*command(folder, Path("/proc/x.onnx")))
-    line = refused(*command(folder, tmp_path / "x.onnx"))
+    lines = [refused(*command(folder, Path("/proc/x.onnx")))]
+    lines += [refused(*command(folder, tmp_path / name / "x.onnx")) for name in ("file", "link")]
 
-    assert (
-        line == f"{tmp_path / 'golden'}: a file is in the way of the folder; choose another place"
-    )
+    file, link = (tmp_path / name / "golden" for name in ("file", "link"))
+    assert lines[0].startswith("/proc: ")
+    assert lines[1] == f"{file}: a file is in the way; choose another place"
+    assert lines[2].startswith(f"{link}: ")
 
 
 def test_a_head_of_train_is_not_replaced(folder: Path, tmp_path: Path) -> None:
@@ -192,6 +196,28 @@ def test_a_head_of_train_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     head = tmp_path / "x.head"
     assert line == f"{head}: a head that finetune did not write is in the way; choose another name"
     assert head.read_bytes() == before
+
+
+def test_a_tuned_head_of_another_name_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    done(*command(folder, tmp_path / "best.onnx"))
+    (tmp_path / "best.head").rename(tmp_path / "x.head")
+
+    line = refused(*command(folder, tmp_path / "x.onnx"))
+
+    assert line.startswith(f"{tmp_path / 'x.head'}: a head that finetune did not write is in the")
+
+
+def test_a_graph_that_lies_beside_a_frozen_head_is_not_deleted(
+    folder: Path, tmp_path: Path
+) -> None:
+    again = command(folder, tmp_path / "x.onnx", "--lr", "1e-12")
+    done(*again)
+    (tmp_path / "x.onnx").write_bytes(b"exported, or anything")
+
+    line = refused(*again)
+
+    assert line.startswith(f"{tmp_path / 'x.onnx'}: a file that finetune did not write is in the")
+    assert (tmp_path / "x.onnx").read_bytes() == b"exported, or anything"
 
 
 def test_a_backbone_is_not_tuned_in_its_own_place(folder: Path, tmp_path: Path) -> None:

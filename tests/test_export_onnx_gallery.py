@@ -12,7 +12,8 @@ from featx.errors import InputError
 from featx.export import votes
 from featx.export.deploy import Deployed, deploy
 from featx.export.exportable import of_gallery
-from featx.gallery.gallery import Gallery, GalleryRecipe
+from featx.gallery.build import GalleryRecipe
+from featx.gallery.gallery import Gallery
 from featx.gallery.items import ItemFacts
 from featx.index.metric import MetricName
 from gallery_sets import DIM, build, vectors

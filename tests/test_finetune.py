@@ -11,8 +11,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 import tunable
+from exported_models import FOLDER, exported_manifest
 from featx import samples
 from featx.backbone.backbone import Backbone
 from featx.backbone.golden import golden_cosines
@@ -20,18 +24,19 @@ from featx.backbone.settings import Settings
 from featx.data.sources import open_source
 from featx.data.store import EmbeddingSet
 from featx.embedding import embed_all
-from featx.errors import SpaceError, StoreError
+from featx.errors import InputError, SpaceError, StoreError
 from featx.export.real import real_items
 from featx.finetune.gathered import gather
 from featx.finetune.recipe import Recipe
 from featx.finetune.run import Outcome, Watch, tune
 from featx.finetune.views import augmented
+from featx.fingerprint import file_sha256
 from featx.heads.headfile import load_head
 from featx.heads.predict import check_space
 from featx.modality.content import npy_bytes
 from featx.types import Sample
 from featx.zoo import catalog
-from featx.zoo.manifest import Manifest
+from featx.zoo.manifest import FileEntry, Manifest
 
 STRONG = Recipe(lr=1e-2, epochs=6)
 """What teaches the small backbone to tell its items apart."""
@@ -403,14 +408,43 @@ def test_of_an_id_that_stands_twice_the_first_item_counts(folder: Path, tmp_path
     np.testing.assert_allclose(whole.encode([found.contents[first]])[0], vector, atol=1e-6)
 
 
-def test_what_a_killed_run_left_is_replaced(folder: Path, tuned: Outcome, tmp_path: Path) -> None:
-    for name in ("tuned.head", "tuned.onnx"):  # the manifest would have come last
+@pytest.mark.usefixtures("tuned")
+def test_what_a_killed_run_left_is_replaced(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "golden").mkdir()
+    # The manifest would have come last.
+    for name in ("tuned.head", "tuned.onnx", "golden/tuned.npz"):
         shutil.copy(folder / name, tmp_path / name)
 
     outcome = run(folder, tmp_path / "tuned.onnx", STRONG)
 
     assert outcome.is_tuned
     assert (tmp_path / "tuned.toml").read_bytes() == (folder / "tuned.toml").read_bytes()
+
+
+def test_a_head_that_cannot_be_written_leaves_the_earlier_result(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert run(folder, tmp_path / "x.onnx", STRONG).is_tuned
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("x.*") if path.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(line: str) -> None:
+        if line.startswith("epoch 6"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+
+    opened = open_source(folder / "items.npz", modality="array")
+    whole = tunable.backbone(folder / "layers.toml")
+    frozen = replace(STRONG, lr=1e-12)
+    cache, watch = folder / "cache", Watch(say=fill)
+    try:
+        with pytest.raises(StoreError):
+            tune(opened, whole, tmp_path / "x.onnx", frozen, cache=cache, watch=watch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    after = {path.name: path.read_bytes() for path in tmp_path.rglob("x.*") if path.is_file()}
+    assert after == before
+    assert sorted(before) == ["x.head", "x.npz", "x.onnx", "x.toml"]
 
 
 def test_the_frozen_head_that_is_written_is_the_one_that_was_judged(
@@ -428,6 +462,9 @@ def test_the_frozen_head_that_is_written_is_the_one_that_was_judged(
     hits = np.mean([answer.label == label for answer, label in zip(said, y[300:], strict=True)])
     assert not outcome.is_tuned
     assert hits == outcome.report["test"]["frozen"]["accuracy"]
+    header = outcome.head.header
+    assert header["finetune"] == {"parent": "layers", "tuned": False, "graph": None}
+    assert not header.keys() & {"duplicates", "suspects"}  # none were searched
 
 
 def test_a_class_that_no_item_judges_is_not_taken_for_novel(folder: Path, tmp_path: Path) -> None:
@@ -447,12 +484,34 @@ def test_a_class_that_no_item_judges_is_not_taken_for_novel(folder: Path, tmp_pa
     assert outcome.head.novelty is None
 
 
-def test_files_that_go_away_while_it_trains_do_no_harm(folder: Path, tmp_path: Path) -> None:
-    X, y = tunable.items(600)
+def save_files(folder: Path, n: int) -> Path:
+    """Write a file for each item, in a folder for each class; return that of the first."""
+    X, y = tunable.items(n)
     for row, label in enumerate(y):
-        place = tmp_path / "items" / label / f"{row}.npy"
+        place = folder / label / f"{row}.npy"
         place.parent.mkdir(parents=True, exist_ok=True)
         np.save(place, X[row])
+    return folder / y[0] / "0.npy"
+
+
+def test_a_file_that_changes_after_it_was_embedded_ends_the_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    first = save_files(tmp_path / "items", 50)
+
+    def change(line: str) -> None:
+        if line.startswith("note: a validation part"):
+            np.save(first, np.ones(4, np.float32))
+
+    opened = open_source(tmp_path / "items", modality="array")
+    whole = tunable.backbone(folder / "layers.toml")
+
+    with pytest.raises(InputError, match=r"0\.npy: changed while it was used: .*; run it again"):
+        tune(opened, whole, tmp_path / "x.onnx", STRONG, watch=Watch(say=change))
+
+
+def test_files_that_go_away_while_it_trains_do_no_harm(folder: Path, tmp_path: Path) -> None:
+    save_files(tmp_path / "items", 600)
 
     def clear(line: str) -> None:
         if line.startswith("epoch 1:"):
@@ -489,6 +548,34 @@ def test_items_of_no_split_beside_a_split_train_are_told(folder: Path, tmp_path:
 
     note = "50 labelled items of no split are left out beside a split train"
     assert outcome.report["warnings"] == [note]
+
+
+def test_texts_that_are_cut_are_told_and_counted(tmp_path: Path) -> None:
+    words = [chr(97 + i) for i in range(26)]
+    tokens = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}))
+    tokens.pre_tokenizer = WhitespaceSplit()
+    tokens.save(str(tmp_path / "tokenizer.json"))
+    shutil.copy(FOLDER / "bert_dynamo.onnx", tmp_path)
+    manifest = exported_manifest("bert_dynamo", folder=tmp_path)
+    path = tmp_path / "tokenizer.json"
+    entry = FileEntry(path=path.name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
+    manifest = replace(manifest, files={**manifest.files, "tokenizer": entry})
+    rng = np.random.default_rng(0)
+    lines = ["text,label"]
+    for row in range(24):
+        drawn = rng.choice(words, 60 if row < 3 else 6)  # 32 tokens are the most
+        lines.append(f"{' '.join(drawn)},{'early' if drawn[0] < 'n' else 'late'}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    opened = open_source(tmp_path / "t.csv", modality="text")
+    whole = Backbone(manifest, Settings(device="cpu", threads=1))
+    said: list[str] = []
+
+    outcome = tune(
+        opened, whole, tmp_path / "x.onnx", Recipe(epochs=1), watch=Watch(say=said.append)
+    )
+
+    assert outcome.report["truncated"] == 3
+    assert "3 items were longer than the model takes, and were cut" in said
 
 
 def test_mixed_items_and_smoothed_labels_teach_too(folder: Path, tmp_path: Path) -> None:

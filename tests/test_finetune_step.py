@@ -1,16 +1,24 @@
 """Training steps: the loss, the gradients and the updates are those of plain NumPy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+import tunable
 from cut_tails import at_cut, drawn
 from featx.backbone.settings import Settings
 from featx.errors import InputError
+from featx.finetune.activations import Activations
+from featx.finetune.body import Body
+from featx.finetune.learner import make_learner
 from featx.finetune.loss import HEAD_BIAS, HEAD_WEIGHT
 from featx.finetune.optimiser import Optimiser
 from featx.finetune.parameters import trainable
+from featx.finetune.prepared import prepare
+from featx.finetune.recipe import Recipe
 from featx.finetune.targets import mix, one_hot
 from featx.finetune.trainer import Trainer
 
@@ -266,6 +274,24 @@ def test_a_parameter_may_be_named_like_what_belongs_to_another(name: str) -> Non
     found = made.parameters()
     found["c"] = found.pop(name)
     assert_same(found, textbook.p)
+
+
+def test_rows_that_judge_have_no_say_in_what_is_trained(tmp_path: Path) -> None:
+    prepared = prepare(tunable.backbone(tunable.tunable(tmp_path)), Recipe())
+    body = Body(prepared.backbone, prepared.parts)
+    # The last layer's weights have no gradient where it is fed zeros.
+    values = np.concatenate([np.zeros((20, body.width), np.float32), drawn(20, body.width)])
+    values.tofile(tmp_path / "values")
+    spans = np.stack([np.arange(40), np.ones(40, np.int64)], axis=1)
+    view = Activations(body, tmp_path / "values", spans, dtype=np.float32)
+
+    dead, live = (
+        make_learner(prepared, [view], np.arange(40) % 2, rows, Recipe()).start.keys()
+        for rows in (np.arange(20), np.arange(20, 40))
+    )
+
+    assert dead == {"b3", HEAD_WEIGHT, HEAD_BIAS}
+    assert live == {"W3", "b3", HEAD_WEIGHT, HEAD_BIAS}
 
 
 def test_weights_that_are_all_zero_are_refused() -> None:

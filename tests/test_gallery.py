@@ -12,7 +12,8 @@ from featx.data.rows import Row
 from featx.data.store import EmbeddingSet
 from featx.data.writer import SetWriter, relabelled
 from featx.errors import InputError, StoreError, UnknownNameError
-from featx.gallery.gallery import Gallery, GalleryRecipe, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery
 from featx.index.metric import METRICS, MetricName
 from gallery_sets import (
     DIM,

@@ -16,7 +16,8 @@ import pytest
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError, StoreError
 from featx.gallery import writer as gallerywriter
-from featx.gallery.gallery import Gallery, GalleryRecipe, ItemFacts, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery, ItemFacts
 from featx.index.metric import MetricName
 from featx.types import Vectors
 from gallery_sets import (

@@ -12,7 +12,8 @@ import pytest
 
 from featx.data.store import EmbeddingSet
 from featx.errors import FeatxError, StoreError
-from featx.gallery.gallery import Gallery, GalleryRecipe, ItemFacts, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery, ItemFacts
 from gallery_sets import EXACT, build, vectors
 
 MEND = r"; run: featx index .*a\.emb -o .*a\.knn"

@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 )
 
 from featx.errors import InputError
-from featx.gallery.gallery import Gallery, GalleryRecipe, ItemFacts, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery, ItemFacts
 from featx.types import Vectors
 from gallery_sets import DIM, expected, pairs, vectors, write_set
 

@@ -14,7 +14,8 @@ from featx.errors import InputError
 from featx.gallery import build as gallerybuild
 from featx.gallery import writer as gallerywriter
 from featx.gallery.base import Base
-from featx.gallery.gallery import Gallery, GalleryRecipe, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery
 from featx.gallery.lock import lock_gallery
 from featx.gallery.rewriting import Rewritten, needs_compaction
 from featx.gallery.snapshot import Snapshot

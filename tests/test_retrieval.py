@@ -20,7 +20,8 @@ from featx.errors import InputError, SpaceError
 from featx.evaluate.galleryscore import score_gallery, score_queries
 from featx.evaluate.interval import wilson_interval
 from featx.evaluate.retrieval import mean_average_precision, recall_at_k
-from featx.gallery.gallery import Gallery, GalleryRecipe, ItemFacts, build_gallery
+from featx.gallery.build import GalleryRecipe, build_gallery
+from featx.gallery.gallery import Gallery, ItemFacts
 from featx.index.metric import MetricName, unit_rows
 from featx.types import Rows, Vectors
 

@@ -139,7 +139,7 @@ def build(
     --standalone.  A set that is called like a command is reached as ./add.
     """
     from featx.data.writer import versions
-    from featx.gallery.gallery import GalleryRecipe, build_gallery
+    from featx.gallery.build import GalleryRecipe, build_gallery
     from featx.gallery.thumbnails import thumbnails_of
 
     _require_near(target)

@@ -96,7 +96,7 @@ def _walk(
     from featx.data.store import EmbeddingSet
     from featx.data.writer import versions
     from featx.embedding import Run
-    from featx.gallery.gallery import GalleryRecipe, build_gallery
+    from featx.gallery.build import GalleryRecipe, build_gallery
     from featx.heads.headfile import save_head
     from featx.train.recipe import Recipe
     from featx.train.train import train

@@ -25,7 +25,6 @@ import numpy as np
 
 from featx.errors import InputError, StoreError
 from featx.gallery.answers import Classified, Neighbour
-from featx.gallery.build import GalleryRecipe, build_gallery
 from featx.gallery.follow import Follower
 from featx.gallery.items import ItemFacts
 from featx.gallery.snapshot import Snapshot
@@ -37,10 +36,8 @@ from featx.types import Rows, Vectors
 __all__ = [
     "Classified",
     "Gallery",
-    "GalleryRecipe",
     "ItemFacts",
     "Neighbour",
-    "build_gallery",
 ]
 
 
