@@ -491,7 +491,7 @@ def save_files(folder: Path, n: int) -> Path:
         place = folder / label / f"{row}.npy"
         place.parent.mkdir(parents=True, exist_ok=True)
         np.save(place, X[row])
-    return folder / y[0] / "0.npy"
+    return folder / str(y[0]) / "0.npy"
 
 
 def test_a_file_that_changes_after_it_was_embedded_ends_the_run(

@@ -10,9 +10,10 @@ import pytest
 import tunable
 from featx.data.sources import open_source
 from featx.errors import StoreError
-from featx.finetune.files import Files, require_place, staged
+from featx.finetune.files import Files, require_place
 from featx.finetune.recipe import Recipe
 from featx.finetune.run import tune
+from featx.finetune.staging import staged
 
 MOVES = 8
 """Head, graph, golden vectors and manifest: old ones are put aside, new ones into their places."""
@@ -20,7 +21,8 @@ MOVES = 8
 KILL = """
 import os, shutil, sys
 from pathlib import Path
-from featx.finetune.files import Files, staged
+from featx.finetune.files import Files
+from featx.finetune.staging import staged
 
 def kill(event, _):
     global left
@@ -81,6 +83,7 @@ def test_new_files_take_their_places_or_all_old_ones_stay(tmp_path: Path) -> Non
 
     there = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
     assert there == {name: f"old {name}" for name in ("x.head", "x.onnx", "x.toml")}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["golden"]
     assert list(files.golden.iterdir()) == []
 
 
@@ -92,7 +95,7 @@ def test_what_has_no_successor_goes_away(tmp_path: Path) -> None:
 
     put(files, "head")
 
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.head"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["golden", "x.head"]
     assert files.head.read_text() == "new"
 
 
@@ -104,8 +107,7 @@ def test_a_run_that_is_killed_between_any_two_files_leaves_none_in_the_way(
     for out in outs:
         shutil.copytree(old.folder, out.parent)
 
-    arguments = [sys.executable, "-c", KILL, new.graph, *outs]
-    subprocess.run(arguments, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", KILL, new.graph, *outs], check=True, timeout=60)
 
     assert [require_place(out).name for out in outs] == ["x"] * MOVES
     states = [tuple(place.exists() for place in Files(out).in_order()) for out in outs]

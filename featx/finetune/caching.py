@@ -32,6 +32,8 @@ COMMIT_BYTES = 16 << 20
 
 VIEW_BYTES = KEY_BYTES - DIGEST_BYTES
 
+CHANGED = "its bytes are not those that were embedded"
+
 TEXT_ROOM = Room(jobs=512, size_bytes=64 << 20, chunk=32)
 """Values at a cut take a hundred times the memory of vectors, so fewer texts are under way."""
 
@@ -44,6 +46,11 @@ class Wanted:
     view: int
     key: bytes = b""
     rows: int = 1
+
+    @property
+    def digest(self) -> bytes:
+        """That of the item's bytes."""
+        return self.key[:DIGEST_BYTES]
 
 
 class Caching:
@@ -110,8 +117,15 @@ class Caching:
         finalize(self, rmtree, folder, ignore_errors=True)
         return folder
 
-    def steps(self) -> Generator[tuple[int, int], None, None]:
+    def steps(
+        self, digests: NDArray[np.uint8] | None = None
+    ) -> Generator[tuple[int, int], None, None]:
         """Do the work, and yield how much of how much is done after each commit.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8, shape (N, 32), or None
+            Of the contents as they were read before; one that has changed since is a problem.
 
         Raises
         ------
@@ -122,7 +136,7 @@ class Caching:
         """
         store = CutStore(self.folder, width=self.body.width, dtype=self._dtype)
         try:
-            pipeline = self._pipeline(store)
+            pipeline = self._pipeline(store, digests)
             try:
                 yield from self._run(pipeline, store)
             except BaseException:
@@ -144,10 +158,10 @@ class Caching:
             owner=self if self._cache is None else None,
         )
 
-    def _pipeline(self, store: CutStore) -> Pipeline[Wanted]:
+    def _pipeline(self, store: CutStore, digests: NDArray[np.uint8] | None) -> Pipeline[Wanted]:
         modality = self.body.manifest.modality
         room = TEXT_ROOM if modality == "text" else ROOMS.get(modality, OTHER_ROOM)
-        load = partial(self._load, store)
+        load = partial(self._load, store, digests)
         return Pipeline[Wanted]([self.body], load, loaders=LOADERS, room=room)
 
     def _run(self, pipeline: Pipeline[Wanted], store: CutStore) -> Iterator[tuple[int, int]]:
@@ -175,7 +189,9 @@ class Caching:
             self._spans[wanted.view, wanted.index] = store.span(wanted.key)
         self._waiting, self._wanted = {}, []
 
-    def _load(self, store: CutStore, jobs: Sequence[Job[Wanted]]) -> None:
+    def _load(
+        self, store: CutStore, digests: NDArray[np.uint8] | None, jobs: Sequence[Job[Wanted]]
+    ) -> None:
         """Read and decode what the store does not hold; in a loader's thread."""
         missing, raws = [], []
         for job in jobs:
@@ -184,8 +200,11 @@ class Caching:
             except ItemError as error:
                 job.settle(problem=str(error))
                 continue
-            job.what.key = job.key = item_key(raw, job.what.view)
-            if store.holds(job.key):
+            wanted = job.what
+            wanted.key = job.key = item_key(raw, wanted.view)
+            if digests is not None and digests[wanted.index].tobytes() != wanted.digest:
+                job.settle(problem=CHANGED)
+            elif store.holds(job.key):
                 job.settle()
             else:
                 missing.append(job)

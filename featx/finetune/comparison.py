@@ -98,7 +98,7 @@ class Gain:
         Examples
         --------
         >>> [round(end, 3) for end in Gain(100, wins=9, losses=3).interval]
-        [-0.01, 0.128]
+        [-0.01, 0.127]
         """
         n, apart, moved = self.n + 2, self.wins + self.losses + 1, self.wins - self.losses
         half = _Z95 * math.sqrt(apart - moved**2 / n) / n

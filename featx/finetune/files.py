@@ -1,14 +1,14 @@
 """The files that a fine-tuning run writes, and what may be in their way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from featx.data.files import explained, sync_file, sync_folder
+from featx.data.files import explained
 from featx.errors import InputError, ManifestError, StoreError
+from featx.fingerprint import file_sha256
 from featx.heads.headfile import load_head, refuse_strangers
 from featx.zoo import catalog
 from featx.zoo.catalog import golden_file
@@ -17,7 +17,7 @@ from featx.zoo.manifest import Manifest
 SUFFIX = ".onnx"
 
 MARK = "finetune"
-"""Key of the header of every head that a run writes."""
+"""Key of the header of every head that a run writes; see `mark`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +101,8 @@ def require_place(out: Path) -> Files:
     if files.name in catalog.names() and not _is_ours(files):
         message = f"{out}: a model is called {files.name!r} already; choose another name"
         raise InputError(message)
-    if not files.folder.is_dir():
-        message = f"{out}: {files.folder} is no folder; make it, or choose another place"
-        raise StoreError(message)
-    for place in files.in_order():
-        if place.is_dir():
-            message = f"{place}: a folder is in the way; choose another name"
-            raise StoreError(message)
-    if files.golden.parent.exists() and not files.golden.parent.is_dir():
-        message = f"{files.golden.parent}: a file is in the way of the folder; choose another place"
-        raise StoreError(message)
-    with explained(out), TemporaryDirectory(dir=files.folder, prefix=f".{files.name}."):
-        pass  # so it can be written
-    _refuse_other_heads(files.head)
+    _require_room(files)
+    _refuse_other_heads(files)
     found = [place for place in files.of_backbone() if place.exists()]
     if found and not _is_ours(files):
         message = f"{found[0]}: a file that finetune did not write is in the way"
@@ -137,57 +126,68 @@ def require_apart(files: Files, parent: Manifest) -> None:
             raise InputError(message)
 
 
-def _refuse_other_heads(path: Path) -> None:
-    """Raise before a head of ``featx train`` is replaced."""
-    refuse_strangers(path)
-    if path.exists() and MARK not in load_head(path).header:
-        message = f"{path}: a head that finetune did not write is in the way; choose another name"
+def mark(parent: Manifest, tuned: Manifest | None) -> dict[str, Any]:
+    """Return what the header of a head says of the run that wrote it, as JSON values.
+
+    Parameters
+    ----------
+    parent : Manifest
+    tuned : Manifest or None
+        Of the tuned backbone; None where the parent stays as it is.
+    """
+    return {
+        "parent": parent.name,
+        "tuned": tuned is not None,
+        "graph": tuned and tuned.files["graph"].sha256,
+    }
+
+
+def _require_room(files: Files) -> None:
+    """Raise if no file can be made, or a folder is in the way of one."""
+    if not files.folder.is_dir():
+        message = f"{files.graph}: {files.folder} is no folder; make it, or choose another place"
         raise StoreError(message)
+    for place in files.in_order():
+        if place.is_dir():
+            message = f"{place}: a folder is in the way; choose another name"
+            raise StoreError(message)
+    for folder in (files.folder, files.golden.parent):
+        if folder.exists():
+            with explained(folder), TemporaryDirectory(dir=folder, prefix=".featx-"):
+                pass
+
+
+def _refuse_other_heads(files: Files) -> None:
+    """Raise before a head is replaced that ``-o`` does not stand for."""
+    refuse_strangers(files.head)
+    if files.head.exists() and _marked(files) is None:
+        message = f"{files.head}: a head that finetune did not write is in the way"
+        raise StoreError(f"{message}; choose another name")
+
+
+def _marked(files: Files) -> dict[str, Any] | None:
+    """Return the mark of the head, if a run of this name wrote it."""
+    header = load_head(files.head).header
+    found = header.get(MARK)
+    if not isinstance(found, dict) or (found.get("tuned") and header.get("model") != files.name):
+        return None
+    return found
 
 
 def _is_ours(files: Files) -> bool:
-    """Return whether an earlier run wrote what is there; one that was killed left no manifest."""
+    """Return whether an earlier run of this name wrote the backbone that is there."""
     with suppress(ManifestError):
-        if Manifest.read(files.manifest).tuned is not None:
-            return True
-    has_manifest, has_head = files.manifest.exists(), files.head.exists()
-    return has_head and not has_manifest and MARK in load_head(files.head).header
+        made = Manifest.read(files.manifest)
+        return made.tuned is not None and made.name == files.name
+    return not files.manifest.exists() and _is_left_over(files)
 
 
-@contextmanager
-def staged(files: Files) -> Iterator[Files]:
-    """Give a folder for the files, from which they take their places, the manifest last.
+def _is_left_over(files: Files) -> bool:
+    """Return whether a run was killed before it wrote the manifest, which comes last.
 
-    A manifest names the hashes of its files, so that one of an earlier run and a new graph are
-    never taken for one backbone.
+    The graph is the one that the head names, and no other of that name.
     """
-    with (
-        explained(files.graph),
-        TemporaryDirectory(dir=files.folder, prefix=f".{files.name}.", suffix=".tmp") as folder,
-    ):
-        made = Files(Path(folder) / files.graph.name)
-        yield made
-        pairs = list(zip(made.in_order(), files.in_order(), strict=True))
-        present = [source.exists() for source, _ in pairs]
-        for source, _ in compress(pairs, present):
-            sync_file(source)
-        for source, target in compress(pairs, present):
-            target.parent.mkdir(exist_ok=True)
-            source.replace(target)
-        for is_new, (_, target) in zip(present, pairs, strict=True):
-            if not is_new:
-                target.unlink(missing_ok=True)
-        sync_folder(files.folder)
-
-
-def remove(files: Files) -> None:
-    """Delete the files of a backbone that an earlier run wrote; its head stays.
-
-    Raises
-    ------
-    StoreError
-        If they cannot be deleted.
-    """
-    with explained(files.graph):
-        for path in reversed(files.of_backbone()):
-            path.unlink(missing_ok=True)
+    if not (files.head.exists() and files.graph.exists()):
+        return False
+    found = _marked(files)
+    return found is not None and found.get("graph") == file_sha256(files.graph)

@@ -17,6 +17,9 @@ LEAST_HELD_OUT = 100
 
 LEAST_ROWS = 10
 
+SHOWN = 10
+"""Classes that a note names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -91,13 +94,31 @@ def plan(material: Material, *, share: float, seed: int) -> Plan:
         val = _held_out(y, train, groups, share, seed)
     rows = np.union1d(train, val)
     if len(val) >= LEAST_HELD_OUT:
-        return Plan(parts=(Part(np.setdiff1d(train, val), val),), rows=rows, test=test)
+        notes = _notes(material, val)
+        return Plan(parts=(Part(np.setdiff1d(train, val), val),), rows=rows, test=test, notes=notes)
     small = f"{'split val' if of_split else 'a validation part'} of {len(val)} rows"
     note = (
         f"{small} is too small to choose by ({LEAST_HELD_OUT} or more are needed);"
         f" {FOLDS} folds of all {len(rows):,} rows choose instead"
     )
-    return Plan(parts=_folds(y, rows, groups, seed), rows=rows, test=test, notes=(note,))
+    parts = _folds(y, rows, groups, seed)
+    judged = np.concatenate([part.val for part in parts])
+    return Plan(parts=parts, rows=rows, test=test, notes=(note, *_notes(material, judged)))
+
+
+def _notes(material: Material, judged: Rows) -> tuple[str, ...]:
+    """Return a note on the classes of which no row judges, if there are any."""
+    codes = np.setdiff1d(np.arange(len(material.names)), material.y[judged]).tolist()
+    if not codes:
+        return ()
+    shown = ", ".join(material.names[code] for code in codes[:SHOWN])
+    classes, told = ("class", "it is told") if len(codes) == 1 else ("classes", "they are told")
+    more = f" and {len(codes) - SHOWN:,} more" if len(codes) > SHOWN else ""
+    note = (
+        f"no item judges the {classes} {shown}{more}: how well {told} is not known,"
+        " and a tuned head calls no item novel"
+    )
+    return (note,)
 
 
 def _require_enough(y: NDArray[np.int64], train: Rows, n_test: int) -> None:

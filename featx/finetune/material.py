@@ -139,7 +139,8 @@ def _notes(repeated: int, strange: list[str], splits: NDArray[np.object_]) -> li
     notes = []
     without = sum(split is None for split in splits)
     if without and (splits == "train").any():
-        notes.append(f"{without:,} labelled items of no split are left out beside a split train")
+        items = "item of no split is" if without == 1 else "items of no split are"
+        notes.append(f"{without:,} labelled {items} left out beside a split train")
     if repeated:
         rows = "row holds" if repeated == 1 else "rows hold"
         notes.append(f"{repeated:,} {rows} the contents of another and count once")

@@ -11,8 +11,14 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 STEP, FLOOR, KEPT = "featx/step", "featx/floor", "featx/kept"
 """Inputs of one number each: see `Optimiser.numbers`."""
 
-FIRST, SECOND, START, NEW = "/first", "/second", "/start", "/new"
-"""What is put behind a parameter's name for its moments and start, and for what replaces them."""
+FIRST, SECOND, START = "featx/first/", "featx/second/", "featx/start/"
+"""What is put before a parameter's name for its moments and its start.
+
+In front, names cannot clash: a model may have parameters "W" and "W/first".
+"""
+
+NEW = "featx/new/"
+"""What is put before the name of a parameter or a moment for what replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,7 @@ def append_updates(
     optimiser: Optimiser,
     pulled: frozenset[str],
 ) -> None:
-    """Make new values of parameters and moments, as outputs that end in `NEW`.
+    """Make new values of parameters and moments, as outputs that begin with `NEW`.
 
     Parameters
     ----------
@@ -94,36 +100,36 @@ def append_updates(
     for name, gradient in gradients.items():
         is_pulled = name in pulled and optimiser.l2_sp > 0
         decays = optimiser.weight_decay > 0 and len(shapes[name]) > 1
-        states = [name + FIRST, name + SECOND]
-        starts = [name + START] if is_pulled else []
+        states = [FIRST + name, SECOND + name]
+        starts = [START + name] if is_pulled else []
         graph.input.extend(_info(each, shapes[name]) for each in states + starts)
         graph.node.extend(_update(name, gradient, is_pulled=is_pulled, decays=decays))
-        graph.output.extend(_info(each + NEW, shapes[name]) for each in [name, *states])
+        graph.output.extend(_info(NEW + each, shapes[name]) for each in [name, *states])
 
 
 def _update(name: str, gradient: str, *, is_pulled: bool, decays: bool) -> list[NodeProto]:
     nodes: list[NodeProto] = []
 
-    def node(operator: str, inputs: list[str], output: str) -> str:
+    def node(operator: str, inputs: list[str], made: str) -> str:
+        output = made + name
         nodes.append(helper.make_node(operator, inputs, [output]))
         return output
 
-    first, second = name + FIRST, name + SECOND
     if is_pulled:
-        away = node("Sub", [name, name + START], f"{name}/away")
-        pull = node("Mul", [away, _constant("pull")], f"{name}/pull")
-        gradient = node("Add", [gradient, pull], f"{name}/pulled")
-    old = node("Mul", [first, _constant("beta1")], f"{first}/old")
-    node("Add", [old, gradient], first + NEW)
-    square = node("Mul", [gradient, gradient], f"{name}/square")
-    old = node("Mul", [second, _constant("beta2")], f"{second}/old")
-    node("Add", [old, square], second + NEW)
-    root = node("Sqrt", [second + NEW], f"{name}/root")
-    safe = node("Add", [root, FLOOR], f"{name}/safe")
-    share = node("Div", [first + NEW, safe], f"{name}/share")
-    change = node("Mul", [share, STEP], f"{name}/change")
-    kept = node("Mul", [name, KEPT], f"{name}/kept") if decays else name
-    node("Sub", [kept, change], name + NEW)
+        away = node("Sub", [name, START + name], "featx/away/")
+        pull = node("Mul", [away, _constant("pull")], "featx/pull/")
+        gradient = node("Add", [gradient, pull], "featx/pulled/")
+    old = node("Mul", [FIRST + name, _constant("beta1")], "featx/old_first/")
+    first = node("Add", [old, gradient], NEW + FIRST)
+    square = node("Mul", [gradient, gradient], "featx/square/")
+    old = node("Mul", [SECOND + name, _constant("beta2")], "featx/old_second/")
+    second = node("Add", [old, square], NEW + SECOND)
+    root = node("Sqrt", [second], "featx/root/")
+    safe = node("Add", [root, FLOOR], "featx/safe/")
+    share = node("Div", [first, safe], "featx/share/")
+    change = node("Mul", [share, STEP], "featx/change/")
+    kept = node("Mul", [name, KEPT], "featx/kept/") if decays else name
+    node("Sub", [kept, change], NEW)
     return nodes
 
 

@@ -139,7 +139,8 @@ def tune(
         for note in (*material.notes, *rows.notes):
             watch.say(f"note: {note}")
         if gathered.truncated:
-            watch.say(f"{gathered.truncated:,} items are longer than the model takes, and are cut")
+            long = f"{gathered.truncated:,} items were longer than the model takes"
+            watch.say(f"{long}, and were cut")
         examples = _examples(backbone, material, rows)
         with clock.timed("cache"):
             views = _cached(prepared, material, recipe, cache or Path(folder), watch)
@@ -159,7 +160,8 @@ def tune(
         with clock.timed("write"):
             head, apart = write(files, made)
     facts = report(prepared, material, rows, found, test)
-    rest = {"skipped": gathered.skipped, "difference": apart, "seconds": clock.seconds}
+    counts = {"skipped": gathered.skipped, "truncated": gathered.truncated}
+    rest = {**counts, "difference": apart, "seconds": clock.seconds}
     return Outcome(
         is_tuned=facts["tuned"],
         head=head,
@@ -191,7 +193,7 @@ def _cached(
         view=augmented if recipe.views > 1 else None,
         dtype="float16" if recipe.activations == "fp16" else "float32",
     )
-    for done, total in caching.steps():
+    for done, total in caching.steps(material.digests):
         watch.progress("cache", done, total)
     for row, problem in caching.problems.items():
         message = f"{material.ids[row]}: changed while it was used: {problem}; run it again"

@@ -30,21 +30,6 @@ def one_hot(codes: NDArray[np.int64], classes: int, *, smoothing: float = 0.0) -
     return targets
 
 
-def balanced(codes: NDArray[np.int64], classes: int) -> Floats:
-    """Return weights (classes,) with which every class counts the same.
-
-    Over the items they are 1 on average; a class without items gets 0.
-
-    Examples
-    --------
-    >>> balanced(np.array([0, 0, 0, 1]), 3).tolist()
-    [0.6666666865348816, 2.0, 0.0]
-    """
-    counts = np.bincount(codes, minlength=classes)
-    weights = len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(counts > 0, weights, 0).astype(np.float32)
-
-
 def mix(
     feeds: Mapping[str, NDArray[Any]],
     targets: Floats,
@@ -61,6 +46,7 @@ def mix(
         The first is mixed; of the others, which are masks, the larger number counts.
     targets : ndarray of float32, shape (B, C)
     weights : ndarray of float32, shape (B,)
+        Rows of weight 0, which only fill a batch, are mixed with none.
     alpha : float
         Shares are drawn from Beta(alpha, alpha).
     rng : numpy.random.Generator
@@ -71,7 +57,8 @@ def mix(
         Of the same shapes; the loss is that of both rows, by their shares.
     """
     rows = len(targets)
-    other = rng.permutation(rows)
+    other, live = np.arange(rows), np.flatnonzero(weights > 0)
+    other[live] = live[rng.permutation(len(live))]
     share = rng.beta(alpha, alpha, rows).astype(np.float32)
     (name, values), *masks = feeds.items()
     wide = share.reshape(-1, *[1] * (values.ndim - 1))

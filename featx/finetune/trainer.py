@@ -81,7 +81,7 @@ class Trainer:
     def _states(self) -> list[dict[str, Resident]]:
         """Parameters and moments, twice."""
         zeros = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
-        names = [(name, name + end) for name in zeros for end in ("", FIRST, SECOND)]
+        names = [(name, before + name) for name in zeros for before in ("", FIRST, SECOND)]
         states = [{each: self._forward.put(zeros[name]) for name, each in names} for _ in range(2)]
         W, b = self._first_head
         _write(states[self._turn], {**self._starts, HEAD_WEIGHT: W, HEAD_BIAS: b})
@@ -91,7 +91,7 @@ class Trainer:
     def _pulls(self) -> dict[str, Resident]:
         """Where the parameters started, if they are pulled there."""
         starts = self._starts if self.optimiser.l2_sp else {}
-        return {name + START: self._forward.put(array) for name, array in starts.items()}
+        return {START + name: self._forward.put(array) for name, array in starts.items()}
 
     @cached_property
     def _evaluations(self) -> list[Bound]:
@@ -161,13 +161,13 @@ class Trainer:
         # A first moment is beta1 * 0 + gradient where it was 0.
         now, scratch = self._states[self._turn], self._states[1 - self._turn]
         zeros = {
-            name + end: session.put(np.zeros(shape, np.float32))
+            before + name: session.put(np.zeros(shape, np.float32))
             for name, shape in self._shapes.items()
-            for end in (FIRST, SECOND)
+            for before in (FIRST, SECOND)
         }
         bound = session.bind({**self._pulls, **now, **zeros}, _renewed(scratch))
         bound.run([LOSS], {**batch, **self.optimiser.numbers(1, 0.0)})
-        return {name: scratch[name + FIRST].read() for name in self._shapes}
+        return {name: scratch[FIRST + name].read() for name in self._shapes}
 
     def idle(self, feeds: Feeds, targets: Floats, weights: Floats) -> list[str]:
         """Return parameters whose gradient is 0 but for rounding errors: not worth training."""
@@ -192,9 +192,9 @@ class Trainer:
     def restore(self, parameters: Mapping[str, Floats]) -> None:
         """Take these values of all parameters, the head's too, and forget the moments."""
         zeros = {
-            name + end: np.zeros(shape, np.float32)
+            before + name: np.zeros(shape, np.float32)
             for name, shape in self._shapes.items()
-            for end in (FIRST, SECOND)
+            for before in (FIRST, SECOND)
         }
         _write(self._states[self._turn], zeros | {name: parameters[name] for name in self._shapes})
         self._count = 0
@@ -235,7 +235,7 @@ class Trainer:
 
 
 def _renewed(state: Mapping[str, Resident]) -> dict[str, Resident]:
-    return {name + NEW: array for name, array in state.items()}
+    return {NEW + name: array for name, array in state.items()}
 
 
 def _write(state: Mapping[str, Resident], values: Mapping[str, Floats]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from featx.backbone.backbone import Backbone
 from featx.evaluate.baselines import guess
 from featx.finetune.comparison import Scored
-from featx.finetune.files import MARK
+from featx.finetune.files import MARK, mark
 from featx.finetune.folds import Plan
 from featx.finetune.learner import Trained
 from featx.finetune.made import Made
@@ -107,7 +107,7 @@ def _head(made: Made, linear: Linear, backbone: Backbone) -> Head:
     baselines = guess("classify", scored.y) | {"frozen": made.found.choice.frozen.accuracy}
     of_classes = len(made.material.names)
     metrics = {"baselines": baselines, "classes": of_classes, "chosen": chosen}
-    used = made.material.digests[made.plan.rows]
+    used, parent = made.material.digests[made.plan.rows], made.prepared.backbone.manifest
     return Head(
         kind="logreg",
         classes=made.material.names,
@@ -126,7 +126,7 @@ def _head(made: Made, linear: Linear, backbone: Backbone) -> Head:
             "warnings": [*made.material.notes, *made.plan.notes],
             "command": made.learner.recipe.command,
             "seed": recipe.seed,
-            MARK: {"tuned": linear.epochs > 0, "parent": made.prepared.backbone.manifest.name},
+            MARK: mark(parent, backbone.manifest if linear.epochs else None),
         },
     )
 

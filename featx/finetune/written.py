@@ -1,9 +1,10 @@
 """What is written when a search is over: a tuned backbone with its head, or a head alone."""
 
-from featx.finetune.files import Files, remove, staged
+from featx.finetune.files import Files
 from featx.finetune.learner import Trained
 from featx.finetune.made import Made
 from featx.finetune.proof import prove
+from featx.finetune.staging import staged
 from featx.finetune.training import Epoch
 from featx.finetune.tuned import Source, write_backbone
 from featx.finetune.tunedhead import frozen_head, tuned_head
@@ -41,10 +42,10 @@ def write(files: Files, made: Made) -> tuple[Head, float | None]:
 
 
 def _write_frozen(files: Files, made: Made) -> Head:
-    """Write the head on the frozen backbone, and take the backbone of an earlier run away."""
+    """Write the head on the frozen backbone; the backbone of an earlier run goes away."""
     head = frozen_head(made)
-    save_head(files.head, head)
-    remove(files)
+    with staged(files) as place:
+        save_head(place.head, head)
     return head
 
 
