@@ -6,10 +6,10 @@ from onnx import ModelProto
 
 from exported_models import exported_manifest
 from featx.backbone.graphs.probing import Feeds
-from featx.finetune.cuts import cut_for_blocks, find_cuts
-from featx.finetune.plain import plain_graph
-from featx.finetune.shapes import probe_feeds
-from featx.finetune.split import split
+from featx.finetune.graph.cuts import cut_for_blocks, find_cuts
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.shapes import probe_feeds
+from featx.finetune.graph.split import split
 
 TOKENS = 7
 

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from featx.backbone.runtime import open_session
 from featx.finetune.gradients.backward import add_gradients
-from featx.finetune.trace import Traced, trace
+from featx.finetune.graph.trace import Traced, trace
 from reference_operators import OPERATORS
 
 Arrays = dict[str, NDArray[Any]]

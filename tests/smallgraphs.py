@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from featx.onboard.adding import Added, add
-from featx.onboard.checks import check
-from featx.onboard.choices import Choices
+from featx.onboard.check.checks import check
+from featx.onboard.read.choices import Choices
 from hubfolders import TABLE, graph, sentence_files, value, write_files
 
 NOTHING = Choices()

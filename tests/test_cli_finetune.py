@@ -255,6 +255,7 @@ def test_what_cannot_be_tuned_is_one_line(
         ("--epochs", "0"),
         ("--epochs", "many"),
         ("--epochs", "²"),
+        ("--epochs", "9" * 5000),
         ("--epochs", "5000"),
         ("--tune", "some"),
     ],

@@ -23,15 +23,15 @@ from featx.backbone.runtime import open_session
 from featx.backbone.settings import Settings
 from featx.data.cache import CacheFile, contents, keep_within
 from featx.errors import InputError, StoreError
-from featx.finetune import caching as caching_module
-from featx.finetune.activations import Activations
-from featx.finetune.body import Body
-from featx.finetune.caching import Caching
-from featx.finetune.cuts import cut_for_blocks, find_cuts
-from featx.finetune.cutstore import KEY_BYTES, RECORD, CutStore
-from featx.finetune.plain import plain_graph
-from featx.finetune.shapes import probe_feeds
-from featx.finetune.split import Split, split
+from featx.finetune.graph.cuts import cut_for_blocks, find_cuts
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.shapes import probe_feeds
+from featx.finetune.graph.split import Split, split
+from featx.finetune.steps import caching as caching_module
+from featx.finetune.steps.activations import Activations
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.caching import Caching
+from featx.finetune.steps.cutstore import KEY_BYTES, RECORD, CutStore
 from featx.fingerprint import digest, file_sha256
 from featx.types import Content, Sample
 from featx.zoo.manifest import FileEntry

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from featx.finetune.batches import padded_lengths, plan_batches
+from featx.finetune.steps.batches import padded_lengths, plan_batches
 from featx.types import Rows
 
 LENGTHS = arrays.arrays(np.int64, st.integers(1, 200), elements=st.integers(1, 512))

@@ -20,13 +20,13 @@ from featx.backbone.graphs.probing import Feeds
 from featx.backbone.runtime import open_session
 from featx.cli import main
 from featx.errors import InputError
-from featx.finetune.cuts import Cut, cut_for_blocks, cut_named, find_cuts
-from featx.finetune.flow import flow_of
-from featx.finetune.parameters import trainable
-from featx.finetune.plain import plain_graph
-from featx.finetune.running import run, run_graph
-from featx.finetune.shapes import probe_feeds
-from featx.finetune.split import Split, split
+from featx.finetune.graph.cuts import Cut, cut_for_blocks, cut_named, find_cuts
+from featx.finetune.graph.flow import flow_of
+from featx.finetune.graph.parameters import trainable
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.running import run, run_graph
+from featx.finetune.graph.shapes import probe_feeds
+from featx.finetune.graph.split import Split, split
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 from tiny_graphs import model_of, node, tiny_manifest

@@ -17,10 +17,10 @@ from featx.backbone.graphs.pooling import EMBEDDING
 from featx.backbone.runtime import open_session, to_float16
 from featx.backbone.settings import Settings
 from featx.errors import InputError
-from featx.finetune.constants import store_constants
-from featx.finetune.decompose import FUSED, decompose
-from featx.finetune.plain import plain_graph
-from featx.finetune.running import run_graph
+from featx.finetune.graph.constants import store_constants
+from featx.finetune.graph.decompose import FUSED, decompose
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.running import run_graph
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 from tiny_graphs import manifest_of, model_of, node, tiny_manifest

@@ -11,16 +11,16 @@ import tunable
 from cut_tails import at_cut, drawn
 from featx.backbone.settings import Settings
 from featx.errors import InputError
-from featx.finetune.activations import Activations
-from featx.finetune.body import Body
+from featx.finetune.graph.parameters import trainable
 from featx.finetune.learner import make_learner
-from featx.finetune.loss import HEAD_BIAS, HEAD_WEIGHT
-from featx.finetune.optimiser import Optimiser
-from featx.finetune.parameters import trainable
 from featx.finetune.prepared import prepare
 from featx.finetune.recipe import Recipe
-from featx.finetune.targets import mix, one_hot
-from featx.finetune.trainer import Trainer
+from featx.finetune.steps.activations import Activations
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.loss import HEAD_BIAS, HEAD_WEIGHT
+from featx.finetune.steps.optimiser import Optimiser
+from featx.finetune.steps.targets import mix, one_hot
+from featx.finetune.steps.trainer import Trainer
 
 Floats = NDArray[np.float32]
 

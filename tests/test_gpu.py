@@ -17,10 +17,10 @@ from featx.backbone.runtime import (
 )
 from featx.backbone.settings import Settings
 from featx.errors import DeviceError, DeviceMemoryError, InputError
-from featx.finetune.optimiser import Optimiser
-from featx.finetune.parameters import trainable
-from featx.finetune.targets import one_hot
-from featx.finetune.trainer import Trainer
+from featx.finetune.graph.parameters import trainable
+from featx.finetune.steps.optimiser import Optimiser
+from featx.finetune.steps.targets import one_hot
+from featx.finetune.steps.trainer import Trainer
 from featx.index.metric import METRICS, MetricName
 from featx.index.opening import build_index
 from featx.index.stack import Stack

@@ -10,7 +10,7 @@ from featx.backbone.runtime import open_session
 from featx.errors import InputError
 from featx.finetune.gradients import GRADIENTS
 from featx.finetune.gradients.backward import add_gradients
-from featx.finetune.trace import trace
+from featx.finetune.graph.trace import trace
 from gradient_cases import Case, cases, make
 from gradient_checks import (
     LOSS,

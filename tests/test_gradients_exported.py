@@ -9,7 +9,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from featx.finetune.trace import Traced, trace
+from featx.finetune.graph.trace import Traced, trace
 from gradient_checks import (
     Arrays,
     add_loss,

@@ -12,7 +12,7 @@ from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError
 from featx.onboard.adding import Added, Checked, add, opens
-from featx.onboard.choices import Choices
+from featx.onboard.read.choices import Choices
 from featx.types import Vectors
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Pooling
@@ -448,12 +448,12 @@ def test_files_that_another_manifest_names_do_not_give_way(tmp_path: Path, user_
 
 
 def test_a_folder_that_is_no_models_own_is_refused(tmp_path: Path) -> None:
-    from featx.onboard import files
+    from featx.onboard.fetch import files
 
     crowded = {f"{n}.json": b"" for n in range(30)}
     write_files(tmp_path / "small", crowded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.onboard.folder.MOST_FILES", 20)
+        patch.setattr("featx.onboard.fetch.folder.MOST_FILES", 20)
         assert "holds more than 20 files; give the model's own folder" in refusal(tmp_path, {})
     assert files.MOST_FILES == 10_000
 

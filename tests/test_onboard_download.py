@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from featx.errors import FeatxError, InputError, ServerError
-from featx.onboard import download as downloads
-from featx.onboard.download import download, small_file
-from featx.onboard.kept import kept
-from featx.onboard.origin import parse_origin
+from featx.onboard.fetch import download as downloads
+from featx.onboard.fetch.download import download, small_file
+from featx.onboard.fetch.kept import kept
+from featx.onboard.fetch.origin import parse_origin
 from websites import Site, served
 
 RAW = bytes(range(256)) * 40

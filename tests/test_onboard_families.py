@@ -9,7 +9,7 @@ import pytest
 from command_line import call, done
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.onboard.reference import read_reference
+from featx.onboard.check.reference import read_reference
 from featx.zoo import catalog
 
 FAMILIES = Path(__file__).parent / "data" / "families"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from featx.errors import FeatxError, ServerError
-from featx.onboard.files import open_files
+from featx.onboard.fetch.files import open_files
+from featx.onboard.fetch.hub import Repository
+from featx.onboard.fetch.origin import parse_origin
 from featx.onboard.gathering import gather
-from featx.onboard.hub import Repository
-from featx.onboard.origin import parse_origin
 from hubfolders import sentence_files
 from websites import COMMIT, Site, add_repository, served
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import InputError
-from featx.onboard.origin import Origin, parse_origin, safe_name
+from featx.onboard.fetch.origin import Origin, parse_origin, safe_name
 
 SHA256 = "0a" * 32
 

@@ -10,7 +10,7 @@ from command_line import done, objects, refused
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.errors import ManifestError
-from featx.onboard.reference import read_reference
+from featx.onboard.check.reference import read_reference
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Tower
 from twotowers import FAMILIES, FLAGS, add_pair, pair_folder

@@ -10,9 +10,9 @@ import pytest
 
 from featx.errors import FeatxError, InputError, ManifestError, StoreError
 from featx.onboard.adding import add, opens
-from featx.onboard.choices import Choices
+from featx.onboard.fetch.pulling import add_manifest, pull
 from featx.onboard.placing import remove
-from featx.onboard.pulling import add_manifest, pull
+from featx.onboard.read.choices import Choices
 from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
 from featx.zoo.writing import manifest_text, write_manifest

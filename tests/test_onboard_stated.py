@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from featx.errors import InputError
-from featx.onboard.facts import read_json_object
-from featx.onboard.roles import input_facts, modality_fact, output_fact
-from featx.onboard.signature import Port, Signature, read_signature
-from featx.onboard.stated import stated
+from featx.onboard.read.facts import read_json_object
+from featx.onboard.read.roles import input_facts, modality_fact, output_fact
+from featx.onboard.read.signature import Port, Signature, read_signature
+from featx.onboard.read.stated import stated
 from hubfolders import text_graph, write_files
 
 POOLING = "1_Pooling/config.json"
@@ -296,7 +296,7 @@ def test_a_graph_of_two_towers_is_refused() -> None:
 def test_an_output_is_taken_where_there_is_no_choice(
     outputs: tuple[Port, ...], pooling: str | None, chosen: str | None
 ) -> None:
-    from featx.onboard.facts import Fact
+    from featx.onboard.read.facts import Fact
 
     known = None if pooling is None else Fact("pooling", pooling, "1_Pooling/config.json")
 
@@ -306,7 +306,7 @@ def test_an_output_is_taken_where_there_is_no_choice(
 
 
 def test_a_flag_wants_tokens_although_the_graph_pools() -> None:
-    from featx.onboard.facts import Fact
+    from featx.onboard.read.facts import Fact
 
     outputs = (port("token_embeddings", "n", "t", 4), port("sentence_embedding", "n", 4))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from featx.errors import FeatxError, InputError, ServerError
-from featx.onboard.files import Files, open_files
-from featx.onboard.kept import kept
-from featx.onboard.origin import parse_origin
+from featx.onboard.fetch.files import Files, open_files
+from featx.onboard.fetch.kept import kept
+from featx.onboard.fetch.origin import parse_origin
 from hubfolders import sentence_files, wheel_bytes
 from websites import Site, add_package, served
 

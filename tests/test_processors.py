@@ -16,7 +16,7 @@ from featx.modality.audio import Audio
 from featx.modality.image import Image
 from featx.modality.resizing import resample_plainly, whole_size
 from featx.modality.text import Text
-from featx.onboard.processors import processor_facts
+from featx.onboard.read.processors import processor_facts
 from featx.zoo.manifest import AudioOptions, FileEntry, ImageOptions, Manifest, TextOptions
 from featx.zoo.strict import read_table
 

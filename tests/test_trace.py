@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from featx.errors import InputError
-from featx.finetune.trace import LARGE_BYTES, trace
+from featx.finetune.graph.trace import LARGE_BYTES, trace
 
 make = helper.make_node
 

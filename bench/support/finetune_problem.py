@@ -23,18 +23,18 @@ from bench.support.places import HOME, RUNS
 from featx import LinearProbe
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.finetune.activations import Activations
-from featx.finetune.batches import Batch, plan_batches
-from featx.finetune.body import Body
-from featx.finetune.caching import Caching
-from featx.finetune.cuts import cut_for_blocks, find_cuts
-from featx.finetune.optimiser import Optimiser
-from featx.finetune.parameters import trainable
-from featx.finetune.plain import plain_graph
-from featx.finetune.shapes import probe_feeds
-from featx.finetune.split import Split, split
-from featx.finetune.targets import one_hot
-from featx.finetune.trainer import Trainer
+from featx.finetune.graph.cuts import cut_for_blocks, find_cuts
+from featx.finetune.graph.parameters import trainable
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.shapes import probe_feeds
+from featx.finetune.graph.split import Split, split
+from featx.finetune.steps.activations import Activations
+from featx.finetune.steps.batches import Batch, plan_batches
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.caching import Caching
+from featx.finetune.steps.optimiser import Optimiser
+from featx.finetune.steps.targets import one_hot
+from featx.finetune.steps.trainer import Trainer
 from featx.zoo import catalog
 
 MODEL = "minilm-l6"

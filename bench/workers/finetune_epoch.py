@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.support.finetune_problem import SIZE, Problem, make
-from featx.finetune.batches import Batch
+from featx.finetune.steps.batches import Batch
 from featx.types import Sample
 
 Feeds = dict[str, NDArray[Any]]

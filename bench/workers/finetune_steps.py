@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from featx.backbone.settings import Settings
-from featx.finetune.optimiser import Optimiser
-from featx.finetune.trainer import Trainer
+from featx.finetune.steps.optimiser import Optimiser
+from featx.finetune.steps.trainer import Trainer
 
 
 def main() -> None:

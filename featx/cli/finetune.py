@@ -34,7 +34,8 @@ class Epochs(click.ParamType[int | None]):
         text = str(value)
         if text == "auto":
             return None
-        if not text.isdecimal() or not 1 <= int(text) <= MOST_EPOCHS:
+        is_short = len(text) <= len(str(MOST_EPOCHS))
+        if not (text.isdecimal() and is_short and 1 <= int(text) <= MOST_EPOCHS):
             self.fail(f"{value!r}: expected auto, or a number of 1 to {MOST_EPOCHS}", param, ctx)
         return int(text)
 

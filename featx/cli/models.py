@@ -103,7 +103,7 @@ def info(name: str, as_json: bool) -> None:
     NAME is a name of `featx models list`, or the path of a manifest.
     """
     from featx.backbone.backbone import Backbone
-    from featx.onboard.card import card
+    from featx.onboard.check.card import card
     from featx.zoo import catalog
 
     manifest = catalog.find(name)

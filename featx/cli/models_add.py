@@ -10,7 +10,7 @@ from featx.cli import options as o
 
 if TYPE_CHECKING:
     from featx.onboard.adding import Added
-    from featx.onboard.choices import Choices
+    from featx.onboard.read.choices import Choices
 
 LONGEST_CELL = 32
 
@@ -109,7 +109,7 @@ def add(
     **said: Any,  # noqa: ANN401 - the other flags, which are values of `Choices`
 ) -> None:
     """Add a backbone; `Choices` holds what was said of it."""
-    from featx.onboard.pulling import add_manifest
+    from featx.onboard.fetch.pulling import add_manifest
 
     if manifest is not None or what.partition("#")[0].endswith(".toml"):
         if reference or against:
@@ -123,8 +123,8 @@ def add(
         return
     from functools import partial
 
-    from featx.onboard.checks import check
-    from featx.onboard.origin import parse_origin
+    from featx.onboard.check.checks import check
+    from featx.onboard.fetch.origin import parse_origin
     from featx.onboard.pairs import add_models
 
     # Vectors to compare with are of one backbone.
@@ -152,7 +152,7 @@ def _choices(
     license_: str,
     **plain: Any,  # noqa: ANN401
 ) -> "Choices":
-    from featx.onboard.choices import Choices, read_option
+    from featx.onboard.read.choices import Choices, read_option
 
     tables: dict[Literal["text", "image", "audio"], tuple[str, ...]]
     tables = {"text": text, "image": image, "audio": audio}
@@ -181,7 +181,7 @@ def _pairs(flag: str, values: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _show(added: "Added", *, as_json: bool) -> None:
-    from featx.onboard.card import card
+    from featx.onboard.check.card import card
 
     manifest = added.manifest
     if as_json:

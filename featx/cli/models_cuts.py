@@ -7,7 +7,7 @@ import click
 from featx.cli import options as o
 
 if TYPE_CHECKING:
-    from featx.finetune.cuts import Cut
+    from featx.finetune.graph.cuts import Cut
 
 
 @click.command()
@@ -20,9 +20,9 @@ def cuts(name: str, as_json: bool) -> None:
     trained; and what the value at the cut takes in the cache as float16: of one token of a text,
     of one image, of one window of a sound.
     """
-    from featx.finetune.cuts import find_cuts
-    from featx.finetune.plain import plain_graph
-    from featx.finetune.shapes import probe_feeds
+    from featx.finetune.graph.cuts import find_cuts
+    from featx.finetune.graph.plain import plain_graph
+    from featx.finetune.graph.shapes import probe_feeds
     from featx.zoo import catalog
 
     manifest = catalog.find(name)

@@ -15,7 +15,7 @@ def pull(names: tuple[str, ...], max_size: int, as_json: bool) -> None:
     NAME is one of `featx models list`, or of a zoo at a URL of FEATX_ZOO.  Each file is checked
     by its size and sha256; a download that was cut off goes on where it ended.
     """
-    from featx.onboard.pulling import pull as pull_one
+    from featx.onboard.fetch.pulling import pull as pull_one
 
     pulled = []
     for name in names:

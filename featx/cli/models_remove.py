@@ -13,7 +13,7 @@ def remove(names: tuple[str, ...], as_json: bool) -> None:
 
     Vectors that were made with them stay where they are, and in the cache.
     """
-    from featx.onboard.files import readable
+    from featx.onboard.fetch.files import readable
     from featx.onboard.placing import remove as remove_one
     from featx.zoo import catalog
 

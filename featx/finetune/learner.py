@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.finetune.activations import Activations
-from featx.finetune.batches import Batch, plan_batches
 from featx.finetune.comparison import Scored
-from featx.finetune.loss import HEAD_BIAS, HEAD_WEIGHT
 from featx.finetune.prepared import Prepared
 from featx.finetune.recipe import Recipe
 from featx.finetune.solved import Solved
-from featx.finetune.targets import mix, one_hot
-from featx.finetune.trainer import Feeds, Trainer
+from featx.finetune.steps.activations import Activations
+from featx.finetune.steps.batches import Batch, plan_batches
+from featx.finetune.steps.loss import HEAD_BIAS, HEAD_WEIGHT
+from featx.finetune.steps.targets import mix, one_hot
+from featx.finetune.steps.trainer import Feeds, Trainer
 from featx.heads.calibration import softmax
 from featx.types import Rows, Vectors
 

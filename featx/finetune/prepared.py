@@ -11,16 +11,16 @@ from onnx import ValueInfoProto, helper
 from featx.backbone.backbone import Backbone
 from featx.backbone.graphs.graph import Graph
 from featx.errors import InputError
-from featx.finetune.activations import extra_inputs
-from featx.finetune.body import Body
-from featx.finetune.cuts import Cut, cut_for_blocks, cut_named, find_cuts
-from featx.finetune.optimiser import Optimiser
-from featx.finetune.parameters import trainable
-from featx.finetune.plain import plain_graph
+from featx.finetune.graph.cuts import Cut, cut_for_blocks, cut_named, find_cuts
+from featx.finetune.graph.parameters import trainable
+from featx.finetune.graph.plain import plain_graph
+from featx.finetune.graph.shapes import probe_feeds
+from featx.finetune.graph.split import Split, split
 from featx.finetune.recipe import L2_SP, Recipe
-from featx.finetune.shapes import probe_feeds
-from featx.finetune.split import Split, split
-from featx.finetune.trainer import Trainer
+from featx.finetune.steps.activations import extra_inputs
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.optimiser import Optimiser
+from featx.finetune.steps.trainer import Trainer
 
 ROWS, TOKENS = 2, 8
 """Of the made-up batch that the tail is tried with."""

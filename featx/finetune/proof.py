@@ -9,11 +9,11 @@ import numpy as np
 
 from featx.backbone.backbone import Backbone
 from featx.errors import InputError
-from featx.finetune.body import Body
-from featx.finetune.caching import Caching
 from featx.finetune.learner import Trained
 from featx.finetune.prepared import Prepared
-from featx.finetune.trainer import Trainer
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.caching import Caching
+from featx.finetune.steps.trainer import Trainer
 from featx.heads.calibration import softmax
 from featx.heads.predict import Head
 from featx.types import Content

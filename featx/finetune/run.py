@@ -17,9 +17,6 @@ from featx.data.opening import open_backbone
 from featx.data.sources import open_source
 from featx.data.sources.options import DescribedSource
 from featx.errors import InputError
-from featx.finetune.activations import Activations
-from featx.finetune.body import Body
-from featx.finetune.caching import Caching
 from featx.finetune.comparison import Scored
 from featx.finetune.files import Files, require_apart, require_place
 from featx.finetune.folds import Plan, plan
@@ -32,6 +29,9 @@ from featx.finetune.proof import ITEMS
 from featx.finetune.recipe import Recipe
 from featx.finetune.report import report
 from featx.finetune.search import search
+from featx.finetune.steps.activations import Activations
+from featx.finetune.steps.body import Body
+from featx.finetune.steps.caching import Caching
 from featx.finetune.views import augmented
 from featx.finetune.written import write
 from featx.heads.predict import Head

@@ -7,13 +7,13 @@ from typing import Any
 
 from featx.backbone.runtime import open_session
 from featx.errors import InputError
-from featx.onboard.choices import Choices
-from featx.onboard.draft import draft
-from featx.onboard.facts import Fact
-from featx.onboard.files import MOST_BYTES, Files, Say, open_files, readable
+from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, readable
+from featx.onboard.fetch.origin import Origin, parse_origin
 from featx.onboard.gathering import Gathered, gather
-from featx.onboard.origin import Origin, parse_origin
 from featx.onboard.placing import name_of, place, require_free, staging
+from featx.onboard.read.choices import Choices
+from featx.onboard.read.draft import draft
+from featx.onboard.read.facts import Fact
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 

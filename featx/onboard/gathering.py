@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from featx.backbone.graphs.external import weight_files
 from featx.errors import InputError
 from featx.fingerprint import file_sha256
-from featx.onboard.content import EXPORT, SUFFIX, require_onnx, require_onnx_name
-from featx.onboard.facts import MOST_JSON_BYTES
-from featx.onboard.files import MOST_BYTES, Files, Say, open_files, readable
-from featx.onboard.origin import parse_origin, safe_name
+from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, readable
+from featx.onboard.fetch.origin import parse_origin, safe_name
+from featx.onboard.read.content import EXPORT, SUFFIX, require_onnx, require_onnx_name
+from featx.onboard.read.facts import MOST_JSON_BYTES
 from featx.zoo.manifest import FileEntry
 
 TOKENIZER = "tokenizer.json"

@@ -9,12 +9,12 @@ from featx.data.files import explained, writing
 from featx.errors import FeatxError, InputError
 from featx.fingerprint import hash_facts
 from featx.onboard.adding import Added, Adding, Checks, add_files, name_for, prepare
-from featx.onboard.choices import Choices
-from featx.onboard.facts import Fact
-from featx.onboard.files import MOST_BYTES, Files, Say, open_files
+from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files
+from featx.onboard.fetch.origin import Origin, parse_origin
 from featx.onboard.gathering import Gathered
-from featx.onboard.origin import Origin, parse_origin
 from featx.onboard.placing import place, remove, require_free, staging
+from featx.onboard.read.choices import Choices
+from featx.onboard.read.facts import Fact
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Tower
 from featx.zoo.writing import write_manifest

@@ -12,7 +12,7 @@ from featx.errors import InputError, UnknownNameError
 from featx.finetune.gradients import GRADIENTS
 from featx.finetune.gradients.call import Call
 from featx.finetune.gradients.emitter import Emitter, opset_of
-from featx.finetune.trace import Traced
+from featx.finetune.graph.trace import Traced
 from featx.registry import resolve
 
 OLDEST_OPSET = 13

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from featx.finetune.trace import Traced
+from featx.finetune.graph.trace import Traced
 
 Shape = Sequence[int]
 

@@ -1,0 +1,1 @@
+"""A backbone's graph: made plain, looked through, and cut in two."""

@@ -1,0 +1,1 @@
+"""Running a backbone before it is added, and its card."""

@@ -1,0 +1,1 @@
+"""Where a backbone comes from: a folder, the hub, a package, an address."""

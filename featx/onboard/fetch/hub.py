@@ -1,0 +1,148 @@
+"""Models of the Hugging Face hub, by its own client: pinned to a commit, kept in its cache.
+
+The client's settings hold: ``HF_TOKEN`` or a login, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``,
+``HF_HUB_CACHE``.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.data.files import explained
+from featx.errors import InputError, MissingPackageError, ServerError
+from featx.onboard.fetch.files import MOST_FILES, Say, missing, readable, require_size
+from featx.onboard.fetch.hubrefusal import explained_hub, is_offline
+from featx.onboard.fetch.origin import Origin, safe_name
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Files of a repository at one commit.
+
+    Attributes
+    ----------
+    origin : Origin
+        With the commit as its revision.
+    sizes : mapping of str to int
+    limit_bytes : int
+    say : callable
+    """
+
+    origin: Origin
+    sizes: Mapping[str, int]
+    limit_bytes: int
+    say: Say
+
+    @cached_property
+    def weights(self) -> str:
+        """The repository at its commit: another commit may hold other weights."""
+        return f"{self.origin.place}@{self.origin.revision}"
+
+    @property
+    def chosen(self) -> str:
+        """The file that the origin names."""
+        return self.origin.file
+
+    def take(self, name: str, place: Path) -> None:
+        """Download one file into the hub's cache, unless it is there, and copy it."""
+        if name not in self.sizes:
+            raise missing(self.origin, name)
+        require_size(f"{self.origin}: {name}", self.sizes[name], self.limit_bytes)
+        source = _cached(replace(self.origin, file=name), self.sizes[name], self.say)
+        with explained(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+
+    def url(self, name: str, sha256: str) -> str:
+        """Return the file at the commit."""
+        return str(replace(self.origin, file=name))
+
+    def close(self) -> None:
+        """Leave the hub's cache to the hub's client."""
+
+
+def open_hub(origin: Origin, *, limit_bytes: int, say: Say) -> Repository:
+    """Return the files of a repository, at the commit that its revision is now.
+
+    Raises
+    ------
+    InputError
+        If it has no such file, or too many files.
+    ServerError
+        If the hub cannot be reached, or refuses: no such repository or revision, or a private
+        or gated one.
+    MissingPackageError
+        Without the hub's client.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise MissingPackageError("huggingface_hub", "huggingface-hub")
+    if is_offline():
+        return Repository(*_listed_offline(origin), limit_bytes, say)
+    from huggingface_hub import HfApi
+
+    with explained_hub(origin):
+        api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+        found = api.model_info(origin.place, revision=origin.revision or None, files_metadata=True)
+    pinned = replace(origin, revision=found.sha or "")
+    if not pinned.revision:
+        message = f"{origin}: the hub names no commit"
+        raise ServerError(message, code="refused")
+    return Repository(pinned, _sizes(origin, found), limit_bytes, say)
+
+
+def _sizes(origin: Origin, found: "ModelInfo") -> dict[str, int]:
+    siblings = found.siblings or []
+    if len(siblings) > MOST_FILES:
+        message = f"{origin}: holds {len(siblings):,} files; at most {MOST_FILES:,} are allowed"
+        raise InputError(message)
+    return {s.rfilename: s.size or 0 for s in siblings if safe_name(s.rfilename)}
+
+
+def _listed_offline(origin: Origin) -> tuple[Origin, dict[str, int]]:
+    """Return what the hub's cache holds of a repository."""
+    from huggingface_hub import snapshot_download
+
+    with explained_hub(origin):
+        folder = Path(
+            snapshot_download(
+                origin.place,
+                revision=origin.revision or None,
+                cache_dir=_cache(),
+                local_files_only=True,
+            )
+        )
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    return replace(origin, revision=folder.name), sizes
+
+
+def _cached(origin: Origin, size_bytes: int, say: Say) -> str:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    options: dict[str, Any] = {"revision": origin.revision, "cache_dir": _cache()}
+    known = try_to_load_from_cache(origin.place, origin.file, **options)
+    if isinstance(known, str):
+        return known
+    say(f"fetching {origin}: {readable(size_bytes)}")
+    with explained_hub(origin):
+        return str(
+            hf_hub_download(
+                origin.place,
+                origin.file,
+                endpoint=os.environ.get("HF_ENDPOINT") or None,
+                local_files_only=is_offline(),
+                **options,
+            )
+        )
+
+
+def _cache() -> str | None:
+    return os.environ.get("HF_HUB_CACHE") or None

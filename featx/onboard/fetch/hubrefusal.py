@@ -1,0 +1,79 @@
+"""What the hub's client raises, in one line that says what to do."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from featx.errors import FeatxError, InputError, ServerError
+from featx.onboard.fetch.origin import Origin
+
+TRUE = {"1", "ON", "YES", "TRUE"}
+
+LOG_IN = "set HF_TOKEN, or run: hf auth login"
+
+REASONS = {
+    "GatedRepoError": ("gated", f"gated; accept its terms on its page, and {LOG_IN}"),
+    "RepositoryNotFoundError": (
+        "not_found",
+        f"no such repository, or a private one; check the name, or {LOG_IN}",
+    ),
+    "RevisionNotFoundError": ("moved", "no such revision, or no longer; choose another"),
+    "RemoteEntryNotFoundError": ("not_found", "no such file at this revision"),
+}
+"""Errors of the client, by name, since versions keep them in different modules."""
+
+
+HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check the name, or {LOG_IN}"}
+"""Status → what to do, where the hub does not say what is the matter."""
+
+
+def is_offline() -> bool:
+    """Return whether the client may not use the network."""
+    chosen = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return chosen.upper() in TRUE
+
+
+@contextmanager
+def explained_hub(origin: Origin) -> Iterator[None]:
+    """Turn what the client raises into a `ServerError` or an `InputError`."""
+    try:
+        yield
+    except (OSError, ValueError) as cause:
+        raise refusal(origin, cause) from cause
+    except Exception as cause:
+        # What its HTTP library raises comes through, and differs between versions.
+        if "http" not in type(cause).__module__:
+            raise
+        raise refusal(origin, cause) from cause
+
+
+def refusal(origin: Origin, cause: Exception) -> FeatxError:
+    """Return the error for what the client raised."""
+    status = _status(cause) or _status(cause.__cause__)
+    for kind in type(cause).__mro__:
+        if kind.__name__ in REASONS:
+            code, reason = REASONS[kind.__name__]
+            return ServerError(f"{origin}: {reason}", status=status, code=code)
+    if is_offline():
+        reason = "not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
+        return ServerError(f"{origin}: {reason}", code="offline")
+    if status is not None:
+        hint = HINTS.get(status, "try again later")
+        message = f"{origin}: the hub answered {status}; {hint}"
+        return ServerError(message, status=status, code="refused")
+    if isinstance(cause, ValueError):
+        return InputError(f"{origin}: {_line(cause)}")
+    message = (
+        f"{origin}: the hub cannot be reached: {_line(cause.__cause__ or cause)}; without a "
+        "network, set HF_HUB_OFFLINE=1 to use what was fetched before"
+    )
+    return ServerError(message)
+
+
+def _status(cause: BaseException | None) -> int | None:
+    found = getattr(getattr(cause, "response", None), "status_code", None)
+    return found if isinstance(found, int) else None
+
+
+def _line(cause: BaseException) -> str:
+    return next(iter(str(cause).splitlines()), "") or type(cause).__name__

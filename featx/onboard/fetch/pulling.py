@@ -1,0 +1,246 @@
+"""Fetching the files that a manifest names: of the zoo that travels with featx, or of another."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from featx.data.files import explained
+from featx.errors import InputError, UnknownNameError
+from featx.fingerprint import file_sha256
+from featx.onboard.fetch.download import small_file
+from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, require_size
+from featx.onboard.fetch.origin import parse_origin
+from featx.onboard.placing import place, require_free, require_name, staging
+from featx.zoo import catalog
+from featx.zoo.manifest import FileEntry, Manifest
+
+MOST_MANIFEST_BYTES = 1 << 20
+MOST_GOLDEN_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A manifest that was found somewhere, with its golden vectors.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    is_here : bool
+        Whether it lies on this machine; files in its folder are copied, others have a URL.
+    golden : callable
+        Writes the golden vectors to a path, if there are any.
+    """
+
+    manifest: Manifest
+    is_here: bool
+    golden: Callable[[Path], None]
+
+
+def pull(
+    name: str, *, limit_bytes: int = MOST_BYTES, say: Say = lambda _: None
+) -> tuple[Manifest, bool]:
+    """Fetch what is missing of a backbone, and return its manifest and whether anything was.
+
+    Parameters
+    ----------
+    name : str
+        Of `featx models list`, or of a zoo at a URL of ``FEATX_ZOO``.
+    limit_bytes : int
+        Largest file that is fetched.
+    say : callable, optional
+        Told of each download.
+
+    Raises
+    ------
+    UnknownNameError
+        If no zoo has it.
+    InputError
+        If a file is not what the manifest says, or the manifest does not say where it is.
+    ServerError
+        If a file cannot be fetched; run again, it continues.
+    """
+    try:
+        manifest = catalog.find(name)
+    except UnknownNameError:
+        shared = _remote(name)
+        if shared is None:
+            raise
+        return adopt(shared, limit_bytes=limit_bytes, say=say), True
+    if catalog.is_here(manifest):
+        catalog.require_files(manifest)
+        return manifest, False
+    if manifest.folder == catalog.embedded_zoo():
+        return adopt(_local(manifest), limit_bytes=limit_bytes, say=say), True
+    _complete(manifest, limit_bytes, say)
+    return manifest, True
+
+
+def add_manifest(
+    what: str,
+    *,
+    graph: Path | None = None,
+    zoo: Path | None = None,
+    limit_bytes: int = MOST_BYTES,
+    say: Say = lambda _: None,
+) -> Manifest:
+    """Take over a manifest that somebody shared, with all of its files.
+
+    Parameters
+    ----------
+    what : str
+        Path of the TOML file, or its URL with its sha256.
+    graph : Path, optional
+        The ONNX file, if it lies elsewhere.
+    zoo : Path, optional
+        Folder to write to; by default the user's own.
+    limit_bytes : int
+        Largest file that is fetched.
+    say : callable, optional
+        Told of each download.
+
+    Raises
+    ------
+    InputError
+        If the manifest is wrong, its name is taken, or a file is not what it says.
+    ServerError
+        If a file cannot be fetched.
+    """
+    origin = parse_origin(what)
+    if origin.kind == "path":
+        shared = _local(Manifest.read(Path(origin.place).expanduser()))
+    else:
+        with staging(zoo or catalog.user_zoo()) as stage:
+            files = open_files(origin, limit_bytes=MOST_MANIFEST_BYTES, say=say)
+            files.take(files.chosen, stage / "manifest.toml")
+            raw = (stage / "manifest.toml").read_bytes()
+            files.close()
+        shared = _of_url(raw, origin.place, origin.place.rpartition("/")[0])
+    require_free(shared.manifest.name)
+    return adopt(shared, graph=graph, zoo=zoo, limit_bytes=limit_bytes, say=say)
+
+
+def adopt(
+    shared: Shared,
+    *,
+    graph: Path | None = None,
+    zoo: Path | None = None,
+    limit_bytes: int = MOST_BYTES,
+    say: Say = lambda _: None,
+) -> Manifest:
+    """Copy or fetch all files of a manifest into a zoo, and then the manifest itself."""
+    zoo = zoo or catalog.user_zoo()
+    manifest, opened = shared.manifest, list[Files]()
+    require_name(manifest.name)
+    with staging(zoo) as stage:
+        entries = {
+            role: replace(entry, path=f"{manifest.name}/{_beside(entry, manifest)}")
+            for role, entry in manifest.files.items()
+        }
+        for role, entry in entries.items():
+            local = manifest.file(role) if shared.is_here else None
+            if graph is not None and role == "graph":
+                local = graph
+            opened += _take(entry, local, stage / entry.path, limit_bytes, say)
+        shared.golden(stage / "golden" / f"{manifest.name}.npz")
+        placed = place(replace(manifest, files=entries, folder=stage), zoo)
+    for files in opened:
+        files.close()
+    return placed
+
+
+def _beside(entry: FileEntry, manifest: Manifest) -> str:
+    """Return a file's path relative to the graph, which finds its weights by that."""
+    path = PurePosixPath(entry.path)
+    above = PurePosixPath(manifest.files["graph"].path).parent
+    return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
+
+
+def _complete(manifest: Manifest, limit_bytes: int, say: Say) -> None:
+    """Fetch what is missing into the folder that the manifest lies in."""
+    opened = list[Files]()
+    with staging(manifest.folder) as stage:
+        for role, entry in manifest.files.items():
+            target = manifest.file(role)
+            if not target.is_file():
+                opened += _take(entry, target, stage / role, limit_bytes, say)
+                with explained(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    (stage / role).replace(target)
+    for files in opened:
+        files.close()
+
+
+def _take(
+    entry: FileEntry, local: Path | None, target: Path, limit_bytes: int, say: Say
+) -> list[Files]:
+    """Copy a file that is here, or fetch it; return what it was fetched from."""
+    if local is not None and local.is_file():
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(local, target)
+        _require_right(target, entry, str(local))
+        return []
+    if not entry.url:
+        message = f"{local or entry.path}: missing; its manifest says no url to fetch it from"
+        raise InputError(message)
+    origin = parse_origin(entry.url)
+    if origin.kind == "path":
+        message = f"{entry.path}: its url {entry.url!r} is a path; expected hf:, pypi: or https:"
+        raise InputError(message)
+    require_size(entry.url, entry.size_bytes, limit_bytes)
+    files = open_files(origin, limit_bytes=limit_bytes, say=say)
+    files.take(files.chosen, target)
+    _require_right(target, entry, entry.url)
+    return [files]
+
+
+def _require_right(path: Path, entry: FileEntry, where: str) -> None:
+    found = file_sha256(path)
+    if found != entry.sha256:
+        message = f"{where}: sha256 {found}; the manifest says {entry.sha256}"
+        raise InputError(message)
+
+
+def _local(manifest: Manifest) -> Shared:
+    """Return a manifest on this machine."""
+    golden = catalog.golden_file(manifest)
+
+    def copy(target: Path) -> None:
+        if golden.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(golden, target)
+
+    return Shared(manifest, is_here=True, golden=copy)
+
+
+def _remote(name: str) -> Shared | None:
+    """Return a manifest of the first zoo at a URL that has it."""
+    for zoo in catalog.remotes():
+        raw = small_file(f"{zoo}/{name}.toml", most_bytes=MOST_MANIFEST_BYTES)
+        if raw is not None:
+            shared = _of_url(raw, f"{zoo}/{name}.toml", zoo)
+            if shared.manifest.name != name:
+                message = f"{zoo}/{name}.toml: name = {shared.manifest.name!r}; expected {name!r}"
+                raise InputError(message)
+            return shared
+    return None
+
+
+def _of_url(raw: bytes, url: str, base: str) -> Shared:
+    """Return a manifest of a URL: files without a place of their own lie beside it."""
+    manifest = Manifest.from_bytes(raw, folder=Path(), where=url)
+
+    def fetch(target: Path) -> None:
+        found = small_file(f"{base}/golden/{manifest.name}.npz", most_bytes=MOST_GOLDEN_BYTES)
+        if found is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(found)
+
+    entries = {
+        role: entry
+        if entry.url
+        else replace(entry, url=f"{base}/{entry.path}#sha256={entry.sha256}")
+        for role, entry in manifest.files.items()
+    }
+    return Shared(replace(manifest, files=entries), is_here=False, golden=fetch)

@@ -1,0 +1,1 @@
+"""What files say of a backbone, and the manifest that is made of it."""
