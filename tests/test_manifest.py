@@ -98,6 +98,14 @@ def test_a_file_must_lie_below_the_manifest(path: str) -> None:
         read(table() | {"files": files})
 
 
+@pytest.mark.parametrize("role", ["/home/user/.profile", "../graph", "Graph", ""])
+def test_a_role_of_a_file_is_a_word(role: str) -> None:
+    files = {role: {"path": "x/model.onnx", "sha256": "0" * 64, "size_bytes": 1}}
+
+    with pytest.raises(ManifestError, match=r"\[files\] has the key .*; expected a role"):
+        read(table() | {"files": files})
+
+
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("schema = = 1")

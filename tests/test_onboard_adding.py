@@ -11,6 +11,7 @@ from onnx import TensorProto
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError
+from featx.onboard import placing
 from featx.onboard.adding import Added, Checked, add, opens
 from featx.onboard.read.choices import Choices
 from featx.types import Vectors
@@ -429,11 +430,28 @@ def test_a_name_that_another_process_has_just_taken_is_refused(
 
 
 def test_what_a_killed_process_left_gives_way(tmp_path: Path, user_zoo: Path) -> None:
-    write_files(user_zoo / "small", {"model.onnx": b"half"})
+    write_files(user_zoo / "small", {"model.onnx": b"half", placing.UNFINISHED: b""})
 
     manifest = add_files(tmp_path, sentence_files()).manifest
 
     assert catalog.check_files(manifest)[0].problem == ""
+
+
+def test_a_folder_of_somebodys_own_does_not_give_way(tmp_path: Path, user_zoo: Path) -> None:
+    write_files(user_zoo / "small", {"thesis.tex": b"years of work"})
+
+    with pytest.raises(InputError, match="small: is in the way, and no backbone"):
+        add_files(tmp_path, sentence_files())
+    assert (user_zoo / "small" / "thesis.tex").read_bytes() == b"years of work"
+
+
+def test_a_folder_in_the_zoo_itself_is_not_deleted_by_adding_it(user_zoo: Path) -> None:
+    write_files(user_zoo / "small", sentence_files())
+    before = sorted(user_zoo.rglob("*"))
+
+    with pytest.raises(InputError, match="small: is in the way, and no backbone"):
+        add(str(user_zoo / "small"), Choices(), checks=opens)
+    assert sorted(user_zoo.rglob("*")) == before
 
 
 def test_files_that_another_manifest_names_do_not_give_way(tmp_path: Path, user_zoo: Path) -> None:

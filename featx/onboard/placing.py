@@ -21,6 +21,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 STAGING = ".adding-"
 
+UNFINISHED = ".adding"
+"""Lies in a backbone's folder until its manifest is there: what a killed process left has it, and
+what is somebody's own has not."""
+
 STALE_S = 24 * 3600
 """A staging folder of this age was left by a process that was killed."""
 
@@ -109,6 +113,8 @@ def place(manifest: Manifest, zoo: Path) -> Manifest:
     with _alone(zoo), writing(zoo / f"{manifest.name}.toml") as temporary:
         _move(manifest, golden, zoo)
         write_manifest(temporary, manifest)
+    with explained(zoo):
+        (zoo / manifest.name / UNFINISHED).unlink()
     return replace(manifest, folder=zoo)
 
 
@@ -119,7 +125,9 @@ def _move(manifest: Manifest, golden: Path, zoo: Path) -> None:
         raise InputError(message)
     if target.exists():
         _drop_what_nothing_names(target, zoo)
-    (manifest.folder / manifest.name).rename(target)
+    made = manifest.folder / manifest.name
+    (made / UNFINISHED).touch()
+    made.rename(target)
     if golden.is_file():
         (zoo / "golden").mkdir(exist_ok=True)
         golden.replace(zoo / "golden" / golden.name)
@@ -161,7 +169,7 @@ def remove(name: str, zoo: Path) -> int:
         gone = [file for file in files if file.is_file() and file not in named]
         freed = sum(file.stat().st_size for file in gone)
         golden = catalog.golden_file(manifest)
-        for file in [*gone, golden]:
+        for file in [*gone, golden, zoo / name / UNFINISHED]:
             file.unlink(missing_ok=True)
         for folder in sorted({file.parent for file in [*gone, golden]} - {zoo}, reverse=True):
             if folder.is_dir() and not any(folder.iterdir()):
@@ -170,11 +178,14 @@ def remove(name: str, zoo: Path) -> int:
 
 
 def _drop_what_nothing_names(folder: Path, zoo: Path) -> None:
-    """Delete what a killed process left; raise if a manifest names a file of it."""
+    """Delete what a killed process left; raise if it is anything else."""
     for file, name in _named(zoo):
         if file.is_relative_to(folder):
             message = f"{folder}: holds files of {name!r}; choose another name with --name"
             raise InputError(message)
+    if not (folder / UNFINISHED).is_file():
+        message = f"{folder}: is in the way, and no backbone; choose another name with --name"
+        raise InputError(message)
     shutil.rmtree(folder)
 
 

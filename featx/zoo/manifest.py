@@ -3,6 +3,7 @@
 Adding a backbone adds ``model_zoo/<name>.toml`` and its files, and changes no code.
 """
 
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 SCHEMA = 1
+
+_ROLE = re.compile(r"[a-z][a-z0-9_.-]*")
 
 Pooling = Literal["none", "mean", "cls", "last_token"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -295,8 +298,8 @@ def _check(manifest: Manifest, where: str) -> None:
         problem = f"dims holds {wide[0]}; expected widths from 1 to dim = {manifest.dim}"
     elif "graph" in manifest.files and output not in manifest.outputs:
         problem = f"[outputs] has no {output!r}, which pooling = {manifest.pooling!r} needs"
-    elif unsafe := [e.path for e in manifest.files.values() if not _stays_inside(e.path)]:
-        problem = f"file {unsafe[0]!r} must lie below the manifest's folder"
+    elif unsafe := _files_problem(manifest):
+        problem = unsafe
     elif tower := _tower_problem(manifest):
         problem = f"[tower] {tower}"
     elif wrong := [(key, p) for key, p in _option_problems(manifest) if p]:
@@ -304,6 +307,15 @@ def _check(manifest: Manifest, where: str) -> None:
     if problem:
         message = f"{where}: {problem}"
         raise ManifestError(message)
+
+
+def _files_problem(manifest: Manifest) -> str:
+    for role, entry in manifest.files.items():
+        if not _ROLE.fullmatch(role):
+            return f"[files] has the key {role!r}; expected a role, such as graph or tokenizer"
+        if not _stays_inside(entry.path):
+            return f"file {entry.path!r} must lie below the manifest's folder"
+    return ""
 
 
 def _tower_problem(manifest: Manifest) -> str:

@@ -160,13 +160,13 @@ def _complete(manifest: Manifest, limit_bytes: int, say: Say) -> None:
     """Fetch what is missing into the folder that the manifest lies in."""
     opened = list[Files]()
     with staging(manifest.folder) as stage:
-        for role, entry in manifest.files.items():
-            target = manifest.file(role)
+        for number, (role, entry) in enumerate(manifest.files.items()):
+            target, fetched = manifest.file(role), stage / str(number)
             if not target.is_file():
-                opened += _take(entry, target, stage / role, limit_bytes, say)
+                opened += _take(entry, target, fetched, limit_bytes, say)
                 with explained(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    (stage / role).replace(target)
+                    fetched.replace(target)
     for files in opened:
         files.close()
 
