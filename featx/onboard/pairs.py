@@ -12,7 +12,7 @@ from featx.onboard.adding import Added, Adding, Checks, add_files, name_for, pre
 from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files
 from featx.onboard.fetch.origin import Origin, parse_origin
 from featx.onboard.gathering import Gathered
-from featx.onboard.placing import place, remove, require_free, staging
+from featx.onboard.placing import place, remove, require_free, require_name, staging
 from featx.onboard.read.choices import Choices
 from featx.onboard.read.facts import Fact
 from featx.zoo import catalog
@@ -187,14 +187,16 @@ def _add_pair(adding: Adding, name: str, towers: Mapping[Role, str]) -> tuple[Ad
 
 def _add_half(adding: Adding, name: str) -> Added:
     """Add the other half of a backbone of the zoo, whose manifest is made to name it."""
-    partner = catalog.find(adding.choices.partner)
-    path = adding.zoo / f"{partner.name}.toml"
+    require_name(adding.choices.partner)
+    path = adding.zoo / f"{adding.choices.partner}.toml"
     if not path.is_file():
+        known = catalog.find(adding.choices.partner)
         message = (
-            f"{partner.name}: lies in {partner.folder}; a partner must lie in {adding.zoo}, "
+            f"{known.name}: lies in {known.folder}; a partner must lie in {adding.zoo}, "
             "since its manifest will name the other half; add it there first"
         )
         raise InputError(message)
+    partner = Manifest.read(path)
     if partner.tower is not None and partner.tower.partner in catalog.names():
         message = f"{partner.name}: has a partner, {partner.tower.partner}; remove that first"
         raise InputError(message)

@@ -62,7 +62,11 @@ def require_https(url: str) -> None:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows to HTTPS alone; the standard handler would hand secrets to any host."""
+    """Follows to HTTPS alone; the standard handler would hand secrets to any host.
+
+    To this machine only a server on this machine may redirect: what else listens here is not for
+    others to ask.
+    """
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -74,6 +78,9 @@ class _Redirects(HTTPRedirectHandler):
             fp.close()
             message = f"redirected to {newurl!r}, which is not https"
             raise URLError(message) from cause
+        if urlsplit(newurl).hostname in LOCAL and urlsplit(req.full_url).hostname not in LOCAL:
+            fp.close()
+            raise URLError(f"redirected to {newurl!r}, which is this machine")
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         if made is not None and made.host != req.host:
             made.headers.pop("Authorization", None)

@@ -20,10 +20,11 @@ from featx.onboard.fetch.kept import alone, drop, kept
 from featx.onboard.fetch.origin import Origin, safe_name
 
 PIP = (
-    *("-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+    *("-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
     *("--no-input", "--disable-pip-version-check", "--progress-bar=off"),
 )
-"""pip's own settings say where packages come from; a wheel runs nothing when it is downloaded."""
+"""pip's own settings say where packages come from; a wheel runs nothing when it is downloaded, and
+with ``-P`` nor does a ``pip.py`` in the current folder."""
 
 UNREACHED = re.compile(
     r"connection (?:broken|error)|timed out|40[13] Client Error|50\d Server Error", re.IGNORECASE
