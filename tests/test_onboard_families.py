@@ -98,3 +98,14 @@ def test_a_manifest_is_compared_with_nothing() -> None:
 
     assert result.exit_code == 2
     assert "a manifest is compared with nothing; run: featx models verify" in result.stderr
+
+
+def test_a_larger_size_is_not_filled_up_around_the_size_of_a_file() -> None:
+    (graph,) = (FAMILIES / "clip-vision" / "onnx").glob("*model.onnx")
+    flags = "--name", "large", "--normalize", "--image", "size=32"
+
+    result = call("models", "add", graph, *flags)
+
+    assert result.exit_code == 1
+    assert "image.size = [32] by --image" in result.stderr
+    assert "resizes to [16] first; say that too: --image resize_to=..." in result.stderr

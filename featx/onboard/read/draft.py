@@ -74,6 +74,7 @@ def draft(gathered: Gathered, choices: Choices, *, name: str) -> Draft:
     if missing := list(_missing(known, signature, has_tokenizer=has_tokenizer)):
         raise InputError(_wanted(known, gathered, missing))
     _refuse_what_cannot_be_done(known, gathered)
+    _refuse_small_pictures(known)
     table = _table(known, gathered, signature, name)
     manifest = Manifest.from_table(table, folder=gathered.folder, where=gathered.where)
     return Draft(manifest, tuple(_used(known, table, gathered)), tuple(_notes(known)))
@@ -212,6 +213,24 @@ def _refuse_what_cannot_be_done(known: Known, gathered: Gathered) -> None:
     if "lowers" in known and _lowered(tokenizer) != "a":
         message = f"{known['lowers'].source}, but {TOKENIZER} keeps capitals; set it there"
         raise InputError(message)
+
+
+def _refuse_small_pictures(known: Known) -> None:
+    """Raise where a size that is said would be filled up around pictures of a size that is not."""
+    size, resized = known.get("image.size"), known.get("image.resize_to")
+    if size is None or resized is None or not _is_said(size) or _is_said(resized):
+        return
+    if min(_sides(resized)) < max(_sides(size)):
+        message = (
+            f"image.size = {size.value} by {size.source}, but {resized.source} resizes to "
+            f"{resized.value} first; say that too: --image resize_to=..."
+        )
+        raise InputError(message)
+
+
+def _sides(fact: Fact) -> list[int]:
+    value = fact.value
+    return [int(side) for side in value] if isinstance(value, list | tuple) else [int(str(value))]
 
 
 def _tokenizer(gathered: Gathered) -> Tokenizer:
