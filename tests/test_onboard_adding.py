@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.errors import FeatxError, InputError
+from featx.errors import FeatxError, InputError, ManifestError
 from featx.onboard import placing
 from featx.onboard.adding import Added, Checked, add, opens
 from featx.onboard.read.choices import Choices
@@ -452,6 +452,22 @@ def test_a_folder_in_the_zoo_itself_is_not_deleted_by_adding_it(user_zoo: Path) 
     with pytest.raises(InputError, match="small: is in the way, and no backbone"):
         add(str(user_zoo / "small"), Choices(), checks=opens)
     assert sorted(user_zoo.rglob("*")) == before
+
+
+def test_nothing_is_removed_beside_a_manifest_that_cannot_be_read(
+    tmp_path: Path, user_zoo: Path
+) -> None:
+    manifest = add_files(tmp_path, sentence_files()).manifest
+    (user_zoo / "later.toml").write_text("schema = 99")
+
+    with pytest.raises(ManifestError, match="schema 99 is newer"):
+        placing.remove("small", user_zoo)
+    assert catalog.check_files(manifest)[0].problem == ""
+    (user_zoo / "later.toml").unlink()
+    (user_zoo / "copy.toml").write_bytes((user_zoo / "small.toml").read_bytes())
+    with pytest.raises(ManifestError, match="name = 'small'; expected the file's stem 'copy'"):
+        placing.remove("copy", user_zoo)
+    assert catalog.check_files(manifest)[0].problem == ""
 
 
 def test_files_that_another_manifest_names_do_not_give_way(tmp_path: Path, user_zoo: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.data.files import explained, sync_file, sync_folder, writing
-from featx.errors import FeatxError, InputError
+from featx.errors import InputError, ManifestError
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
 from featx.zoo.writing import write_manifest
@@ -154,18 +154,24 @@ def remove(name: str, zoo: Path) -> int:
     ------
     InputError
         If there is none of that name in this zoo.
+    ManifestError
+        If it or another one of the zoo cannot be read: who knows which files that names.
     """
+    require_name(name)
     path = zoo / f"{name}.toml"
     if not path.is_file():
         known = catalog.find(name)
         message = f"{name}: lies in {known.folder}; only models of {zoo} can be removed"
         raise InputError(message)
     manifest = Manifest.read(path)
+    if manifest.name != name:
+        message = f"{path}: name = {manifest.name!r}; expected the file's stem {name!r}"
+        raise ManifestError(message)
     files = [manifest.file(role) for role in manifest.files]
+    named = {file for file, owner in _named(zoo) if owner != name}
     with explained(path):
         path.unlink()
         sync_folder(zoo)
-        named = {file for file, _ in _named(zoo)}
         gone = [file for file in files if file.is_file() and file not in named]
         freed = sum(file.stat().st_size for file in gone)
         golden = catalog.golden_file(manifest)
@@ -192,9 +198,6 @@ def _drop_what_nothing_names(folder: Path, zoo: Path) -> None:
 def _named(zoo: Path) -> Iterator[tuple[Path, str]]:
     """Yield each file that a manifest of the zoo names, with the manifest's name."""
     for path in sorted(zoo.glob("*.toml")):
-        try:
-            manifest = Manifest.read(path)
-        except FeatxError:
-            continue  # `featx models list` tells of it
+        manifest = Manifest.read(path)
         for role in manifest.files:
             yield manifest.file(role), manifest.name
