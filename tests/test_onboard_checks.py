@@ -246,6 +246,16 @@ def test_what_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert message.endswith("float16 may be too narrow for it; take its float32 graph")
 
 
+def test_numbers_that_whole_ones_would_cut_off_are_refused(tmp_path: Path) -> None:
+    nodes = [node("Cast", ["x"], "y", to=FLOAT)]
+    x, y = value("x", TensorProto.UINT8, ["n", 3]), value("y", FLOAT, ["n", 3])
+
+    message = refused_vectors(tmp_path, graph(nodes, [x], [y], []))
+
+    assert "input 'x' is tensor(uint8), and is given numbers from -" in message
+    assert message.endswith("say: --image mean=[0,0,0] --image std=[1,1,1]")
+
+
 def test_a_text_that_is_longer_than_the_graph_has_positions_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FeatxError) as caught:
         add(str(FAMILIES / "bert"), Choices(max_length=30), checks=check)

@@ -106,6 +106,14 @@ def test_modules_lead_nowhere(tmp_path: Path, place: str) -> None:
         ),
         (
             {
+                "sentence_xlm-roberta_config.json": {"max_seq_length": 128},
+                "tokenizer_config.json": {"model_max_length": 512},
+            },
+            128,
+            "sentence_xlm-roberta_config.json: max_seq_length",
+        ),
+        (
+            {
                 "sentence_bert_config.json": {"max_seq_length": None},
                 "tokenizer_config.json": {"model_max_length": 512},
             },

@@ -11,6 +11,7 @@ from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, readab
 from featx.onboard.fetch.origin import parse_origin, safe_name
 from featx.onboard.read.content import EXPORT, SUFFIX, require_onnx, require_onnx_name
 from featx.onboard.read.facts import MOST_JSON_BYTES
+from featx.onboard.read.stated import TRANSFORMER
 from featx.zoo.manifest import FileEntry
 
 TOKENIZER = "tokenizer.json"
@@ -19,8 +20,7 @@ MOST_TOKENIZER_BYTES = 64 << 20
 
 DESCRIBING = (
     "README.md", "config.json", "config_sentence_transformers.json", "modules.json",
-    "preprocessor_config.json", "processor_config.json", "sentence_bert_config.json",
-    "special_tokens_map.json", "tokenizer_config.json",
+    "preprocessor_config.json", "processor_config.json", *TRANSFORMER, "tokenizer_config.json",
 )  # fmt: skip
 """Small files that say what a model is."""
 

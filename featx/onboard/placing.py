@@ -110,11 +110,11 @@ def place(manifest: Manifest, zoo: Path) -> Manifest:
         for file in [*(manifest.file(role) for role in manifest.files), golden]:
             if file.is_file():
                 sync_file(file)
-    with _alone(zoo), writing(zoo / f"{manifest.name}.toml") as temporary:
-        _move(manifest, golden, zoo)
-        write_manifest(temporary, manifest)
-    with explained(zoo):
-        (zoo / manifest.name / UNFINISHED).unlink()
+    with _alone(zoo), explained(zoo):
+        with writing(zoo / f"{manifest.name}.toml") as temporary:
+            _move(manifest, golden, zoo)
+            write_manifest(temporary, manifest)
+        (zoo / manifest.name / UNFINISHED).unlink(missing_ok=True)
     return replace(manifest, folder=zoo)
 
 

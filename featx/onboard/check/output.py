@@ -71,10 +71,24 @@ def _feeds(manifest: Manifest, session: Session, roles: Arrays) -> Arrays:
             known = ", ".join(TAKEN)
             message = f"{manifest.name}: input {name!r} is {session.inputs[name]}; known: {known}"
             raise InputError(message)
+        _require_whole(manifest, name, session.inputs[name], roles[role])
     return {
         name: roles[role].astype(TAKEN[session.inputs[name]], copy=False)
         for role, name in manifest.inputs.items()
     }
+
+
+def _require_whole(manifest: Manifest, name: str, kind: str, given: NDArray[Any]) -> None:
+    """Raise where numbers would be cut off, as normalised pixels are that become uint8."""
+    is_whole = np.issubdtype(TAKEN[kind], np.floating) or given.dtype.kind != "f"
+    if is_whole or np.array_equal(given.astype(TAKEN[kind]), given):
+        return
+    message = (
+        f"{manifest.name}: input {name!r} is {kind}, and is given numbers from {given.min():.3g} "
+        f"to {given.max():.3g}; if the graph itself normalises pictures, say: "
+        "--image mean=[0,0,0] --image std=[1,1,1]"
+    )
+    raise InputError(message)
 
 
 def _problems(manifest: Manifest, found: NDArray[Any], roles: Arrays) -> Iterator[str]:

@@ -20,6 +20,12 @@ MODES = {
 PIPELINE = {"Transformer", "Pooling", "Normalize"}
 """Modules of sentence-transformers that featx does itself."""
 
+TRANSFORMER = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Names under which sentence-transformers has kept what it was told of its model; one is there."""
+
 OFFSET = {"camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xmod"}
 """Kinds of model whose positions are counted from behind the padding's id."""
 
@@ -101,14 +107,21 @@ def _pooling(folder: Path, place: str) -> Iterator[Fact]:
 
 def _max_length(folder: Path) -> Iterator[Fact]:
     """Take what sentence-transformers was told, else the least that model and tokenizer say."""
-    told = read_json_object(folder / "sentence_bert_config.json").get("max_seq_length")
-    found = [Fact("max_length", told, "sentence_bert_config.json: max_seq_length")]
+    name, config = _transformer(folder)
+    told = config.get("max_seq_length")
+    found = [Fact("max_length", told, f"{name}: max_seq_length")]
     cut = read_json_object(folder / "tokenizer_config.json").get("model_max_length")
     if not _is_length(told):
         found = [Fact("max_length", cut, "tokenizer_config.json: model_max_length")]
     found += _positions(folder)
     known = [fact for fact in found if _is_length(fact.value)]
     yield from sorted(known, key=lambda fact: _number(fact.value))[:1]
+
+
+def _transformer(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return what sentence-transformers was told of its model, and the file that says so."""
+    name = next((name for name in TRANSFORMER if (folder / name).is_file()), TRANSFORMER[0])
+    return name, read_json_object(folder / name)
 
 
 def _positions(folder: Path) -> Iterator[Fact]:
@@ -129,9 +142,9 @@ def _text(folder: Path) -> Iterator[Fact]:
     if side in {"left", "right"}:
         end = "start" if side == "left" else "end"
         yield Fact("text.truncation", end, f"tokenizer_config.json: truncation_side = {side}")
-    lowers = read_json_object(folder / "sentence_bert_config.json").get("do_lower_case")
-    if lowers is True:
-        yield Fact("lowers", True, "sentence_bert_config.json: do_lower_case")
+    name, config = _transformer(folder)
+    if config.get("do_lower_case") is True:
+        yield Fact("lowers", True, f"{name}: do_lower_case")
     yield from _padding(folder)
 
 
