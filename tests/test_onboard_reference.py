@@ -1,7 +1,7 @@
 """A backbone that is added is compared with vectors that the original weights made."""
 
+import sys
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,10 @@ def test_a_pickled_reference_is_not_opened(tmp_path: Path) -> None:
         add_text(tmp_path, text_graph(), reference=path)
 
 
-@pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="it is installed")
-def test_a_missing_sentence_transformers_is_said(tmp_path: Path) -> None:
+def test_a_missing_sentence_transformers_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # no import finds it
     write_files(tmp_path / "small", sentence_files())
     origin = parse_origin(str(tmp_path / "small"))
 

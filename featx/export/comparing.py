@@ -91,7 +91,7 @@ def _run(path: Path, feeds: Iterator[Feeds]) -> Feeds:
         each = {name: _taken(array, session.inputs.get(name)) for name, array in given.items()}
         try:
             batches.append(session.run(session.outputs, each))
-        except Exception as cause:
+        except Exception as cause:  # ONNX Runtime's errors have no base of their own
             shapes = ", ".join(f"{name} {array.shape}" for name, array in each.items())
             message = f"{path.name}: cannot be run on {shapes}: {first_line(cause)}"
             raise InputError(message) from cause

@@ -4,6 +4,7 @@ from onnx import ModelProto, helper
 
 from featx.backbone.graphs.graph import Graph
 from featx.errors import InputError
+from featx.modality.content import first_line
 
 LEAST = 13
 """What is put behind a backbone needs operators of this version."""
@@ -42,7 +43,7 @@ def _raise(graph: Graph, version: int) -> None:
     try:
         converted: ModelProto = convert_version(graph.model, version)
     except Exception as cause:  # the converter is C++ and raises what it likes
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
+        reason = first_line(cause)[:200]
         message = f"backbone: opset {graph.opset} cannot be raised to {version}: {reason}"
         raise InputError(message) from cause
     graph.model.CopyFrom(converted)

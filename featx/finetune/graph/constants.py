@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from featx.backbone.graphs.graph import FOLDED, Graph
 from featx.errors import InputError
+from featx.modality.content import first_line
 
 BROADCAST = frozenset({"Add", "Sub", "Mul", "Div"})
 
@@ -107,7 +108,7 @@ def _value(graph: Graph, node: NodeProto, arrays: Sequence[NDArray[Any]]) -> NDA
     try:
         evaluator: Any = ReferenceEvaluator(plain, opsets=opsets)
         (found,) = evaluator.run(None, dict(zip(names, arrays, strict=True)))
-    except Exception as cause:
-        message = f"node {label(node)} cannot be computed: {str(cause).splitlines()[0]}"
+    except Exception as cause:  # of any operator's own reference
+        message = f"node {label(node)} cannot be computed: {first_line(cause)}"
         raise InputError(message) from cause
     return np.asarray(found)

@@ -18,6 +18,7 @@ from featx.finetune.graph.refusing import refuse_others
 from featx.finetune.graph.running import run, run_graph
 from featx.finetune.graph.shapes import probe_feeds
 from featx.finetune.graph.trace import trace
+from featx.modality.content import first_line
 from featx.types import Vectors
 from featx.zoo.manifest import Manifest
 
@@ -166,8 +167,8 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     if opset < LEAST_OPSET:
         try:
             model = version_converter.convert_version(model, OPSET)
-        except Exception as cause:
-            reason = str(cause).strip().splitlines()[0][:200]
+        except Exception as cause:  # the converter is C++ and raises what it likes
+            reason = first_line(cause)[:200]
             message = (
                 f"opset {opset} cannot be brought to {OPSET}: {reason}; export the model"
                 f" with opset {OPSET}"

@@ -8,6 +8,7 @@ from featx.backbone.graphs.graph import Graph
 from featx.backbone.graphs.probing import Feeds
 from featx.backbone.runtime import Session, open_session
 from featx.errors import DeviceMemoryError, InputError
+from featx.modality.content import first_line
 from featx.types import Vectors
 
 LARGE_NUMBERS = 1 << 14
@@ -34,8 +35,8 @@ def run(session: Session, output: str, feeds: Feeds) -> Vectors:
         (found,) = session.run([output], known)
     except DeviceMemoryError:
         raise
-    except Exception as cause:
-        reason = str(cause).strip().splitlines()[0][:300]
+    except Exception as cause:  # ONNX Runtime's errors have no base of their own
+        reason = first_line(cause)[:300]
         shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
         message = f"its graph fails on inputs of shape {shapes}: {reason}"
         raise InputError(message) from cause

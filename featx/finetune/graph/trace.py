@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from featx.errors import DeviceMemoryError, InputError
+from featx.modality.content import first_line
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -75,8 +76,8 @@ def trace(model: ModelProto, feeds: Arrays) -> Traced:
         found = session.run(session.outputs, {k: _fed(feeds, fed, k) for k in session.inputs})
     except DeviceMemoryError:
         raise
-    except Exception as cause:
-        message = f"graph: cannot be run at these shapes: {str(cause).splitlines()[0]}"
+    except Exception as cause:  # ONNX Runtime's errors have no base of their own
+        message = f"graph: cannot be run at these shapes: {first_line(cause)}"
         raise InputError(message) from cause
     results: dict[str, NDArray[Any]] = dict(zip(session.outputs, found, strict=True))
     known = {**stored, **fed, **feeds} | {name: results[name] for name in made if name in results}

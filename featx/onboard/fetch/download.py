@@ -81,7 +81,7 @@ def open_url(origin: Origin, *, limit_bytes: int, say: Say) -> OneUrl:
     return OneUrl(origin, limit_bytes, say)
 
 
-def download(origin: Origin, *, limit_bytes: int, say: Say, size_bytes: int | None = None) -> Path:
+def download(origin: Origin, *, limit_bytes: int, say: Say) -> Path:
     """Return the file of a URL, downloaded into the cache unless it is there.
 
     What a former call left behind is continued.
@@ -94,13 +94,11 @@ def download(origin: Origin, *, limit_bytes: int, say: Say, size_bytes: int | No
         Largest file.
     say : callable
         Told of the download and its size.
-    size_bytes : int, optional
-        What it must measure.
 
     Raises
     ------
     InputError
-        If it is too large, or of another size or sha256.
+        If it is too large, or of another sha256.
     ServerError
         If it cannot be fetched; what came is kept for the next call.
     """
@@ -109,7 +107,7 @@ def download(origin: Origin, *, limit_bytes: int, say: Say, size_bytes: int | No
         if place.is_file() and file_sha256(place) == origin.sha256:
             return place
         part = place.with_name(f"{place.name}.part")
-        download_ = _Download(origin.place, part, limit_bytes, say, size_bytes)
+        download_ = _Download(origin.place, part, limit_bytes, say)
         was_continued = part.is_file()
         found = download_.finish()
         if found != origin.sha256 and was_continued:  # the file at the URL may have changed
@@ -153,7 +151,6 @@ class _Download:
     part: Path
     limit_bytes: int
     say: Say
-    size_bytes: int | None
     _told: bool = field(default=False, init=False)
 
     def finish(self) -> str:
@@ -198,16 +195,13 @@ class _Download:
                 self._copy(response, file, have, total)
 
     def _check(self, total: int | None) -> None:
-        if total is not None and self.size_bytes not in {None, total}:
-            message = f"{self.url}: {total} bytes; expected {self.size_bytes}"
-            raise InputError(message)
         require_size(self.url, total or 0, self.limit_bytes)
         if not self._told:
             self.say(f"fetching {self.url}: {readable(total) if total else 'size not said'}")
             self._told = True
 
     def _copy(self, response: "HTTPResponse", file: BinaryIO, have: int, total: int | None) -> None:
-        most = self.limit_bytes if self.size_bytes is None else self.size_bytes
+        most = self.limit_bytes
         while block := response.read(BLOCK_BYTES):
             have += len(block)
             if have > most:
