@@ -15,7 +15,13 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from featx.backbone.runtime import open_session
+from featx.onboard.adding import Added, Checked, Checks
+from featx.onboard.fetch.files import MOST_BYTES
+from featx.onboard.pairs import add_models
+from featx.onboard.read.choices import Choices
 from featx.types import Vectors
+from featx.zoo.manifest import Manifest
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "cat", "dog")
 
@@ -137,3 +143,15 @@ def wheel_bytes(package: str, files: Mapping[str, bytes]) -> bytes:
         for name, raw in {**files, **told}.items():
             archive.writestr(name, raw)
     return file.getvalue()
+
+
+def add(what: str, choices: Choices, *, checks: Checks, limit_bytes: int = MOST_BYTES) -> Added:
+    """Add one backbone to the user's zoo."""
+    (added,) = add_models(what, choices, checks=checks, limit_bytes=limit_bytes)
+    return added
+
+
+def opens(manifest: Manifest) -> Checked:
+    """Check that ONNX Runtime can load the graph, and no more."""
+    open_session(manifest.file("graph"), device="cpu", threads=1)
+    return Checked()

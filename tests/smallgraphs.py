@@ -7,10 +7,10 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from featx.onboard.adding import Added, add
+from featx.onboard.adding import Added
 from featx.onboard.check.checks import check
 from featx.onboard.read.choices import Choices
-from hubfolders import TABLE, graph, sentence_files, value, write_files
+from hubfolders import TABLE, add, graph, sentence_files, value, write_files
 
 NOTHING = Choices()
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -12,7 +12,7 @@ from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError, ManifestError
 from featx.onboard import placing
-from featx.onboard.adding import Added, Checked, add, opens
+from featx.onboard.adding import Added, Checked
 from featx.onboard.read.choices import Choices
 from featx.types import Vectors
 from featx.zoo import catalog
@@ -20,6 +20,8 @@ from featx.zoo.manifest import Manifest, Pooling
 from hubfolders import (
     TABLE,
     WORDS,
+    add,
+    opens,
     patch_graph,
     sentence_files,
     text_graph,

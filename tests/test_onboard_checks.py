@@ -11,12 +11,11 @@ from featx.backbone.backbone import Backbone
 from featx.backbone.golden import golden_cosines, load_golden
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError
-from featx.onboard.adding import add
 from featx.onboard.check.card import card
 from featx.onboard.check.checks import check
 from featx.onboard.read.choices import Choices
 from featx.zoo import catalog
-from hubfolders import TABLE, graph, text_graph, value, write_files
+from hubfolders import TABLE, add, graph, text_graph, value, write_files
 from smallgraphs import (
     FLOAT,
     INT64,

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from featx.errors import FeatxError, InputError, ManifestError, StoreError
-from featx.onboard.adding import add, opens
 from featx.onboard.fetch.pulling import add_manifest, pull
 from featx.onboard.placing import remove
 from featx.onboard.read.choices import Choices
 from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
 from featx.zoo.writing import manifest_text, write_manifest
-from hubfolders import sentence_files, text_graph, tokenizer_bytes, write_files
+from hubfolders import add, opens, sentence_files, text_graph, tokenizer_bytes, write_files
 from websites import Site, add_repository, served
 
 GRAPH, TOKENIZER = text_graph(), tokenizer_bytes()

@@ -12,14 +12,13 @@ from onnx import numpy_helper
 from featx.backbone.backbone import Backbone
 from featx.backbone.golden import load_golden
 from featx.errors import FeatxError, MissingPackageError
-from featx.onboard.adding import add
 from featx.onboard.check.card import card
 from featx.onboard.check.checks import check
 from featx.onboard.fetch.origin import parse_origin
 from featx.onboard.read.choices import Choices
 from featx.types import Vectors
 from featx.zoo import catalog
-from hubfolders import TABLE, sentence_files, text_graph, write_files
+from hubfolders import TABLE, add, sentence_files, text_graph, write_files
 from smallgraphs import NOTHING, add_text, node, vectors, words
 
 FAMILIES = Path(__file__).parent / "data" / "families"

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from featx.backbone.runtime import open_session
 from featx.errors import InputError
-from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, readable
-from featx.onboard.fetch.origin import Origin, parse_origin
+from featx.onboard.fetch.files import Files, Say, readable
+from featx.onboard.fetch.origin import Origin
 from featx.onboard.gathering import Gathered, gather
-from featx.onboard.placing import name_of, place, require_free, staging
+from featx.onboard.placing import name_of, place, staging
 from featx.onboard.read.choices import Choices
 from featx.onboard.read.draft import draft
 from featx.onboard.read.facts import Fact
@@ -51,50 +50,6 @@ class Added:
     manifest: Manifest
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
-
-
-def add(
-    what: str,
-    choices: Choices,
-    *,
-    checks: Checks,
-    zoo: Path | None = None,
-    limit_bytes: int = MOST_BYTES,
-    say: Say = lambda _: None,
-) -> Added:
-    """Fetch, read, check and write a backbone; nothing of it is ever run but its graph.
-
-    Parameters
-    ----------
-    what : str
-        Where it comes from, as `parse_origin` reads it.
-    choices : Choices
-        What its files do not state.
-    checks : callable
-        Run before anything is written.
-    zoo : Path, optional
-        Folder to write to; by default the user's own.
-    limit_bytes : int
-        Largest file that is fetched.
-    say : callable, optional
-        Told of each download.
-
-    Raises
-    ------
-    InputError
-        If the name is taken, a file is missing or not what it should be, or something that no
-        file states was not said.
-    ServerError
-        If something cannot be fetched; run again, it continues.
-    StoreError
-        If the zoo cannot be written.
-    """
-    origin = parse_origin(what)
-    name = choices.name or name_for(origin)
-    require_free(name)
-    files = open_files(origin, limit_bytes=limit_bytes, say=say)
-    adding = Adding(files, choices, checks, zoo or catalog.user_zoo(), limit_bytes, say)
-    return add_files(adding, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +100,6 @@ def prepare(gathered: Gathered, choices: Choices, *, name: str, checks: Checks) 
     _keep_golden(checked.golden, catalog.golden_file(made.manifest))
     manifest = replace(made.manifest, measured={**made.manifest.measured, **checked.measured})
     return Added(manifest, (*_of_files(gathered), *made.facts), (*made.notes, *checked.notes))
-
-
-def opens(manifest: Manifest) -> Checked:
-    """Check that ONNX Runtime can load the graph.
-
-    Raises
-    ------
-    InputError
-        If it cannot.
-    """
-    open_session(manifest.file("graph"), device="cpu", threads=1)
-    return Checked()
 
 
 def name_for(origin: Origin) -> str:

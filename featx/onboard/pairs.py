@@ -96,14 +96,20 @@ def add_models(
     Parameters
     ----------
     what : str
-        As for `add`.  A folder or repository with a graph of `GRAPHS` for texts and one for images
-        or sounds is a pair, unless it names one of its graphs.
+        Where it comes from, as `parse_origin` reads it.  A folder or repository with a graph
+        of `GRAPHS` for texts and one for images or sounds is a pair, unless it names one of its
+        graphs.
     choices : Choices
-        Of a pair said of both, as far as they apply to texts, images or sounds.
+        What files do not state; of a pair said of both, as far as they apply to texts, images or
+        sounds.
     checks : callable
         Run on each before anything is written.
-    zoo, limit_bytes, say
-        As for `add`.
+    zoo : Path, optional
+        Folder to write to; by default the user's own.
+    limit_bytes : int
+        Largest file that is fetched.
+    say : callable, optional
+        Told of each download.
 
     Returns
     -------
@@ -112,8 +118,13 @@ def add_models(
 
     Raises
     ------
-    FeatxError
-        As `add` does, or if what shall be a pair does not share a space.
+    InputError
+        If a name is taken, a file is missing or not what it should be, something that no file
+        states was not said, or what shall be a pair shares no space.
+    ServerError
+        If something cannot be fetched; run again, it continues.
+    StoreError
+        If the zoo cannot be written.
     """
     origin = parse_origin(what)
     name = choices.name or name_for(origin)
