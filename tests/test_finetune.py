@@ -26,15 +26,18 @@ from featx.data.store import EmbeddingSet
 from featx.embedding import embed_all
 from featx.errors import InputError, SpaceError, StoreError
 from featx.export.real import real_items
+from featx.finetune import search
 from featx.finetune.gathered import gather
+from featx.finetune.material import Material
 from featx.finetune.recipe import Recipe
 from featx.finetune.run import Outcome, Watch, tune
+from featx.finetune.solved import Solved
 from featx.finetune.views import augmented
 from featx.fingerprint import file_sha256
 from featx.heads.headfile import load_head
 from featx.heads.predict import check_space
 from featx.modality.content import npy_bytes
-from featx.types import Sample
+from featx.types import Rows, Sample
 from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
 
@@ -387,6 +390,31 @@ def test_an_interrupt_within_the_folds_keeps_the_frozen_head(
 
     assert isinstance(outcome.interrupt, KeyboardInterrupt)
     assert not outcome.is_tuned
+    assert [path.name for path in tmp_path.iterdir()] == ["x.head"]
+
+
+def test_an_interrupt_between_the_folds_keeps_the_frozen_head(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tunable.save_items(folder / "few.npz", 200, seed=3)
+    solved = []
+
+    def solve(material: Material, rows: Rows, *, seed: int) -> Solved:
+        solved.append(len(rows))
+        if len(solved) == 3:
+            raise KeyboardInterrupt
+        return real(material, rows, seed=seed)
+
+    real = search.solve
+    monkeypatch.setattr(search, "solve", solve)
+    opened = open_source(folder / "few.npz", modality="array")
+    whole = tunable.backbone(folder / "layers.toml")
+
+    outcome = tune(opened, whole, tmp_path / "x.onnx", STRONG_FOLDS)
+
+    assert isinstance(outcome.interrupt, KeyboardInterrupt)
+    assert outcome.report["stopped"] == "interrupted"
+    assert solved[-1] == outcome.report["items"]["train"]
     assert [path.name for path in tmp_path.iterdir()] == ["x.head"]
 
 

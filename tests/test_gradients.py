@@ -162,6 +162,19 @@ def test_a_value_that_is_read_twice_gets_the_sum_of_its_gradients() -> None:
     assert found.against_differences <= TOLERANCE
 
 
+def test_names_like_those_that_are_added_do_no_harm() -> None:
+    nodes = [
+        make("MatMul", ["x", "w"], ["gradient/0/Mul"]),
+        make("Mul", ["gradient/0/Mul", "gradient/0/Mul"], ["gradient/1/Mul"]),
+        make("Tanh", ["gradient/1/Mul"], ["y"]),
+    ]
+    model = model_of(nodes, FEEDS, WEIGHTS, opset=20)
+
+    found = check(model, FEEDS, ["x", "w"])
+
+    assert found.against_differences <= TOLERANCE
+
+
 @pytest.mark.parametrize("operator", ["ReduceL2", "LpNormalization", "Sqrt"])
 def test_rows_of_zeros_that_fill_a_batch_do_not_make_gradients_nan(operator: str) -> None:
     x = np.array([[0, 0], [3, 4]], dtype=np.float32)

@@ -1,18 +1,15 @@
 """Frozen and tuned side by side, on rows that neither was fitted to."""
 
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.evaluate.interval import wilson_interval
 from featx.evaluate.metrics import log_loss
+from featx.evaluate.paired import Paired
 from featx.heads.calibration import fit_temperature, softmax
-
-# Standard normal quantile of 97.5 %.
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,59 +58,13 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Gain:
-    """By how much the second of two candidates is better on the same rows.
-
-    Attributes
-    ----------
-    n : int
-        Rows.
-    wins, losses : int
-        Rows that only the second, or only the first, gets right.
-    """
-
-    n: int
-    wins: int
-    losses: int
+class Gain(Paired):
+    """By how much a tuned candidate is better than a frozen one on the same rows."""
 
     @classmethod
-    def between(cls, frozen: Scored, tuned: Scored) -> "Gain":
+    def between(cls, frozen: Scored, tuned: Scored) -> Self:
         """Compare row by row."""
-        wins = int((tuned.hits & ~frozen.hits).sum())
-        losses = int((frozen.hits & ~tuned.hits).sum())
-        return cls(len(frozen.y), wins, losses)
-
-    @property
-    def difference(self) -> float:
-        """Accuracy gained."""
-        return (self.wins - self.losses) / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the difference, of matched pairs (Agresti and Min 2005).
-
-        Half a row is added to each kind of pair, which keeps the coverage where pairs that differ
-        are few.
-
-        Examples
-        --------
-        >>> [round(end, 3) for end in Gain(100, wins=9, losses=3).interval]
-        [-0.01, 0.127]
-        """
-        n, apart, moved = self.n + 2, self.wins + self.losses + 1, self.wins - self.losses
-        half = _Z95 * math.sqrt(apart - moved**2 / n) / n
-        low, high = moved / n - half, moved / n + half
-        return max(-1.0, min(low, self.difference)), min(1.0, max(high, self.difference))
-
-    def facts(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            "accuracy": self.difference,
-            "interval": list(self.interval),
-            "n": self.n,
-            "wins": self.wins,
-            "losses": self.losses,
-        }
+        return cls.of(frozen.hits, tuned.hits)
 
     def sentence(self) -> str:
         """Return what the difference is worth, in words."""

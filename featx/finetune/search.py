@@ -11,7 +11,7 @@ from featx.finetune.folds import Part, Plan
 from featx.finetune.learner import Learner, Trained
 from featx.finetune.material import Material
 from featx.finetune.solved import Solved, solve
-from featx.finetune.training import PATIENCE, Epoch, Length, Training, train
+from featx.finetune.training import INTERRUPTED, PATIENCE, Epoch, Length, Training, train
 
 COMPARED_ROWS = 64
 """Validation rows on which the tail is compared with the whole graph before it is trained."""
@@ -64,21 +64,27 @@ def search(learner: Learner, material: Material, plan: Plan, say: Say) -> Found:
     patience = PATIENCE if recipe.epochs is None and not plan.is_folded else None
     length = Length(planned=recipe.planned_epochs, epochs=recipe.planned_epochs, patience=patience)
     runs: list[Training] = []
-    for number, part in enumerate(plan.parts):
-        head = solve(material, part.train, seed=recipe.seed)
-        frozen = Scored(head.logits(material.X[part.val]), material.y[part.val])
-        if not number:
-            learner.begin(head)
-            compared = part.val[:COMPARED_ROWS]
-            learner.require_same(head, material.X[compared], compared)
-        where = f"fold {number + 1} of {len(plan.parts)}, " if plan.is_folded else ""
-        runs.append(train(learner, part, head, frozen, length, _told(say, where, frozen)))
-        if runs[-1].interrupt is not None:
-            break
-    if plan.is_folded and runs[-1].interrupt is not None:
-        none = Choice(frozen=pooled(runs).frozen, best=None, stopped=runs[-1].stopped)
+    interrupt: KeyboardInterrupt | None = None
+    try:
+        for number, part in enumerate(plan.parts):
+            head = solve(material, part.train, seed=recipe.seed)
+            frozen = Scored(head.logits(material.X[part.val]), material.y[part.val])
+            if not number:
+                learner.begin(head)
+                compared = part.val[:COMPARED_ROWS]
+                learner.require_same(head, material.X[compared], compared)
+            where = f"fold {number + 1} of {len(plan.parts)}, " if plan.is_folded else ""
+            runs.append(train(learner, part, head, frozen, length, _told(say, where, frozen)))
+            if interrupt := runs[-1].interrupt:
+                break
+    except KeyboardInterrupt as between_runs:
+        if not runs:
+            raise  # There is nothing to keep.
+        interrupt = between_runs
+    if plan.is_folded and interrupt is not None:
+        none = Choice(frozen=pooled(runs).frozen, best=None, stopped=INTERRUPTED)
         head = solve(material, plan.rows, seed=recipe.seed)
-        return Found(choice=none, head=head, epochs=[], interrupt=runs[-1].interrupt)
+        return Found(choice=none, head=head, epochs=[], interrupt=interrupt)
     if not plan.is_folded:
         (run,) = runs
         return Found(

@@ -29,7 +29,7 @@ def add_gradients(
     Parameters
     ----------
     model : ModelProto
-        Changed in place: nodes and initializers whose names start with ``gradient/`` are appended,
+        Changed in place: nodes and initializers whose names start with ``gradient`` are appended,
         and nodes such as LayerNormalization may get outputs that they left out.  No output of the
         graph is added.
     traced : Traced

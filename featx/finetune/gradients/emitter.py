@@ -18,6 +18,14 @@ def opset_of(model: ModelProto) -> int:
     return next(int(each.version) for each in model.opset_import if each.domain in {"", "ai.onnx"})
 
 
+def _unused_prefix(traced: Traced) -> str:
+    """Return what no name of a model starts with."""
+    prefix = "gradient"
+    while any(name.startswith(f"{prefix}/") for name in traced.shapes):
+        prefix += "_"
+    return prefix
+
+
 class Emitter:
     """New nodes for a model, which gets them when they are finished.
 
@@ -29,8 +37,6 @@ class Emitter:
         Changed by `finish` alone.
     traced : Traced
         Of this model.
-    prefix : str
-        What new names start with; nothing in the model may.
 
     Attributes
     ----------
@@ -40,10 +46,10 @@ class Emitter:
         Values of the model that never change, as in `Traced`.
     """
 
-    def __init__(self, model: ModelProto, traced: Traced, *, prefix: str = "gradient") -> None:
+    def __init__(self, model: ModelProto, traced: Traced) -> None:
         self.opset = opset_of(model)
         self.constants = traced.constants
-        self._model, self._prefix = model, prefix
+        self._model, self._prefix = model, _unused_prefix(traced)
         self._shapes, self._dtypes = dict(traced.shapes), dict(traced.dtypes)
         self._nodes: list[NodeProto] = []
         self._arrays: dict[str, NDArray[Any]] = {}
