@@ -139,6 +139,16 @@ def test_info_for_people_shows_names_in_short_form() -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+def test_info_of_a_number_that_is_none_is_one_line(tmp_path: Path) -> None:
+    manifest = product_model(tmp_path)
+    manifest.write_text(f"{manifest.read_text()}[measured]\nspeed = nan\n")
+
+    result = featx("models", "info", str(manifest), "--json")
+
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {manifest}: measured.speed = nan; expected a finite number\n"
+
+
 @pytest.mark.usefixtures("user_zoo")
 def test_info_of_a_misspelt_name_suggests_the_right_one() -> None:
     result = featx("models", "info", "minilm-16")

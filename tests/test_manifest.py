@@ -1,11 +1,12 @@
 """Manifests are read strictly: what is wrong is named, never ignored."""
 
 import re
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.errors import ManifestError
@@ -13,7 +14,9 @@ from featx.fingerprint import hash_facts
 from featx.modality import MODALITIES
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
+from featx.zoo.writing import manifest_text
 
+INF = float("inf")
 ZOO = sorted(catalog.embedded_zoo().glob("*.toml"))
 
 
@@ -58,6 +61,13 @@ def test_a_shipped_manifest_is_sound(path: Path) -> None:
         ({"dim": "384"}, "x.toml: dim = '384'; expected int"),
         ({"dim": True}, "x.toml: dim = True; expected int"),
         ({"dim": 0}, "x.toml: dim = 0; expected 1 or more"),
+        ({"summary": "\udcff"}, "x.toml: summary = '\\udcff' has half a character; expected UTF-8"),
+        ({"measured": {"a": float("nan")}}, "x.toml: measured.a = nan; expected a finite number"),
+        ({"measured": {"a": [{"b": -INF}]}}, "x.toml: measured.a.b = -inf; expected a finite numb"),
+        (
+            {"image": {"size": [8], "mean": [0.0], "std": [INF]}},
+            "x.toml: image.std = inf; expected a finite number",
+        ),
         ({"dims": [8]}, "x.toml: dims holds 8; expected widths from 1 to dim = 4"),
         ({"pooling": "max"}, "x.toml: pooling = 'max'; expected 'none' | 'mean'"),
         ({"schema": 2}, "x.toml: schema 2 is newer than 1; upgrade featx"),
@@ -120,6 +130,50 @@ def test_the_facts_ignore_the_order_of_keys(keys: list[str], inputs: dict[str, s
     other = {"inputs": dict(reversed(inputs.items()))} | {key: table()[key] for key in keys}
 
     assert hash_facts(read(one).facts()) == hash_facts(read(other).facts())
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda path: path.stem)
+def test_a_shipped_manifest_is_written_as_it_was_read(path: Path) -> None:
+    manifest = Manifest.read(path)
+
+    raw = manifest_text(manifest).encode()
+
+    assert Manifest.from_bytes(raw, folder=path.parent, where="again") == manifest
+
+
+VALUES = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.dates()
+    | st.times()
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+)
+
+
+WHOLE = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.dictionaries(st.text(), WHOLE, max_size=4),
+    st.dictionaries(st.text(), st.text()),
+    st.lists(st.integers(1, 9), max_size=3),
+)
+def test_any_manifest_is_written_as_it_was_read(
+    measured: dict[str, Any], prompts: dict[str, str], shape: list[int]
+) -> None:
+    free = {"measured": measured, "prompts": prompts, "array": {"shape": shape}}
+    manifest = read(table() | free)
+
+    raw = manifest_text(manifest).encode()
+
+    assert Manifest.from_bytes(raw, folder=Path(), where="again") == manifest
 
 
 @pytest.mark.parametrize("change", [{"dim": 5}, {"weights": "b"}, {"normalize": True}])

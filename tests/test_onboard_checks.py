@@ -1,5 +1,6 @@
 """A backbone whose vectors cannot be right is refused before it is added."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_the_card_tells_size_width_speed_fidelity_and_licence(tmp_path: Path) ->
         "fidelity": "not compared with the original weights; add it with --reference FILE",
         "licence": "MIT",
     }
+
+
+def test_a_card_passes_over_what_is_measured_in_words(tmp_path: Path) -> None:
+    manifest = add_text(tmp_path, text_graph(), Choices(license="MIT")).manifest
+    odd = {"cosine_to_reference_min": "high", "texts_per_s": "many", "images_per_s": True}
+
+    found = card(replace(manifest, measured=odd))
+
+    assert found["speed"] == "not measured"
+    assert found["fidelity"].startswith("not compared with the original weights")
+    assert card(replace(manifest, measured={"one_minus_cosine_to_original_max": ["x"]})) == found
 
 
 def test_a_fixed_batch_axis_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from http.client import HTTPMessage
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import Request
 
@@ -14,6 +15,7 @@ from featx.errors import FeatxError, InputError, ServerError
 from featx.onboard.fetch import download as downloads
 from featx.onboard.fetch import web
 from featx.onboard.fetch.download import download, small_file
+from featx.onboard.fetch.files import open_files
 from featx.onboard.fetch.kept import kept
 from featx.onboard.fetch.origin import parse_origin
 from websites import Site, served
@@ -39,7 +41,10 @@ def fetch(
     site: Site, *, sha256: str = SHA256, path: str = "/model.onnx", limit_bytes: int = 1 << 20
 ) -> bytes:
     origin = parse_origin(f"{site.url}{path}#sha256={sha256}")
-    return download(origin, limit_bytes=limit_bytes, say=lambda _: None).read_bytes()
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "fetched"
+        download(origin, target, limit_bytes=limit_bytes, say=lambda _: None)
+        return target.read_bytes()
 
 
 def refusal(site: Site, **how: object) -> str:
@@ -121,7 +126,7 @@ def test_a_server_that_only_cuts_is_given_up_and_what_came_is_kept(site: Site) -
     ("status", "reason", "tries"),
     [
         (401, "401 Unauthorized; put name and password of the host into ~/.netrc", 1),
-        (403, "403 Forbidden; it is not for everyone", 1),
+        (403, "403 Forbidden; it is not for everyone, or not there", 1),
         (404, "404 Not Found; is it spelt right?", 1),
         (503, "503 Service Unavailable", downloads.TRIES),
     ],
@@ -173,18 +178,25 @@ def test_a_redirection_to_another_scheme_is_not_followed(site: Site) -> None:
     assert "redirected to 'http://zoo.example/x', which is not https" in refusal(site)
 
 
-def test_a_plain_host_is_asked_by_https_alone() -> None:
-    origin = parse_origin(f"http://zoo.example/model.onnx#sha256={SHA256}")
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://zoo.example/model.onnx", "http://zoo.example/model.onnx: expected https://"),
+        ("https://me:secret@zoo.example/m.onnx", "would be recorded; use ~/.netrc"),
+        ("https://me:secret@[::1/m.onnx", "[::1/m.onnx: not a URL: Invalid IPv6 URL"),
+        ("https://zoo.example:99999/m.onnx", "not a URL: Port out of range 0-65535"),
+        ("https://zoo.example/h\u00fctte.onnx", "not a URL: 'ascii' codec can't encode"),
+        ("https://.zoo/m.onnx", "not a URL: "),
+    ],
+)
+def test_a_url_that_cannot_be_asked_is_refused_and_no_password_repeated(
+    url: str, problem: str
+) -> None:
+    origin = parse_origin(f"{url}#sha256={SHA256}")
 
-    with pytest.raises(InputError, match=r"http://zoo.example/model.onnx: expected https://"):
-        download(origin, limit_bytes=1, say=lambda _: None)
-
-
-def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
-    origin = parse_origin(f"https://me:secret@zoo.example/model.onnx#sha256={SHA256}")
-
-    with pytest.raises(InputError, match="would be recorded; use") as caught:
-        download(origin, limit_bytes=1, say=lambda _: None)
+    with pytest.raises(InputError) as caught:
+        open_files(origin, limit_bytes=1, say=lambda _: None)
+    assert problem in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
@@ -200,6 +212,24 @@ def test_a_password_of_netrc_stays_with_its_host(site: Site, tmp_path: Path) -> 
     assert sent == {"/moved": "Basic bWU6c2VjcmV0", "/model.onnx": None}
 
 
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [(b"machin 127.0.0.1", "bad toplevel token 'machin'"), (b"\xff\xfe", "codec can't decode")],
+)
+def test_a_netrc_that_cannot_be_read_is_told_where_it_is_needed(
+    site: Site, tmp_path: Path, raw: bytes, problem: str
+) -> None:
+    (tmp_path / ".netrc").write_bytes(raw)
+    site.statuses["/private.onnx"] = 401
+
+    assert fetch(site) == RAW
+    found = refusal(site, path="/private.onnx", sha256="0" * 64)
+    assert found.startswith(
+        "URL/private.onnx: answered 401 Unauthorized; ~/.netrc cannot be read: "
+    )
+    assert problem in found
+
+
 def test_a_small_file_is_bounded_and_may_be_missing(site: Site) -> None:
     assert small_file(f"{site.url}/model.onnx", most_bytes=len(RAW)) == RAW
     assert small_file(f"{site.url}/none", most_bytes=9) is None
@@ -207,10 +237,10 @@ def test_a_small_file_is_bounded_and_may_be_missing(site: Site) -> None:
         small_file(f"{site.url}/model.onnx", most_bytes=9)
 
 
-def test_a_download_says_its_size(site: Site) -> None:
+def test_a_download_says_its_size(site: Site, tmp_path: Path) -> None:
     said: list[str] = []
     origin = parse_origin(f"{site.url}/model.onnx#sha256={SHA256}")
 
-    download(origin, limit_bytes=1 << 20, say=said.append)
+    download(origin, tmp_path / "fetched", limit_bytes=1 << 20, say=said.append)
 
     assert said == [f"fetching {site.url}/model.onnx: 10.2 kB"]

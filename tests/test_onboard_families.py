@@ -93,13 +93,6 @@ def test_the_card_of_an_added_model_is_shown_before_its_manifest() -> None:
     assert told["dimension"] == "16"
 
 
-def test_a_manifest_is_compared_with_nothing() -> None:
-    result = call("models", "add", "small.toml", "--reference", "reference.npz")
-
-    assert result.exit_code == 2
-    assert "a manifest is compared with nothing; run: featx models verify" in result.stderr
-
-
 def test_a_larger_size_is_not_filled_up_around_the_size_of_a_file() -> None:
     (graph,) = (FAMILIES / "clip-vision" / "onnx").glob("*model.onnx")
     flags = "--name", "large", "--normalize", "--image", "size=32"

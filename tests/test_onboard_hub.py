@@ -1,17 +1,19 @@
 """Models of a hub: pinned to a commit, continued after a cut, and refused in one line."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from featx.errors import FeatxError, ServerError
+from featx.errors import FeatxError, ServerError, StoreError
 from featx.onboard.fetch.files import open_files
 from featx.onboard.fetch.hub import Repository
 from featx.onboard.fetch.origin import parse_origin
 from featx.onboard.gathering import gather
-from hubfolders import sentence_files
+from featx.onboard.read.choices import Choices
+from hubfolders import add, opens, sentence_files
 from websites import COMMIT, Site, add_repository, served
 
 FILES = sentence_files()
@@ -52,9 +54,67 @@ def test_a_revision_is_pinned_to_its_commit(what: str) -> None:
     files = opened(what)
 
     assert files.origin.revision == COMMIT
-    assert files.weights == f"org/small@{COMMIT}"
+    assert files.weights_of("onnx/model.onnx") == f"org/small@{COMMIT}"
     assert files.sizes == {name: len(raw) for name, raw in FILES.items()}
     assert files.url("config.json", "") == f"hf:org/small@{COMMIT}:config.json"
+
+
+@pytest.mark.parametrize(
+    ("graphs", "model"),
+    [
+        (("model.onnx", "onnx/model.onnx", "onnx/model_fp16.onnx", "model_quantized.onnx"), ""),
+        (("onnx/model_qint8_avx512_vnni.onnx", "onnx/model_O3.onnx", "onnx/model_q4f16.onnx"), ""),
+        (("onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/audio_model_int8.onnx"), ""),
+        (("small/model.onnx", "small/text_model.onnx", "small/model_int8.onnx"), ":small/model"),
+        (("onnx/large.onnx", "onnx/large_fp16.onnx"), ":onnx/large"),
+        (("onnx/model_large.onnx",), ":onnx/model_large"),
+        (("onnx/decoder_model.onnx",), ":onnx/decoder_model"),
+    ],
+)
+def test_other_models_of_a_repository_have_other_weights(
+    graphs: tuple[str, ...], model: str
+) -> None:
+    files = opened()
+
+    assert {files.weights_of(graph) for graph in graphs} == {f"org/small@{COMMIT}{model}"}
+
+
+def test_two_models_of_a_repository_share_no_space(
+    hub: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    names = ("small/model.onnx", "large/model.onnx", "large/model_fp16.onnx")
+    shared = {name: raw for name, raw in FILES.items() if name != "onnx/model.onnx"}
+    add_repository(hub, "org/models", shared | dict.fromkeys(names, GRAPH))
+
+    small, large, half = (
+        add(f"hf:org/models:{name}", Choices(name=f"m{number}"), checks=opens).manifest
+        for number, name in enumerate(names)
+    )
+
+    assert small.weights == f"org/models@{COMMIT}:small/model"
+    assert large.weights == f"org/models@{COMMIT}:large/model"
+    assert small.space() != large.space() == half.space()
+
+
+def test_a_file_of_unknown_size_is_refused(hub: Site) -> None:
+    path = "/api/models/org/small/revision/main"
+    told = json.loads(hub.files[path])
+    del told["siblings"][0]["size"]
+    hub.files[path] = json.dumps(told).encode()
+
+    with pytest.raises(FeatxError, match=r"does not say how large 'README\.md' is; refused"):
+        opened("hf:org/small@main")
+
+
+def test_a_file_in_the_way_of_the_hubs_cache_is_no_matter_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+
+    with pytest.raises(StoreError, match="a file is in the way; choose another place"):
+        opened().take("config.json", tmp_path / "taken")
 
 
 def test_a_file_is_taken_at_the_commit_and_kept_in_the_hubs_cache(
@@ -103,6 +163,21 @@ def test_what_was_fetched_is_there_without_a_network(
     assert files.sizes == {"onnx/model.onnx": len(GRAPH)}
     assert (tmp_path / "b.onnx").read_bytes() == GRAPH
     assert len(hub.asked) == asked
+
+
+def test_offline_a_graph_is_not_the_only_one_because_no_other_was_fetched(
+    hub: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_repository(hub, "org/small", FILES | {"onnx/model_fp16.onnx": GRAPH})
+    gather(opened("hf:org/small:onnx/model_fp16.onnx"), tmp_path / "a", name="small")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    with pytest.raises(FeatxError, match=r"are here: onnx/model_fp16\.onnx; name the one to take"):
+        gather(opened(f"hf:org/small@{COMMIT}"), tmp_path / "b", name="small")
+    named = gather(
+        opened(f"hf:org/small@{COMMIT}:onnx/model_fp16.onnx"), tmp_path / "c", name="small"
+    )
+    assert named.path("graph").read_bytes() == GRAPH
 
 
 def test_offline_what_was_never_fetched_is_refused(

@@ -9,10 +9,14 @@ import pytest
 from command_line import done, objects, refused
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.errors import ManifestError
+from featx.errors import InputError, ManifestError
+from featx.onboard.adding import Checked
 from featx.onboard.check.reference import read_reference
+from featx.onboard.placing import remove
+from featx.onboard.read.choices import Choices
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Tower
+from hubfolders import add
 from twotowers import FAMILIES, FLAGS, add_pair, pair_folder
 from websites import COMMIT, Site, add_repository, served
 
@@ -21,10 +25,11 @@ TEXT = FAMILIES / "clip-text" / "onnx" / "text_model.onnx"
 
 
 @pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("FEATX_DEVICE", "cpu")
     monkeypatch.delenv("FEATX_ZOO", raising=False)
+    return tmp_path / "data" / "featx" / "zoo"
 
 
 @pytest.mark.parametrize("kind", FLAGS)
@@ -146,6 +151,61 @@ def test_the_other_half_is_found_in_the_zoo_that_is_written_to(tmp_path: Path) -
     written = Manifest.read(zoo / "eye.toml")
     assert (written.license, written.tower) == ("MIT", Tower(role="image", partner="t"))
     assert Manifest.read(zoo / "t.toml").tower == Tower(role="text", partner="eye")
+
+
+def test_a_half_that_another_zoo_has_is_no_half_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = tmp_path / "team"
+    done("models", "add", VISION, "--name", "eye", "--normalize", "--zoo", zoo)
+    done("models", "add", TEXT, "--name", "t", "--normalize", "--zoo", zoo, "--partner", "eye")
+
+    error = refused(
+        *("models", "add", TEXT, "--name", "x", "--normalize", "--zoo", zoo, "--partner", "eye")
+    )
+
+    assert error == "eye: has a partner, t; remove that first"
+    assert Manifest.read(zoo / "eye.toml").tower == Tower(role="image", partner="t")
+    (zoo / "t.toml").unlink()
+    done("models", "add", TEXT, "--name", "t", "--normalize")
+    done("models", "add", TEXT, "--name", "x", "--normalize", "--zoo", zoo, "--partner", "eye")
+    assert Manifest.read(zoo / "eye.toml").tower == Tower(role="image", partner="x")
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_partner_that_was_changed_or_removed_meanwhile_is_not_written(
+    user_zoo: Path, is_removed: bool
+) -> None:
+    done("models", "add", VISION, "--name", "eye", "--normalize")
+    path = user_zoo / "eye.toml"
+    text = path.read_text()
+
+    def check(_: Manifest) -> Checked:
+        if is_removed:
+            remove("eye", user_zoo)
+        else:
+            path.write_text(text.replace('license = "', 'license = "not '))
+        return Checked()
+
+    with pytest.raises(InputError, match=r"eye\.toml: was changed or removed meanwhile; run"):
+        add(str(TEXT), Choices(name="tongue", normalize=True, partner="eye"), checks=check)
+
+    left = {entry.name for entry in user_zoo.iterdir()}
+    assert left == (set() if is_removed else {"eye", "eye.toml", "golden"})
+    assert is_removed or path.read_text() == text.replace('license = "', 'license = "not ')
+
+
+def test_both_towers_are_placed_or_none(tmp_path: Path, user_zoo: Path) -> None:
+    folder = pair_folder(tmp_path / "pair", "clip")
+
+    def check(_: Manifest) -> Checked:
+        (user_zoo / "p-text.toml").write_text("taken meanwhile")
+        return Checked()
+
+    with pytest.raises(InputError, match="p-text: a model of this name exists in"):
+        add(str(folder), Choices(name="p", normalize=True), checks=check)
+
+    assert [path.name for path in user_zoo.iterdir()] == ["p-text.toml"]
 
 
 def test_a_backbone_of_another_zoo_cannot_be_made_a_partner() -> None:

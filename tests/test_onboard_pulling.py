@@ -2,13 +2,16 @@
 
 import hashlib
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from featx.errors import FeatxError, InputError, ManifestError, StoreError
+from featx.errors import FeatxError, InputError, ManifestError, ServerError, StoreError
+from featx.onboard.fetch.kept import kept
 from featx.onboard.fetch.pulling import add_manifest, pull
 from featx.onboard.placing import remove
 from featx.onboard.read.choices import Choices
@@ -75,6 +78,17 @@ def share(site: Site, found: Manifest) -> None:
     }
 
 
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """Have the system refuse to write more to a file, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def problems(name: str) -> list[str]:
     return [check.problem for check in catalog.check_files(catalog.find(name))]
 
@@ -95,6 +109,64 @@ def test_a_model_of_a_zoo_at_a_url_is_pulled(
     asked = len(site.asked)
     assert pull("team") == (catalog.find("team"), False)
     assert len(site.asked) == asked
+
+
+def test_a_name_with_spaces_is_asked_for_as_a_url_has_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = entry("files/my model #2.onnx", GRAPH)
+    share(site, replace(manifest(), files=manifest().files | {"graph": spaced}))
+    site.files["/zoo/files/my model #2.onnx"] = GRAPH
+    monkeypatch.setenv("FEATX_ZOO", f"{site.url}/zoo")
+
+    pulled, _ = pull("team")
+
+    assert problems("team") == ["", ""]
+    assert pulled.file("graph").name == "my model #2.onnx"
+    assert pulled.files["graph"].url.startswith(f"{site.url}/zoo/files/my%20model%20%232.onnx#")
+
+
+def test_a_store_that_may_not_be_listed_says_forbidden_where_nothing_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share(site, manifest())
+    del site.files["/zoo/golden/team.npz"]
+    for path in ("/s3/team.toml", "/s3/other.toml", "/zoo/golden/team.npz"):
+        site.statuses[path] = 403
+    monkeypatch.setenv("FEATX_ZOO", f"{site.url}/s3{os.pathsep}{site.url}/zoo")
+
+    pulled, _ = pull("team")
+
+    assert pulled.facts() == manifest().facts()
+    assert not catalog.golden_file(pulled).exists()
+    with pytest.raises(ServerError, match=r"/s3/other\.toml: answered 403 .*or not there"):
+        pull("other")
+
+
+def test_golden_vectors_that_the_disk_does_not_take_are_said(
+    site: Site, user_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share(site, manifest())
+    most = max(len(GRAPH), len(TOKENIZER), 20_000)
+    site.files["/zoo/golden/team.npz"] = bytes(2 * most)
+    monkeypatch.setenv("FEATX_ZOO", f"{site.url}/zoo")
+
+    with largest_file(most), pytest.raises(StoreError, match=r"golden/team\.npz: File too large"):
+        pull("team")
+
+    assert list(user_zoo.iterdir()) == []
+
+
+def test_the_download_of_a_tokenizer_is_not_kept(site: Site, tmp_path: Path) -> None:
+    site.files["/tokenizer.json"] = TOKENIZER
+    write_files(tmp_path / "small", sentence_files(**{"tokenizer.json": None}))
+    url = f"{site.url}/tokenizer.json#sha256={hashlib.sha256(TOKENIZER).hexdigest()}"
+
+    added = add(str(tmp_path / "small"), Choices(tokenizer=url), checks=opens).manifest
+
+    assert added.file("tokenizer").read_bytes() == TOKENIZER
+    assert added.files["tokenizer"].url == url
+    assert list(kept("").iterdir()) == []
 
 
 def test_a_model_that_no_zoo_has_is_unknown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

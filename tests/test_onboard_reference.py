@@ -1,7 +1,9 @@
 """A backbone that is added is compared with vectors that the original weights made."""
 
+import shutil
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from onnx import numpy_helper
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.golden import load_golden
-from featx.errors import FeatxError, MissingPackageError
+from featx.errors import FeatxError, InputError, MissingPackageError
+from featx.onboard.check.against import at_commit, vectors_of
 from featx.onboard.check.card import card
 from featx.onboard.check.checks import check
 from featx.onboard.fetch.origin import parse_origin
@@ -160,6 +163,32 @@ def test_sentence_transformers_makes_the_same_vectors() -> None:
 
         assert measured["cosine_to_reference_min"] > 0.99999
         assert measured["reference"] == "sentence-transformers"
+
+
+def test_sentence_transformers_opens_no_pickled_weights(tmp_path: Path) -> None:
+    package = pytest.importorskip("sentence_transformers", reason="for an environment that has it")
+    folder = tmp_path / "bert"
+    shutil.copytree(FAMILIES / "bert", folder)
+    (folder / "model.safetensors").unlink()
+    model = package.SentenceTransformer(str(FAMILIES / "bert"), device="cpu")
+    import_module("torch").save(model[0].auto_model.state_dict(), folder / "pytorch_model.bin")
+
+    with pytest.raises(InputError, match="sentence-transformers cannot load it: "):
+        vectors_of(parse_origin(str(folder)), ["red"])
+
+
+@pytest.mark.parametrize(
+    ("against", "url", "place"),
+    [
+        ("hf:org/small@main", "hf:org/small@c0ffee:onnx/model.onnx", "hf:org/small@c0ffee"),
+        ("hf:org/small", "hf:org/small@c0ffee:model.onnx", "hf:org/small@c0ffee"),
+        ("models/small", "", "models/small"),
+    ],
+)
+def test_the_original_is_taken_at_the_commit_of_the_graph(
+    against: str, url: str, place: str
+) -> None:
+    assert at_commit(parse_origin(against), url).whole == place
 
 
 def test_sentence_transformers_compares_texts_alone(tmp_path: Path) -> None:

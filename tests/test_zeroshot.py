@@ -94,7 +94,8 @@ def test_a_text_backbone_names_classes_of_texts_itself(tmp_path: Path) -> None:
     assert [each.label for each in head.predict(X)] == ["sport", "cooking"]
     assert head.header["model"] == head.header["zero_shot"]["model"] == "minilm-l6"
     assert head.header["warnings"] == [
-        "probabilities are made with the scale 100, which nothing states"
+        "probabilities are made with the scale 100, CLIP's, since nothing states this model's; "
+        "it decides how sure the head is, not which class wins"
     ]
 
 
@@ -106,6 +107,25 @@ def test_a_scale_that_is_said_wins(photos: Path) -> None:
     assert said.header["warnings"] == stated.header["warnings"] == []
 
 
+def test_names_and_templates_may_come_one_by_one() -> None:
+    listed = zero_shot("minilm-l6", ["cat", "dog"], templates=["a {}", "my {}"])
+    given = zero_shot("minilm-l6", iter(["cat", "dog"]), templates=iter(["a {}", "my {}"]))  # type: ignore[arg-type]
+
+    assert given.header["zero_shot"] == listed.header["zero_shot"]
+    np.testing.assert_array_equal(given.arrays["centroids"], listed.arrays["centroids"])
+
+
+@pytest.mark.parametrize("scale", [20.0, 117.3])
+def test_a_bias_of_the_pair_would_change_no_probability(photos: Path, scale: float) -> None:
+    head = zero_shot("clip-image", ["a", "b", "c"], scale=scale)
+    X = EmbeddingSet.open(photos).X[:]
+
+    powers = np.exp(scale * X @ head.arrays["centroids"].T - 12.9)
+
+    wanted = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(head.probabilities(X), wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("classes", "templates", "problem"),
     [
@@ -114,10 +134,13 @@ def test_a_scale_that_is_said_wins(photos: Path) -> None:
         (["a", " "], ["{}"], "zero-shot: class ' ' says nothing"),
         (["a", "b"], ["a photo"], "zero-shot: template 'a photo' has no {}, where the name goes"),
         (["a", "b"], ["{}", "{}"], "zero-shot: template '{}' is there twice"),
+        (["a", "b"], [], "zero-shot: no template; expected one or more, such as '{}'"),
+        ("cat", ["{}"], "zero-shot: 'cat' is one class; expected a list of them"),
+        (["a", "b"], "a {}", "zero-shot: 'a {}' is one template; expected a list of them"),
     ],
 )
 def test_names_and_templates_are_checked(
-    classes: list[str], templates: list[str], problem: str
+    classes: str | list[str], templates: str | list[str], problem: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         zero_shot("minilm-l6", classes, templates=templates)

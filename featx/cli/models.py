@@ -12,6 +12,7 @@ from featx.cli.models_add import add
 from featx.cli.models_cuts import cuts
 from featx.cli.models_pull import pull
 from featx.cli.models_remove import remove
+from featx.cli.terminal import harmless
 from featx.errors import FeatxError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def info(name: str, as_json: bool) -> None:
         o.print_json(json.loads(json.dumps(facts, default=str)))
         return
     for key, value in card(manifest).items():
-        click.echo(f"{key + ':':<14}{value}")
+        click.echo(f"{key + ':':<14}{harmless(str(value))}")
     click.echo()
     facts |= {key: f"{facts[key][:SHORT]}..." for key in ("fingerprint", "space")}
     for key, value in facts.items():
@@ -128,16 +129,17 @@ def _readable(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return harmless(", ".join(map(str, value)))
     if isinstance(value, dict):
         kept = {key: item for key, item in value.items() if item not in ("", None, (), {})}
-        return "".join(f"\n  {key}: {_inline(item)}" for key, item in kept.items())
-    return str(value)
+        return "".join(f"\n  {harmless(key)}: {_inline(item)}" for key, item in kept.items())
+    return harmless(str(value))
 
 
 def _inline(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items() if item != "")
+        found = (f"{key} {item}" for key, item in value.items() if item != "")
+        return harmless(", ".join(found))
     return _readable(value)
 
 
@@ -160,8 +162,9 @@ def verify(
     """Check that files and vectors are what their manifests say.
 
     Of one backbone or of all: the size and sha256 of each file, and the cosine of each golden
-    item to the vector that the original weights made of it.  Of all, those that were not fetched
-    yet are left out.
+    item to the vector that was kept of it when the backbone was added: that of the original
+    weights where it was compared with them, else its own.  Of all, those that were not fetched yet
+    are left out.
     """
     from featx.zoo import catalog
 
@@ -231,7 +234,8 @@ def _compared(
 def describe(result: Verification) -> str:
     """Return one line about a backbone that is right, and a line a problem otherwise."""
     if result.problems:
-        return "\n".join(f"{result.name}: WRONG: {problem}" for problem in result.problems)
+        found = (f"{result.name}: WRONG: {problem}" for problem in result.problems)
+        return "\n".join(map(harmless, found))
     line = f"{result.name}: ok, {result.files} {'file' if result.files == 1 else 'files'} right"
     if result.min_cosine is None:
         return f"{line}, no vectors compared"

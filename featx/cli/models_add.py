@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featx.cli import options as o
+from featx.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from featx.onboard.adding import Added
     from featx.onboard.read.choices import Choices
+    from featx.zoo.manifest import Manifest
 
 LONGEST_CELL = 32
 
@@ -66,6 +68,7 @@ whose vectors cannot be right is refused.
 @click.option("--text", "text", multiple=True, metavar="KEY=VALUE", help="A value of [text].")
 @click.option("--image", "image", multiple=True, metavar="KEY=VALUE", help="A value of [image].")
 @click.option("--audio", "audio", multiple=True, metavar="KEY=VALUE", help="A value of [audio].")
+@click.option("--array", "array", multiple=True, metavar="KEY=VALUE", help="A value of [array].")
 @click.option("--tokenizer", default="", help="The tokenizer.json, in any form of WHAT.")
 @click.option("--license", "license_", default="", help="SPDX identifier.")
 @click.option("--summary", default="", help="What it is, for people.")
@@ -98,7 +101,10 @@ whose vectors cannot be right is refused.
 )
 @o.max_size_option
 @o.json_option
+@click.pass_context
 def add(
+    ctx: click.Context,
+    /,
     what: str,
     reference: Path | None,
     against: str | None,
@@ -109,17 +115,11 @@ def add(
     **said: Any,  # noqa: ANN401 - the other flags, which are values of `Choices`
 ) -> None:
     """Add a backbone; `Choices` holds what was said of it."""
-    from featx.onboard.fetch.pulling import add_manifest
-
     if manifest is not None or what.partition("#")[0].endswith(".toml"):
-        if reference or against:
-            raise click.UsageError("a manifest is compared with nothing; run: featx models verify")
+        name = said.pop("name")
+        _refuse(ctx, {**said, "reference": reference, "against": against})
         shared, graph = (str(manifest), Path(what)) if manifest is not None else (what, None)
-        added = add_manifest(shared, graph=graph, zoo=zoo, limit_bytes=max_size, say=o.say)
-        if as_json:
-            o.print_json({"name": added.name, "folder": str(added.folder)})
-        else:
-            click.echo(f"{added.name}: added to {added.folder}")
+        _add_shared(shared, graph, name, zoo=zoo, max_size=max_size, as_json=as_json)
         return
     from functools import partial
 
@@ -141,6 +141,38 @@ def add(
         _show(each, as_json=as_json)
 
 
+def _refuse(ctx: click.Context, said: Mapping[str, object]) -> None:
+    """Raise if anything was said that a manifest says already."""
+    unheard = [
+        option.opts[0]
+        for option in ctx.command.params
+        if said.get(option.name or "") not in (None, "", ())
+    ]
+    if unheard:
+        message = f"a manifest says all but a --name; leave out {', '.join(unheard)}, or change it"
+        raise click.UsageError(message)
+
+
+def _add_shared(
+    what: str, graph: Path | None, name: str, *, zoo: Path | None, max_size: int, as_json: bool
+) -> None:
+    """Add the backbone of a manifest that somebody shared."""
+    from featx.onboard.check.checks import check_shared
+    from featx.onboard.fetch.pulling import add_manifest
+
+    def checks(manifest: "Manifest") -> None:
+        for note in check_shared(manifest).notes:
+            o.say(f"note: {note}")
+
+    added = add_manifest(
+        what, graph=graph, name=name, checks=checks, zoo=zoo, limit_bytes=max_size, say=o.say
+    )
+    if as_json:
+        o.print_json({"name": added.name, "folder": str(added.folder)})
+    else:
+        click.echo(f"{added.name}: added to {added.folder}")
+
+
 def _choices(
     *,
     prompts: tuple[str, ...],
@@ -149,13 +181,13 @@ def _choices(
     text: tuple[str, ...],
     image: tuple[str, ...],
     audio: tuple[str, ...],
+    array: tuple[str, ...],
     license_: str,
     **plain: Any,  # noqa: ANN401
 ) -> "Choices":
     from featx.onboard.read.choices import Choices, read_option
 
-    tables: dict[Literal["text", "image", "audio"], tuple[str, ...]]
-    tables = {"text": text, "image": image, "audio": audio}
+    tables = {"text": text, "image": image, "audio": audio, "array": array}
     return Choices(
         prompts=_pairs("--prompt", prompts),
         inputs=_pairs("--input", inputs),
@@ -189,14 +221,14 @@ def _show(added: "Added", *, as_json: bool) -> None:
         document = {"name": manifest.name, "folder": str(manifest.folder), "facts": facts}
         o.print_json(document | {"measured": manifest.measured, "notes": list(added.notes)})
         return
-    rows = [(fact.key, _cell(fact.value), fact.source) for fact in added.facts]
+    rows = [(harmless(fact.key), _cell(fact.value), harmless(fact.source)) for fact in added.facts]
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for key, value, source in rows:
         click.echo(f"{key:<{key_width}}  {value:<{value_width}}  {source}")
     for note in added.notes:
         o.say(f"note: {note}")
     for key, value in card(manifest).items():
-        click.echo(f"{key + ':':<14}{value}")
+        click.echo(f"{key + ':':<14}{harmless(str(value))}")
     click.echo(f"{manifest.name}: added to {manifest.folder}")
 
 
@@ -205,4 +237,5 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = repr(value) if isinstance(value, str) and value != value.strip() else str(value)
+    text = harmless(text)
     return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 3]}..."

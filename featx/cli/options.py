@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from featx.cli.terminal import harmless
+
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
     from featx.backbone.settings import Settings
@@ -280,12 +282,12 @@ def counted(n: int, noun: str) -> str:
 
 def say(message: str) -> None:
     """Print a line for people on stderr."""
-    click.echo(message, err=True)
+    click.echo(harmless(message), err=True)
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print aligned columns; numbers to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[harmless(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
         texts = [

@@ -62,7 +62,8 @@ def zeroshot(
     as CLIP, or, of texts, by the model itself.  Without --class and --classes they are the labels
     of the set or gallery, which nothing else is taken from.
 
-    The head is used as one of `featx train`; how good it is `featx evaluate` says.
+    The head is used as one of `featx train`; how good it is `featx evaluate` says.  Probabilities
+    are relative: they add up to 1 over the classes that are named, even where none of them fits.
     """
     from featx.cli.train import require_place
     from featx.heads.headfile import refuse_strangers, save_head

@@ -3,6 +3,10 @@
 Radford et al. 2021, "Learning transferable visual models from natural language supervision"
 (arXiv:2103.00020), 3.1: the probability of a class is the softmax of the cosines times a scale,
 and of several templates the vectors are averaged.
+
+Pairs such as SigLIP (Zhai et al. 2023, arXiv:2303.15343) were trained with a sigmoid of the scaled
+cosine plus a bias, one for each name.  The bias is the same for all names, so that it cancels in a
+softmax: for such pairs too a probability here is that of a class among those that are named.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +41,10 @@ def zero_shot(
 ) -> Head:
     """Return a head of class names, for items that nobody has labelled.
 
-    It is of the kind ``centroid``: each class is the mean vector of its name in all templates,
-    and the centre is zero.  It tells no novel items, and its sets hold the label alone.
+    Its probabilities are relative: they add up to 1 over the classes that are named, even where
+    none of them fits.  It is of the kind ``centroid``: each class is the mean vector of its name
+    in all templates, and the centre is zero.  It tells no novel items, and its sets hold the label
+    alone.
 
     Parameters
     ----------
@@ -59,16 +65,20 @@ def zero_shot(
     Raises
     ------
     InputError
-        If there are fewer than two classes, a name or a template is there twice, a template has
-        no ``{}``, or the backbone has no partner that takes texts.
+        If there are fewer than two classes or no template, a name or a template is there twice, a
+        template has no ``{}``, one text is given for a list of them, or the backbone has no
+        partner that takes texts.
     FeatxError
         As `open_partner` does.
     """
-    names = _different("class", classes)
+    names, templates = _different("class", classes), _different("template", templates)
     if len(names) < 2:
         message = f"zero-shot: {len(names)} class; expected two or more names"
         raise InputError(message)
-    for template in _different("template", templates):
+    if not templates:
+        message = f"zero-shot: no template; expected one or more, such as {BLANK!r}"
+        raise InputError(message)
+    for template in templates:
         if BLANK not in template:
             message = f"zero-shot: template {template!r} has no {BLANK}, where the name goes"
             raise InputError(message)
@@ -79,7 +89,10 @@ def zero_shot(
     tower = backbone.manifest.tower
     stated = None if tower is None else tower.logit_scale
     chosen = scale or stated or USUAL_SCALE
-    warnings = [f"probabilities are made with the scale {chosen:g}, which nothing states"]
+    warnings = [
+        f"probabilities are made with the scale {chosen:g}, CLIP's, since nothing states this "
+        "model's; it decides how sure the head is, not which class wins"
+    ]
     of_names = _of_names(backbone, say)
     centroids = _vectors_of(of_names, names, templates)
     found = {
@@ -131,6 +144,9 @@ def _vectors_of(backbone: Backbone, names: Sequence[str], templates: Sequence[st
 
 
 def _different(what: str, texts: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        message = f"zero-shot: {texts!r} is one {what}; expected a list of them"
+        raise InputError(message)
     found = tuple(texts)
     if blank := [text for text in found if not text.strip()]:
         message = f"zero-shot: {what} {blank[0]!r} says nothing"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from featx.data.files import explained
 from featx.errors import InputError
-from featx.onboard.fetch.files import Files, Say, readable
+from featx.onboard.fetch.files import Files, readable
 from featx.onboard.fetch.origin import Origin
 from featx.onboard.gathering import Gathered, gather
 from featx.onboard.placing import name_of, place, staging
@@ -54,35 +55,44 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Adding:
-    """What is added, and how; see `add`."""
+    """What is added, and how.
+
+    Attributes
+    ----------
+    files : Files
+        At its origin.
+    tokenizer : Files or None
+        Of which one is the tokenizer, if that comes from elsewhere.
+    choices : Choices
+    checks : callable
+    zoo : Path
+        What is written to.
+    """
 
     files: Files
+    tokenizer: Files | None
     choices: Choices
     checks: Checks
     zoo: Path
-    limit_bytes: int
-    say: Say
 
     def gather(self, files: Files, folder: Path, name: str) -> Gathered:
         """Copy what belongs to a backbone into a folder."""
-        return gather(
-            files,
-            folder,
-            name=name,
-            tokenizer=self.choices.tokenizer,
-            limit_bytes=self.limit_bytes,
-            say=self.say,
-        )
+        return gather(files, folder, name=name, tokenizer=self.tokenizer)
+
+    def close(self) -> None:
+        """Drop downloads, which nothing needs any more."""
+        for files in (self.files, self.tokenizer):
+            if files is not None:
+                files.close()
 
 
 def add_files(adding: Adding, name: str) -> Added:
-    """Add the backbone that opened files are of, as `add` does."""
-    files, choices, checks, zoo = adding.files, adding.choices, adding.checks, adding.zoo
-    with staging(zoo) as stage:
-        gathered = adding.gather(files, stage, name)
-        ready = prepare(gathered, choices, name=name, checks=checks)
-        placed = place(ready.manifest, zoo)
-    files.close()
+    """Add the backbone that opened files are of."""
+    with staging(adding.zoo) as stage:
+        gathered = adding.gather(adding.files, stage, name)
+        ready = prepare(gathered, adding.choices, name=name, checks=adding.checks)
+        (placed,) = place(ready.manifest, zoo=adding.zoo)
+    adding.close()
     return replace(ready, manifest=placed)
 
 
@@ -92,7 +102,7 @@ def prepare(gathered: Gathered, choices: Choices, *, name: str, checks: Checks) 
     Raises
     ------
     InputError
-        As `add` does.
+        If something is not stated, contradicts itself or cannot be right.
     """
     made = draft(gathered, choices, name=name)
     gathered = _needed(gathered, made.manifest)
@@ -128,8 +138,9 @@ def _keep_golden(found: Path | None, target: Path) -> None:
     if not found.is_file():
         message = f"{found}: the checks made no golden vectors there"
         raise InputError(message)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    found.replace(target)
+    with explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found.replace(target)
 
 
 def _of_files(gathered: Gathered) -> list[Fact]:

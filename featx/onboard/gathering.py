@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from featx.backbone.graphs.external import weight_files
 from featx.errors import InputError
 from featx.fingerprint import file_sha256
-from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, readable
-from featx.onboard.fetch.origin import parse_origin, safe_name
+from featx.onboard.fetch.files import Files, readable
+from featx.onboard.fetch.origin import safe_name
 from featx.onboard.read.content import EXPORT, SUFFIX, require_onnx, require_onnx_name
 from featx.onboard.read.facts import MOST_JSON_BYTES
 from featx.onboard.read.stated import TRANSFORMER
@@ -76,9 +76,7 @@ def gather(
     folder: Path,
     *,
     name: str,
-    tokenizer: str = "",
-    limit_bytes: int = MOST_BYTES,
-    say: Say = lambda _: None,
+    tokenizer: Files | None = None,
 ) -> Gathered:
     """Copy what belongs to a backbone into a folder, as its zoo will hold it.
 
@@ -90,12 +88,8 @@ def gather(
         Empty.
     name : str
         Of the backbone; its files come into a folder of that name.
-    tokenizer : str
-        Where its tokenizer comes from, if it does not lie with the graph.
-    limit_bytes : int
-        Largest file that is fetched for it.
-    say : callable, optional
-        Told of downloads.
+    tokenizer : Files, optional
+        Of which one is its tokenizer, if that does not lie with the graph.
 
     Raises
     ------
@@ -128,9 +122,7 @@ def gather(
     for number, part in enumerate(_weights(place, files, above)):
         take("weights" if not number else f"weights_{number + 1}", files, *part)
     if tokenizer:
-        origin = parse_origin(tokenizer)
-        source = open_files(origin, limit_bytes=limit_bytes, say=say)
-        take("tokenizer", source, _named(source), TOKENIZER)
+        take("tokenizer", tokenizer, _named(tokenizer), TOKENIZER)
     elif found := _nearest(files, above, TOKENIZER):
         take("tokenizer", files, found, TOKENIZER)
     if "tokenizer" in entries:
@@ -150,13 +142,16 @@ def _chosen(files: Files, graphs: list[str], where: str) -> str:
         require_onnx_name(files.chosen)
         return files.chosen
     usual = [name for name in USUAL_GRAPHS if name in graphs]
-    if len(graphs) == 1 or len(usual) == 1:
-        return (usual or graphs)[0]
+    if len(usual) == 1:
+        return usual[0]
+    if len(graphs) == 1 and files.is_complete:
+        return graphs[0]
     if not graphs:
         held = ", ".join(sorted(files.sizes)[:5]) or "nothing"
         message = f"{where}: holds no {SUFFIX} file, but {held}; {EXPORT}"
         raise InputError(message)
-    message = f"{where}: holds {len(graphs)} graphs: {', '.join(graphs)}; name the one to take"
+    held = f"holds {len(graphs)} graphs" if files.is_complete else "of its graphs these are here"
+    message = f"{where}: {held}: {', '.join(graphs)}; name the one to take"
     raise InputError(message)
 
 

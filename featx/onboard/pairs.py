@@ -1,23 +1,21 @@
 """Pairs of backbones that share a space, such as CLIP's: both towers of a folder, or one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
 
-from featx.data.files import explained, writing
-from featx.errors import FeatxError, InputError
+from featx.errors import InputError
 from featx.fingerprint import hash_facts
 from featx.onboard.adding import Added, Adding, Checks, add_files, name_for, prepare
 from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files
 from featx.onboard.fetch.origin import Origin, parse_origin
 from featx.onboard.gathering import Gathered
-from featx.onboard.placing import place, remove, require_free, require_name, staging
+from featx.onboard.placing import place, require_free, require_name, staging
 from featx.onboard.read.choices import Choices
 from featx.onboard.read.facts import Fact
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Tower
-from featx.zoo.writing import write_manifest
 
 Role = Literal["image", "text", "audio"]
 
@@ -58,6 +56,15 @@ class OneGraph:
     files: Files
     chosen: str
     weights: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the files list all there is."""
+        return self.files.is_complete
+
+    def weights_of(self, graph: str) -> str:
+        """Return the identity of the pair's weights."""
+        return self.weights
 
     @property
     def origin(self) -> Origin:
@@ -130,7 +137,10 @@ def add_models(
     name = choices.name or name_for(origin)
     require_free(name)
     files = open_files(origin, limit_bytes=limit_bytes, say=say)
-    adding = Adding(files, choices, checks, zoo or catalog.user_zoo(), limit_bytes, say)
+    tokenizer = None
+    if choices.tokenizer:
+        tokenizer = open_files(parse_origin(choices.tokenizer), limit_bytes=limit_bytes, say=say)
+    adding = Adding(files, tokenizer, choices, checks, zoo or catalog.user_zoo())
     if choices.partner:
         return (_add_half(adding, name),)
     if not choices.is_alone and (towers := _towers(files)):
@@ -172,13 +182,13 @@ def _add_pair(adding: Adding, name: str, towers: Mapping[Role, str]) -> tuple[Ad
             role: adding.gather(OneGraph(files, graph, ""), stage / role, names[role])
             for role, graph in towers.items()
         }
-        weights = files.weights or _hash_of(found)
+        weights = files.weights_of(next(iter(towers.values()))) or _hash_of(found)
         ready = []
         for role, other in zip(towers, reversed(names.values()), strict=True):
             one = OneGraph(files, towers[role], weights)
             gathered = replace(found[role], files=one)
             made = prepare(
-                gathered, _said_of(choices, role), name=names[role], checks=adding.checks
+                gathered, _said_of(choices, role, towers), name=names[role], checks=adding.checks
             )
             if made.manifest.modality != role:
                 message = f"{files.origin.whole}: {towers[role]} takes {made.manifest.modality}"
@@ -186,14 +196,9 @@ def _add_pair(adding: Adding, name: str, towers: Mapping[Role, str]) -> tuple[Ad
                 raise InputError(message)
             ready.append(_with_tower(made, _tower(adding, role, other), "lies beside it"))
         require_one_space(ready[0].manifest, ready[1].manifest)
-        first = place(ready[0].manifest, zoo)
-        try:
-            second = place(ready[1].manifest, zoo)
-        except FeatxError:
-            remove(first.name, zoo)
-            raise
-    files.close()
-    return replace(ready[0], manifest=first), replace(ready[1], manifest=second)
+        placed = place(*(each.manifest for each in ready), zoo=zoo)
+    adding.close()
+    return tuple(replace(each, manifest=at) for each, at in zip(ready, placed, strict=True))
 
 
 def _add_half(adding: Adding, name: str) -> Added:
@@ -208,7 +213,7 @@ def _add_half(adding: Adding, name: str) -> Added:
         )
         raise InputError(message)
     partner = Manifest.read(path)
-    if partner.tower is not None and partner.tower.partner in catalog.names():
+    if partner.tower and (adding.zoo / f"{partner.tower.partner}.toml").is_file():
         message = f"{partner.name}: has a partner, {partner.tower.partner}; remove that first"
         raise InputError(message)
     with staging(adding.zoo) as stage:
@@ -223,10 +228,9 @@ def _add_half(adding: Adding, name: str) -> Added:
             raise InputError(f"{message}; a pair is of texts, and of images or sounds")
         require_one_space(made.manifest, partner)
         ready = _with_tower(made, _tower(adding, roles[0], partner.name), "--partner")
-        placed = place(ready.manifest, adding.zoo)
-        with explained(path), writing(path) as temporary:
-            write_manifest(temporary, replace(partner, tower=_tower(adding, roles[1], name)))
-    adding.files.close()
+        changed = replace(partner, tower=_tower(adding, roles[1], name))
+        (placed,) = place(ready.manifest, zoo=adding.zoo, changes=((partner, changed),))
+    adding.close()
     return replace(ready, manifest=placed)
 
 
@@ -260,10 +264,13 @@ def _hash_of(found: Mapping[Role, Gathered]) -> str:
     return f"sha256:{hash_facts(hashes)}"
 
 
-def _said_of(choices: Choices, role: Role) -> Choices:
-    """Return what was said of one tower: inputs that only the other has are left out."""
-    own = {key: name for key, name in choices.inputs.items() if OWN_INPUTS.get(key, role) == role}
-    return replace(choices, inputs=own)
+def _said_of(choices: Choices, role: Role, towers: Collection[Role]) -> Choices:
+    """Return what was said of one tower: what only the other one has is left out."""
+    others = set(towers) - {role}
+    inputs = {key: n for key, n in choices.inputs.items() if OWN_INPUTS.get(key) not in others}
+    options = {key: table for key, table in choices.options.items() if key not in others}
+    said = replace(choices, inputs=inputs, options=options)
+    return said if role == "text" else replace(said, prompts={}, max_length=None, tokenizer="")
 
 
 def _with_tower(made: Added, tower: Tower, source: str) -> Added:

@@ -6,8 +6,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from featx.data.files import explained, sync_file, sync_folder, writing
 from featx.errors import InputError, ManifestError
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest
-from featx.zoo.writing import write_manifest
+from featx.zoo.writing import manifest_text, write_manifest
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -89,45 +89,75 @@ def staging(zoo: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(manifest: Manifest, zoo: Path) -> Manifest:
-    """Move a backbone from its staging folder into the zoo and return its manifest there.
+def place(
+    *made: Manifest, zoo: Path, changes: Sequence[tuple[Manifest, Manifest]] = ()
+) -> list[Manifest]:
+    """Move backbones from their staging folders into the zoo: all of them, or none.
 
     Parameters
     ----------
-    manifest : Manifest
+    *made : Manifest
         Its files lie in ``<folder>/<name>/``, golden vectors in ``<folder>/golden/``.
     zoo : Path
+    changes : sequence of pairs of Manifest, optional
+        Manifests of the zoo as they were read before, and what they become with this.
+
+    Returns
+    -------
+    list of Manifest
+        What was made, in the zoo.
 
     Raises
     ------
     InputError
-        If another process has just taken the name.
+        If another process has just taken a name, or changed or removed what is to be changed.
     StoreError
         If the zoo cannot be written.
     """
-    golden = catalog.golden_file(manifest)
     with explained(zoo):
-        for file in [*(manifest.file(role) for role in manifest.files), golden]:
-            if file.is_file():
-                sync_file(file)
+        for file in [file for manifest in made for file in _files(manifest)]:
+            sync_file(file)
     with _alone(zoo), explained(zoo):
-        with writing(zoo / f"{manifest.name}.toml") as temporary:
-            _move(manifest, golden, zoo)
-            write_manifest(temporary, manifest)
-        (zoo / manifest.name / UNFINISHED).unlink(missing_ok=True)
-    return replace(manifest, folder=zoo)
+        for before, _ in changes:
+            _require_unchanged(before, zoo)
+        for manifest in made:
+            _make_room(manifest.name, zoo)
+        with ExitStack() as written:  # manifests take their names when it ends, if it ends well
+            for manifest in [*made, *(after for _, after in changes)]:
+                path = zoo / f"{manifest.name}.toml"
+                write_manifest(written.enter_context(writing(path)), manifest)
+            for manifest in made:
+                _move(manifest, zoo)
+        for manifest in made:
+            (zoo / manifest.name / UNFINISHED).unlink(missing_ok=True)
+    return [replace(manifest, folder=zoo) for manifest in made]
 
 
-def _move(manifest: Manifest, golden: Path, zoo: Path) -> None:
-    target = zoo / manifest.name
-    if (zoo / f"{manifest.name}.toml").exists():
-        message = f"{manifest.name}: a model of this name exists in {zoo}; choose another --name"
+def _files(manifest: Manifest) -> list[Path]:
+    files = [*(manifest.file(role) for role in manifest.files), catalog.golden_file(manifest)]
+    return [file for file in files if file.is_file()]
+
+
+def _require_unchanged(before: Manifest, zoo: Path) -> None:
+    path = zoo / f"{before.name}.toml"
+    if not path.is_file() or manifest_text(Manifest.read(path)) != manifest_text(before):
+        message = f"{path}: was changed or removed meanwhile; run the command again"
         raise InputError(message)
-    if target.exists():
-        _drop_what_nothing_names(target, zoo)
-    made = manifest.folder / manifest.name
-    (made / UNFINISHED).touch()
-    made.rename(target)
+
+
+def _make_room(name: str, zoo: Path) -> None:
+    if (zoo / f"{name}.toml").exists():
+        message = f"{name}: a model of this name exists in {zoo}; choose another --name"
+        raise InputError(message)
+    if (zoo / name).exists():
+        _drop_what_nothing_names(zoo / name, zoo)
+
+
+def _move(manifest: Manifest, zoo: Path) -> None:
+    made, golden = manifest.folder / manifest.name, catalog.golden_file(manifest)
+    if manifest.files:  # the identity of arrays has none
+        (made / UNFINISHED).touch()
+        made.rename(zoo / manifest.name)
     if golden.is_file():
         (zoo / "golden").mkdir(exist_ok=True)
         golden.replace(zoo / "golden" / golden.name)
@@ -148,7 +178,8 @@ def _alone(zoo: Path) -> Iterator[None]:
 def remove(name: str, zoo: Path) -> int:
     """Delete a backbone of the user's zoo and return the bytes freed.
 
-    The manifest goes first, then those of its files that no other manifest names.
+    The manifest goes first, then those of its files that no other manifest names.  Manifests and
+    golden vectors of others are no files of a backbone, whatever a manifest names.
 
     Raises
     ------
@@ -163,24 +194,28 @@ def remove(name: str, zoo: Path) -> int:
         known = catalog.find(name)
         message = f"{name}: lies in {known.folder}; only models of {zoo} can be removed"
         raise InputError(message)
-    manifest = Manifest.read(path)
-    if manifest.name != name:
-        message = f"{path}: name = {manifest.name!r}; expected the file's stem {name!r}"
-        raise ManifestError(message)
-    files = [manifest.file(role) for role in manifest.files]
-    named = {file for file, owner in _named(zoo) if owner != name}
-    with explained(path):
+    with _alone(zoo), explained(path):
+        manifest = Manifest.read(path)
+        if manifest.name != name:
+            message = f"{path}: name = {manifest.name!r}; expected the file's stem {name!r}"
+            raise ManifestError(message)
+        golden = catalog.golden_file(manifest)
+        kept = {file for file, owner in _named(zoo) if owner != name}
+        gone = [file for file in _files(manifest) if file not in kept]
+        gone = [file for file in gone if file == golden or not _is_of_zoo(file, zoo)]
         path.unlink()
         sync_folder(zoo)
-        gone = [file for file in files if file.is_file() and file not in named]
-        freed = sum(file.stat().st_size for file in gone)
-        golden = catalog.golden_file(manifest)
-        for file in [*gone, golden, zoo / name / UNFINISHED]:
+        freed = sum(file.stat().st_size for file in gone if file != golden)
+        for file in [*gone, zoo / name / UNFINISHED]:
             file.unlink(missing_ok=True)
-        for folder in sorted({file.parent for file in [*gone, golden]} - {zoo}, reverse=True):
+        for folder in sorted({file.parent for file in gone} - {zoo}, reverse=True):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     return freed
+
+
+def _is_of_zoo(file: Path, zoo: Path) -> bool:
+    return file.suffix == ".toml" or file.is_relative_to(zoo / "golden")
 
 
 def _drop_what_nothing_names(folder: Path, zoo: Path) -> None:

@@ -18,7 +18,7 @@ from featx.zoo.options import (
     TextOptions,
     option_facts,
 )
-from featx.zoo.strict import read_table
+from featx.zoo.strict import read_table, require_plain
 
 __all__ = [
     "Adjustments",
@@ -212,6 +212,7 @@ class Manifest:
         if "folder" in table:
             message = f"{where}: unknown key 'folder'"
             raise ManifestError(message)
+        require_plain(table, where)
         manifest = replace(read_table(cls, table, where), folder=folder)
         _check(manifest, where)
         return manifest

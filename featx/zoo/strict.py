@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,41 @@ def read_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         message = f"{where}: missing {', '.join(map(repr, missing))}"
         raise ManifestError(message)
     return cls(**{key: _value(hints[key], value, where, key) for key, value in table.items()})
+
+
+def require_plain(value: object, where: str, key: str = "") -> None:
+    """Raise unless a value, with all that is in it, can be written and compared.
+
+    Parameters
+    ----------
+    value : object
+        As TOML or JSON has it.
+    where : str
+        Starts the message.
+    key : str, optional
+        Of the value, with those of the tables that it lies in.
+
+    Raises
+    ------
+    ManifestError
+        If a number is not finite, or a text has half a character, as JSON and file names may.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        message = f"{where}: {key} = {value}; expected a finite number"
+        raise ManifestError(message)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as cause:
+            message = f"{where}: {key} = {value!a} has half a character; expected UTF-8"
+            raise ManifestError(message) from cause
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            require_plain(name, where, key)
+            require_plain(inner, where, f"{key}.{name}" if key else name)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            require_plain(inner, where, key)
 
 
 def _value(kind: Any, value: Any, where: str, key: str) -> Any:  # noqa: ANN401

@@ -3,10 +3,14 @@
 import json
 import re
 from dataclasses import asdict
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from featx.zoo.manifest import Manifest
+
+FREE = {("inputs",), ("outputs",), ("prompts",), ("measured",)}
+"""Tables whose keys are free, so that an empty value says something."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -25,10 +29,12 @@ def manifest_text(manifest: Manifest) -> str:
 
 def _lines(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
     """Return the lines of a table: its values, then its tables, which TOML wants last."""
-    kept = {key: value for key, value in table.items() if value not in (None, "", (), [], {})}
+    empty: tuple[object, ...] = (None,) if path[:1] in FREE else (None, "", (), {})
+    kept = {key: value for key, value in table.items() if value not in empty}
     tables = {key: value for key, value in kept.items() if isinstance(value, dict)}
     values = [f"{_key(key)} = {_value(kept[key])}\n" for key in kept if key not in tables]
-    header = [f"\n[{'.'.join(map(_key, path))}]\n"] if path and values else []
+    is_named = path and (values or not tables)
+    header = [f"\n[{'.'.join(map(_key, path))}]\n"] if is_named else []
     inner = [line for key, each in tables.items() for line in _lines(each, (*path, key))]
     return [*header, *values, *inner]
 
@@ -42,13 +48,17 @@ def _value(value: object) -> str:
 
     Examples
     --------
-    >>> _value((1, 2.5, True, "a"))
-    '[1, 2.5, true, "a"]'
+    >>> _value((1, 2.5, True, "a", {"b": date(2024, 5, 1)}))
+    '[1, 2.5, true, "a", {b = 2024-05-01}]'
     """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _string(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(key)} = {_value(value[key])}' for key in value)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
     return repr(value)

@@ -8,7 +8,7 @@ import numpy as np
 
 from featx.errors import InputError, MissingPackageError
 from featx.modality.content import first_line
-from featx.onboard.fetch.origin import Origin
+from featx.onboard.fetch.origin import Origin, parse_origin
 from featx.types import Content, Vectors
 
 PACKAGE = "sentence-transformers"
@@ -20,12 +20,13 @@ GRAPHS = "onnx"
 def vectors_of(origin: Origin, items: Sequence[Content]) -> Vectors:
     """Return the vectors of texts by the original weights, shape (N, D).
 
-    No prompt is put before them, and no code of the model is run.
+    No prompt is put before them, no code of the model is run, and of its weights those in
+    safetensors are read, never pickles.
 
     Parameters
     ----------
     origin : Origin
-        A folder, a graph in it, or a model of the hub.
+        A folder, a graph in it, or a model of the hub at a commit.
     items : sequence of str
 
     Raises
@@ -45,7 +46,10 @@ def vectors_of(origin: Origin, items: Sequence[Content]) -> Vectors:
         raise MissingPackageError(PACKAGE, PACKAGE) from cause
     try:
         model = package.SentenceTransformer(
-            _place(origin), revision=origin.revision or None, device="cpu"
+            _place(origin),
+            revision=origin.revision or None,
+            device="cpu",
+            model_kwargs={"use_safetensors": True},
         )
         model.default_prompt_name = None
         rows = model.encode(texts, convert_to_numpy=True, show_progress_bar=False)
@@ -53,6 +57,18 @@ def vectors_of(origin: Origin, items: Sequence[Content]) -> Vectors:
         message = f"{origin}: {PACKAGE} cannot load it: {first_line(cause)}"
         raise InputError(message) from cause
     return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def at_commit(origin: Origin, url: str) -> Origin:
+    """Return where the original weights lie: of the hub at the commit of the graph, by its URL.
+
+    Examples
+    --------
+    >>> str(at_commit(parse_origin("hf:org/name"), "hf:org/name@c0ffee:onnx/model.onnx"))
+    'hf:org/name@c0ffee:onnx/model.onnx'
+    """
+    graph = parse_origin(url)
+    return graph if origin.kind == graph.kind == "hub" else origin
 
 
 def _place(origin: Origin) -> str:

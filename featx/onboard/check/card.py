@@ -1,6 +1,7 @@
 """The card of a backbone: what one wants to know of it first."""
 
 import re
+from typing import TypeGuard
 
 from featx.onboard.fetch.files import readable
 from featx.zoo.manifest import Manifest
@@ -25,7 +26,7 @@ def _speed(manifest: Manifest) -> str:
     found = [
         f"{value:g} {match['what'].replace('_', ' ')} a {'CPU ' if match['of'] else ''}second"
         for key, value in manifest.measured.items()
-        if (match := SPEED.fullmatch(key))
+        if (match := SPEED.fullmatch(key)) and _is_number(value)
     ]
     threads = manifest.measured.get("threads")
     return "; ".join(found) + (f" ({threads} threads)" if found and threads else "")
@@ -33,10 +34,15 @@ def _speed(manifest: Manifest) -> str:
 
 def _fidelity(manifest: Manifest) -> str:
     measured = manifest.measured
-    if "cosine_to_reference_min" in measured:
-        least = measured["cosine_to_reference_min"]
+    least = measured.get("cosine_to_reference_min")
+    if _is_number(least):
         return f"least cosine {least:.6f} to {measured.get('reference', 'a reference')}"
-    if "one_minus_cosine_to_original_max" in measured:
-        least = 1 - measured["one_minus_cosine_to_original_max"]
-        return f"least cosine {least:.6f} to the original weights"
+    most = measured.get("one_minus_cosine_to_original_max")
+    if _is_number(most):
+        return f"least cosine {1 - most:.6f} to the original weights"
     return "not compared with the original weights; add it with --reference FILE"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Return whether a measured fact, which may be anything that TOML has, is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

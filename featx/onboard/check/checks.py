@@ -1,7 +1,7 @@
 """Running a backbone before it is added: on real items, alone and together, short and long."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from featx.backbone.runtime import Session
 from featx.backbone.settings import Settings
 from featx.errors import FeatxError, InputError
 from featx.onboard.adding import Checked
-from featx.onboard.check.against import PACKAGE, vectors_of
+from featx.onboard.check.against import PACKAGE, at_commit, vectors_of
 from featx.onboard.check.axes import require_axes
 from featx.onboard.check.golden import write_golden
 from featx.onboard.check.loading import OWN, additional_operators, load
@@ -50,7 +50,8 @@ def check(
     reference : Path, optional
         Items and vectors, as `read_reference` reads them.
     against : Origin, optional
-        Where sentence-transformers finds the model, to compare with what it makes of the items.
+        Where sentence-transformers finds the model, to compare with what it makes of the items;
+        of the hub it is the commit that the graph comes from.
 
     Raises
     ------
@@ -62,6 +63,41 @@ def check(
     if reference and against:
         message = f"{manifest.name}: --reference and --against: one of them can be compared with"
         raise InputError(message)
+    checked, kept = _checked(manifest, reference, against)
+    path = golden_file(manifest)
+    write_golden(path, kept.items, kept.vectors)
+    return replace(checked, golden=path)
+
+
+def check_shared(manifest: Manifest) -> Checked:
+    """Run a backbone whose manifest somebody else made, as `check` does.
+
+    Its golden vectors, if there are any, are what it is compared with, and stay as they are.  A
+    backbone without a graph has nothing to run.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Its files lie in its folder, as do its golden vectors.
+
+    Raises
+    ------
+    InputError
+        As `check` does.
+    """
+    golden = golden_file(manifest)
+    if "graph" not in manifest.files:
+        return Checked()
+    if not golden.is_file():
+        return check(manifest)
+    checked, _ = _checked(manifest, golden, None)
+    return replace(checked, golden=golden)
+
+
+def _checked(
+    manifest: Manifest, reference: Path | None, against: Origin | None
+) -> tuple[Checked, Reference]:
+    """Return what was found, and the items and vectors that may be compared with later."""
     backbone = Backbone(manifest, Settings(device="cpu"))
     signature = read_signature(manifest.file("graph"))
     require_axes(manifest, signature)
@@ -74,16 +110,15 @@ def check(
     if not trial.runs_alone:
         trial.require_independence(alone)
     if against:
-        given = Reference(PACKAGE, items, vectors_of(against, items))
+        graph = manifest.files["graph"].url
+        given = Reference(PACKAGE, items, vectors_of(at_commit(against, graph), items))
     measured = measure(backbone, trial.samples)
     if given is not None:
         least = compare(backbone, given)
         measured["cosine_to_reference_min"] = round(least, 8)
         measured["reference"] = given.name
     kept = given if given is not None and is_near(measured) else Reference("", items, alone)
-    path = golden_file(manifest)
-    write_golden(path, kept.items, kept.vectors)
-    return Checked(measured=measured, notes=tuple(notes), golden=path)
+    return Checked(measured=measured, notes=tuple(notes)), kept
 
 
 def _notes(manifest: Manifest, alone: Vectors) -> list[str]:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
@@ -17,7 +17,7 @@ from featx.fingerprint import file_sha256
 from featx.onboard.fetch.files import Say, missing, readable, require_size
 from featx.onboard.fetch.kept import alone, drop, kept
 from featx.onboard.fetch.origin import Origin, safe_name
-from featx.onboard.fetch.web import ask
+from featx.onboard.fetch.web import ask, netrc_problem, require_https
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -42,7 +42,7 @@ class OneUrl:
     origin: Origin
     limit_bytes: int
     say: Say
-    weights: str = ""
+    is_complete: bool = True
 
     @property
     def chosen(self) -> str:
@@ -58,14 +58,15 @@ class OneUrl:
         """The name alone; its size is not known before it is asked for."""
         return {self.chosen: 0}
 
+    def weights_of(self, graph: str) -> str:
+        """Return nothing: the sha256 tells weights apart."""
+        return ""
+
     def take(self, name: str, place: Path) -> None:
         """Download the file."""
         if name != self.chosen:
             raise missing(self.origin.place, name)
-        whole = download(self.origin, limit_bytes=self.limit_bytes, say=self.say)
-        with explained(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(whole, place)
+        download(self.origin, place, limit_bytes=self.limit_bytes, say=self.say)
 
     def url(self, name: str, sha256: str) -> str:
         """Return the URL with its sha256."""
@@ -77,12 +78,19 @@ class OneUrl:
 
 
 def open_url(origin: Origin, *, limit_bytes: int, say: Say) -> OneUrl:
-    """Return the one file of a URL; nothing is asked for yet."""
+    """Return the one file of a URL; nothing is asked for yet.
+
+    Raises
+    ------
+    InputError
+        If it is no URL of HTTPS.
+    """
+    require_https(origin.place)
     return OneUrl(origin, limit_bytes, say)
 
 
-def download(origin: Origin, *, limit_bytes: int, say: Say) -> Path:
-    """Return the file of a URL, downloaded into the cache unless it is there.
+def download(origin: Origin, target: Path, *, limit_bytes: int, say: Say) -> None:
+    """Download the file of a URL into the cache, unless it is there, and copy it.
 
     What a former call left behind is continued.
 
@@ -90,6 +98,8 @@ def download(origin: Origin, *, limit_bytes: int, say: Say) -> Path:
     ----------
     origin : Origin
         A URL with its sha256.
+    target : Path
+        Where it is copied to.
     limit_bytes : int
         Largest file.
     say : callable
@@ -101,29 +111,47 @@ def download(origin: Origin, *, limit_bytes: int, say: Say) -> Path:
         If it is too large, or of another sha256.
     ServerError
         If it cannot be fetched; what came is kept for the next call.
+    StoreError
+        If another process fetches it now, or the disk is full.
     """
     place = kept(origin.sha256)
     with alone(place):
-        if place.is_file() and file_sha256(place) == origin.sha256:
-            return place
-        part = place.with_name(f"{place.name}.part")
-        download_ = _Download(origin.place, part, limit_bytes, say)
-        was_continued = part.is_file()
+        if not place.is_file() or file_sha256(place) != origin.sha256:
+            _fetch(origin, place, limit_bytes, say)
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, target)
+
+
+def _fetch(origin: Origin, place: Path, limit_bytes: int, say: Say) -> None:
+    part = place.with_name(f"{place.name}.part")
+    download_ = _Download(origin.place, part, limit_bytes, say)
+    was_continued = part.is_file()
+    found = download_.finish()
+    if found != origin.sha256 and was_continued:  # the file at the URL may have changed
+        part.unlink()
         found = download_.finish()
-        if found != origin.sha256 and was_continued:  # the file at the URL may have changed
-            part.unlink()
-            found = download_.finish()
-        if found != origin.sha256:
-            part.unlink()
-            message = f"{origin.place}: sha256 {found}; expected {origin.sha256}; nothing was kept"
-            raise InputError(message)
+    if found != origin.sha256:
+        part.unlink()
+        message = f"{origin.place}: sha256 {found}; expected {origin.sha256}; nothing was kept"
+        raise InputError(message)
+    with explained(place):
         sync_file(part)
         part.replace(place)
-    return place
 
 
-def small_file(url: str, *, most_bytes: int) -> bytes | None:
+def small_file(
+    url: str, *, most_bytes: int, absent: Container[int] = (HTTPStatus.NOT_FOUND,)
+) -> bytes | None:
     """Return a file of a URL as it is now, or None if there is none.
+
+    Parameters
+    ----------
+    url : str
+    most_bytes : int
+        Largest size.
+    absent : container of int, optional
+        Statuses that say that there is none.
 
     Raises
     ------
@@ -136,7 +164,7 @@ def small_file(url: str, *, most_bytes: int) -> bytes | None:
         with ask(url, {}) as response:
             raw: bytes = response.read(most_bytes + 1)
     except (OSError, HTTPException) as cause:
-        if isinstance(cause, HTTPError) and cause.code == HTTPStatus.NOT_FOUND:
+        if isinstance(cause, HTTPError) and cause.code in absent:
             return None
         raise _refusal(url, cause) from cause
     require_size(url, len(raw), most_bytes)
@@ -226,15 +254,20 @@ def _is_passing(cause: Exception) -> bool:
 
 def _refusal(url: str, cause: Exception) -> FeatxError:
     if isinstance(cause, HTTPError):
-        hint = {
-            401: "; put name and password of the host into ~/.netrc",
-            403: "; it is not for everyone",
-            404: "; is it spelt right?",
-        }.get(cause.code, "")
-        message = f"{url}: answered {cause.code} {cause.reason}{hint}"
+        message = f"{url}: answered {cause.code} {cause.reason}{_hint(cause.code)}"
         return ServerError(message, status=cause.code, code="refused")
     if isinstance(cause, URLError | ConnectionError | TimeoutError | HTTPException):
         reason = getattr(cause, "reason", cause)
         message = f"{url}: no answer: {reason or type(cause).__name__}; is the network there?"
         return ServerError(message)
     return StoreError(f"{url}: {cause}")
+
+
+def _hint(status: int) -> str:
+    if status == HTTPStatus.UNAUTHORIZED and (problem := netrc_problem()):
+        return f"; {problem}; mend it"
+    return {
+        401: "; put name and password of the host into ~/.netrc",
+        403: "; it is not for everyone, or not there",
+        404: "; is it spelt right?",
+    }.get(status, "")

@@ -40,8 +40,12 @@ class Files(Protocol):
         ...
 
     @property
-    def weights(self) -> str:
-        """Identity of the trained weights, or nothing if only their sha256 tells them apart."""
+    def is_complete(self) -> bool:
+        """Whether `sizes` lists all there is; without a network, a hub's cache may hold a part."""
+        ...
+
+    def weights_of(self, graph: str) -> str:
+        """Return what trained weights are known by, or nothing if only their sha256 tells."""
         ...
 
     @property

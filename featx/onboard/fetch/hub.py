@@ -5,12 +5,12 @@ The client's settings hold: ``HF_TOKEN`` or a login, ``HF_ENDPOINT``, ``HF_HUB_O
 """
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from featx.data.files import explained
@@ -21,6 +21,15 @@ from featx.onboard.fetch.origin import Origin, safe_name
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
+
+
+OWN = {"model", "onnx/model"}
+"""Where the hub keeps a repository's own model; a graph elsewhere may be of another one."""
+
+_TOWER = re.compile(r"^(?:text|vision|audio)_(?=model$)")
+
+_PRECISION = re.compile(r"_(?:fp16|fp32|q?u?int8(?:_\w+)?|q4|q4f16|q8|bnb4|quantized|O[1-4])$")
+"""What exporters put behind the name of a graph that computes the same in another way."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +43,30 @@ class Repository:
     sizes : mapping of str to int
     limit_bytes : int
     say : callable
+    is_complete : bool
+        Whether `sizes` lists the whole repository.
     """
 
     origin: Origin
     sizes: Mapping[str, int]
     limit_bytes: int
     say: Say
-
-    @cached_property
-    def weights(self) -> str:
-        """The repository at its commit: another commit may hold other weights."""
-        return f"{self.origin.place}@{self.origin.revision}"
+    is_complete: bool = True
 
     @property
     def chosen(self) -> str:
         """The file that the origin names."""
         return self.origin.file
+
+    def weights_of(self, graph: str) -> str:
+        """Return the repository at its commit, and which of its models a graph is of.
+
+        Towers of a pair, and other precisions of a graph, are of one model.
+        """
+        path = PurePosixPath(graph)
+        stem = _TOWER.sub("", _PRECISION.sub("", path.stem))
+        model = (path.parent / stem).as_posix()
+        return f"{self.origin.place}@{self.origin.revision}{'' if model in OWN else f':{model}'}"
 
     def take(self, name: str, place: Path) -> None:
         """Download one file into the hub's cache, unless it is there, and copy it."""
@@ -75,7 +92,7 @@ def open_hub(origin: Origin, *, limit_bytes: int, say: Say) -> Repository:
     Raises
     ------
     InputError
-        If it has no such file, or too many files.
+        If it has too many files, or a file of unknown size.
     ServerError
         If the hub cannot be reached, or refuses: no such repository or revision, or a private
         or gated one.
@@ -85,7 +102,7 @@ def open_hub(origin: Origin, *, limit_bytes: int, say: Say) -> Repository:
     if find_spec("huggingface_hub") is None:
         raise MissingPackageError("huggingface_hub", "huggingface-hub")
     if is_offline():
-        return Repository(*_listed_offline(origin), limit_bytes, say)
+        return Repository(*_listed_offline(origin), limit_bytes, say, is_complete=False)
     from huggingface_hub import HfApi
 
     with explained_hub(origin):
@@ -103,7 +120,14 @@ def _sizes(origin: Origin, found: "ModelInfo") -> dict[str, int]:
     if len(siblings) > MOST_FILES:
         message = f"{origin}: holds {len(siblings):,} files; at most {MOST_FILES:,} are allowed"
         raise InputError(message)
-    return {s.rfilename: s.size or 0 for s in siblings if safe_name(s.rfilename)}
+    sizes: dict[str, int] = {}
+    for each in siblings:
+        if each.size is None:
+            message = f"{origin}: the hub does not say how large {each.rfilename!r} is; refused"
+            raise InputError(message)
+        if safe_name(each.rfilename):
+            sizes[each.rfilename] = each.size
+    return sizes
 
 
 def _listed_offline(origin: Origin) -> tuple[Origin, dict[str, int]]:

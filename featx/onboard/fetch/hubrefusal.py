@@ -1,9 +1,12 @@
 """What the hub's client raises, in one line that says what to do."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from featx.data.files import explained
 from featx.errors import FeatxError, InputError, ServerError
 from featx.onboard.fetch.origin import Origin
 
@@ -27,6 +30,13 @@ HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check the name, or {LOG_IN}"}
 """Status → what to do, where the hub does not say what is the matter."""
 
 
+OF_DISKS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EFBIG,
+}  # fmt: skip
+"""Numbers of errors that no network makes; those of the client's own have none."""
+
+
 def is_offline() -> bool:
     """Return whether the client may not use the network."""
     chosen = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
@@ -35,10 +45,13 @@ def is_offline() -> bool:
 
 @contextmanager
 def explained_hub(origin: Origin) -> Iterator[None]:
-    """Turn what the client raises into a `ServerError` or an `InputError`."""
+    """Turn what the client raises into a `ServerError`, an `InputError` or a `StoreError`."""
     try:
         yield
     except (OSError, ValueError) as cause:
+        if isinstance(cause, OSError) and cause.errno in OF_DISKS:
+            with explained(Path(cause.filename or "the hub's cache")):
+                raise
         raise refusal(origin, cause) from cause
     except Exception as cause:
         # What its HTTP library raises comes through, and differs between versions.

@@ -9,6 +9,7 @@ from pathlib import Path
 from featx.data.cache import DOWNLOADS, cache_folder
 from featx.data.claim import lock
 from featx.data.files import explained
+from featx.errors import StoreError
 
 
 def kept(name: str) -> Path:
@@ -27,7 +28,11 @@ def alone(place: Path) -> Iterator[None]:
     """
     with explained(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = lock(_lock_file(place))
+    path = place.with_name(f"{place.name}.lock")
+    descriptor = lock(path)
+    while not _lies_at(path, descriptor):  # it was deleted by `drop` before it was locked here
+        os.close(descriptor)
+        descriptor = lock(path)
     try:
         yield
     finally:
@@ -35,12 +40,28 @@ def alone(place: Path) -> Iterator[None]:
 
 
 def drop(place: Path) -> None:
-    """Delete a download; it may be gone already."""
-    if place.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
-    for path in (place, _lock_file(place)):
-        path.unlink(missing_ok=True)
+    """Delete a download; one that another process has taken up is left to that.
+
+    Raises
+    ------
+    StoreError
+        If the cache cannot be written.
+    """
+    try:
+        with alone(place), explained(place):
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
+            place.with_name(f"{place.name}.lock").unlink()
+    except StoreError as error:
+        if not isinstance(error.__cause__, BlockingIOError):
+            raise
 
 
-def _lock_file(place: Path) -> Path:
-    return place.with_name(f"{place.name}.lock")
+def _lies_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -3,10 +3,12 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from featx.data.files import explained
-from featx.errors import InputError, UnknownNameError
+from featx.errors import InputError, ServerError, UnknownNameError
 from featx.fingerprint import file_sha256
 from featx.onboard.fetch.download import small_file
 from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, require_size
@@ -14,9 +16,13 @@ from featx.onboard.fetch.origin import parse_origin
 from featx.onboard.placing import place, require_free, require_name, staging
 from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
+from featx.zoo.writing import manifest_text
 
 MOST_MANIFEST_BYTES = 1 << 20
 MOST_GOLDEN_BYTES = 256 << 20
+
+ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
+"""What servers say where nothing is; stores such as S3 the latter, if one may not list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,12 @@ def pull(
     return manifest, True
 
 
-def add_manifest(
+def add_manifest(  # noqa: PLR0913  (the flags of the command)
     what: str,
     *,
     graph: Path | None = None,
+    name: str = "",
+    checks: Callable[[Manifest], None] = lambda _: None,
     zoo: Path | None = None,
     limit_bytes: int = MOST_BYTES,
     say: Say = lambda _: None,
@@ -92,6 +100,10 @@ def add_manifest(
         Path of the TOML file, or its URL with its sha256.
     graph : Path, optional
         The ONNX file, if it lies elsewhere.
+    name : str, optional
+        What to call it; by default as the manifest does.
+    checks : callable, optional
+        Run on the backbone before anything is written into the zoo; raises if it may not be added.
     zoo : Path, optional
         Folder to write to; by default the user's own.
     limit_bytes : int
@@ -116,14 +128,19 @@ def add_manifest(
             raw = (stage / "manifest.toml").read_bytes()
             files.close()
         shared = _of_url(raw, origin.place, origin.place.rpartition("/")[0])
-    require_free(shared.manifest.name)
-    return adopt(shared, graph=graph, zoo=zoo, limit_bytes=limit_bytes, say=say)
+    manifest = replace(shared.manifest, name=name or shared.manifest.name)
+    require_free(manifest.name)
+    # Read again as it will be written, so that what is in a zoo can be read.
+    again = Manifest.from_bytes(manifest_text(manifest).encode(), folder=Path(), where=what)
+    shared = replace(shared, manifest=replace(again, folder=manifest.folder))
+    return adopt(shared, graph=graph, checks=checks, zoo=zoo, limit_bytes=limit_bytes, say=say)
 
 
 def adopt(
     shared: Shared,
     *,
     graph: Path | None = None,
+    checks: Callable[[Manifest], None] = lambda _: None,
     zoo: Path | None = None,
     limit_bytes: int = MOST_BYTES,
     say: Say = lambda _: None,
@@ -143,7 +160,9 @@ def adopt(
                 local = graph
             opened += _take(entry, local, stage / entry.path, limit_bytes, say)
         shared.golden(stage / "golden" / f"{manifest.name}.npz")
-        placed = place(replace(manifest, files=entries, folder=stage), zoo)
+        staged = replace(manifest, files=entries, folder=stage)
+        checks(staged)
+        (placed,) = place(staged, zoo=zoo)
     for files in opened:
         files.close()
     return placed
@@ -208,22 +227,38 @@ def _local(manifest: Manifest) -> Shared:
 
     def copy(target: Path) -> None:
         if golden.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(golden, target)
+            with explained(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(golden, target)
 
     return Shared(manifest, is_here=True, golden=copy)
 
 
 def _remote(name: str) -> Shared | None:
-    """Return a manifest of the first zoo at a URL that has it."""
+    """Return a manifest of the first zoo at a URL that has it.
+
+    Raises
+    ------
+    ServerError
+        If none has it, and one refuses to say whether it does.
+    """
+    refusals = list[ServerError]()
     for zoo in catalog.remotes():
-        raw = small_file(f"{zoo}/{name}.toml", most_bytes=MOST_MANIFEST_BYTES)
+        try:
+            raw = small_file(f"{zoo}/{quote(name)}.toml", most_bytes=MOST_MANIFEST_BYTES)
+        except ServerError as error:
+            if error.status not in ABSENT:
+                raise
+            refusals.append(error)
+            continue
         if raw is not None:
             shared = _of_url(raw, f"{zoo}/{name}.toml", zoo)
             if shared.manifest.name != name:
                 message = f"{zoo}/{name}.toml: name = {shared.manifest.name!r}; expected {name!r}"
                 raise InputError(message)
             return shared
+    if refusals:
+        raise refusals[0]
     return None
 
 
@@ -232,15 +267,17 @@ def _of_url(raw: bytes, url: str, base: str) -> Shared:
     manifest = Manifest.from_bytes(raw, folder=Path(), where=url)
 
     def fetch(target: Path) -> None:
-        found = small_file(f"{base}/golden/{manifest.name}.npz", most_bytes=MOST_GOLDEN_BYTES)
+        where = f"{base}/golden/{manifest.name}.npz"
+        found = small_file(where, most_bytes=MOST_GOLDEN_BYTES, absent=ABSENT)
         if found is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(found)
+            with explained(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(found)
 
     entries = {
         role: entry
         if entry.url
-        else replace(entry, url=f"{base}/{entry.path}#sha256={entry.sha256}")
+        else replace(entry, url=f"{base}/{quote(entry.path)}#sha256={entry.sha256}")
         for role, entry in manifest.files.items()
     }
     return Shared(replace(manifest, files=entries), is_here=False, golden=fetch)

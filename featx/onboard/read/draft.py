@@ -4,15 +4,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from featx.errors import InputError
 from featx.fingerprint import hash_facts
-from featx.modality.content import first_line
 from featx.onboard.gathering import TOKENIZER, Gathered
 from featx.onboard.read.choices import Choices, flag_of
-from featx.onboard.read.facts import Fact
-from featx.onboard.read.roles import MAIN, TOKENS, WHOLE, input_facts, modality_fact, output_fact
+from featx.onboard.read.contradictions import (
+    require_all_heard,
+    require_doable,
+    require_filled_pictures,
+)
+from featx.onboard.read.facts import Fact, Known, is_said
+from featx.onboard.read.roles import (
+    MAIN,
+    TOKENS,
+    WHOLE,
+    input_facts,
+    modality_fact,
+    output_fact,
+    require_roles,
+)
 from featx.onboard.read.signature import Port, Signature, read_signature
 from featx.onboard.read.stated import stated
 from featx.zoo.manifest import SCHEMA, Manifest
@@ -44,8 +54,6 @@ SHOWN = 6
 
 UNKNOWN_LICENSE = "unknown"
 
-Known = dict[str, Fact]
-
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -64,6 +72,7 @@ def draft(gathered: Gathered, choices: Choices, *, name: str) -> Draft:
     InputError
         Naming all flags that are missing, what contradicts, or what cannot be done.
     """
+    require_roles(choices.inputs, choices.outputs)
     signature = read_signature(gathered.path("graph"))
     known: Known = {}
     _hear(known, choices.facts())
@@ -73,9 +82,10 @@ def draft(gathered: Gathered, choices: Choices, *, name: str) -> Draft:
     has_tokenizer = "tokenizer" in gathered.entries
     if missing := list(_missing(known, signature, has_tokenizer=has_tokenizer)):
         raise InputError(_wanted(known, gathered, missing))
-    _refuse_what_cannot_be_done(known, gathered)
-    _refuse_small_pictures(known)
+    require_doable(known, gathered, choices)
+    require_filled_pictures(known)
     table = _table(known, gathered, signature, name)
+    require_all_heard(known, table, choices)
     manifest = Manifest.from_table(table, folder=gathered.folder, where=gathered.where)
     return Draft(manifest, tuple(_used(known, table, gathered)), tuple(_notes(known)))
 
@@ -84,7 +94,7 @@ def _used(known: Known, table: dict[str, Any], gathered: Gathered) -> Iterator[F
     """Yield what was taken, in the manifest's order."""
     hashed = f"sha256 of {gathered.graph} and its weights"
     made = [
-        Fact("weights", table["weights"], gathered.where if gathered.files.weights else hashed),
+        Fact("weights", table["weights"], gathered.where if _stated_weights(gathered) else hashed),
         Fact("precision", table["precision"], f"{gathered.graph}: its operators"),
         Fact("license", table["license"], "no file"),
     ]
@@ -105,13 +115,9 @@ def _hear(known: Known, facts: Iterable[Fact]) -> None:
     """Keep the first to state a key; what a flag replaces is told with it."""
     for fact in facts:
         before = known.setdefault(fact.key, fact)
-        if _is_said(before) and before.value != fact.value:
+        if is_said(before) and before.value != fact.value:
             source = f"{before.source}; {fact.source} says {fact.value!r}"
             known[fact.key] = Fact(fact.key, before.value, source)
-
-
-def _is_said(fact: Fact | None) -> bool:
-    return fact is not None and fact.source.startswith("--")
 
 
 def _of_graph(signature: Signature, known: Known, graph: str) -> Iterator[Fact]:
@@ -127,7 +133,8 @@ def _of_graph(signature: Signature, known: Known, graph: str) -> Iterator[Fact]:
     yield from _of_output(signature, known, graph)
     if modality.value == "array" and (port := _input(signature, known, "inputs.array")):
         sizes = [size for size in (port.shape or ())[1:] if isinstance(size, int)]
-        yield Fact("array.shape", sizes, f"{graph}: {port}")
+        if sizes and len(sizes) + 1 == port.rank:
+            yield Fact("array.shape", sizes, f"{graph}: {port}")
 
 
 def _of_output(signature: Signature, known: Known, graph: str) -> Iterator[Fact]:
@@ -136,13 +143,13 @@ def _of_output(signature: Signature, known: Known, graph: str) -> Iterator[Fact]
     port = signature.output(str(chosen.value)) if chosen else None
     if port is None:
         return
-    if whole and not _is_said(known.get("pooling")):
+    if whole and not is_said(known.get("pooling")):
         known.pop("pooling", None)  # the graph has pooled already
         yield Fact("pooling", "none", f"{graph}: {port}")
     width = port.shape[-1] if port.shape else None
     if isinstance(width, int):
         found = Fact("dim", width, f"{graph}: {port}")
-        if whole and not _is_said(known.get("dim")):
+        if whole and not is_said(known.get("dim")):
             known.pop("dim", None)  # that of tokens, which the graph may have projected
         if known.get("dim", found).value != width:
             message = f"dim = {known['dim'].value} by {known['dim'].source}; but {found.source}"
@@ -179,6 +186,8 @@ def _missing(
     if features is not None and features.value in {"mel", "log_mel"}:
         needed += MEL
     yield from ((key, "") for key in needed if key not in known)
+    if "array.shape" not in known and (port := _input(signature, known, "inputs.array")):
+        yield "array.shape", _listed("input", [port])
     if modality == "text" and not has_tokenizer:
         yield TOKENIZER, "it says how texts become ids; put it beside the graph"
 
@@ -198,51 +207,6 @@ def _wanted(known: Known, gathered: Gathered, missing: list[tuple[str, str]]) ->
     if not where.endswith(gathered.graph):
         where = f"{where}: {gathered.graph}"
     return f"{where}: not stated: {keys}{choices}; say: {flags}"
-
-
-def _refuse_what_cannot_be_done(known: Known, gathered: Gathered) -> None:
-    if "beyond" in known and "outputs.tokens" in known:
-        message = (
-            f"{known['beyond'].source}: has {known['beyond'].value} behind the tokens, which "
-            f"featx does not do; use a graph with an output such as {WHOLE[0]}"
-        )
-        raise InputError(message)
-    if known["modality"].value != "text":
-        return
-    tokenizer = _tokenizer(gathered)
-    if "lowers" in known and _lowered(tokenizer) != "a":
-        message = f"{known['lowers'].source}, but {TOKENIZER} keeps capitals; set it there"
-        raise InputError(message)
-
-
-def _refuse_small_pictures(known: Known) -> None:
-    """Raise where a size that is said would be filled up around pictures of a size that is not."""
-    size, resized = known.get("image.size"), known.get("image.resize_to")
-    if size is None or resized is None or not _is_said(size) or _is_said(resized):
-        return
-    if min(_sides(resized)) < max(_sides(size)):
-        message = (
-            f"image.size = {size.value} by {size.source}, but {resized.source} resizes to "
-            f"{resized.value} first; say that too: --image resize_to=..."
-        )
-        raise InputError(message)
-
-
-def _sides(fact: Fact) -> list[int]:
-    value = fact.value
-    return [int(side) for side in value] if isinstance(value, list | tuple) else [int(str(value))]
-
-
-def _tokenizer(gathered: Gathered) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(gathered.path("tokenizer")))
-    except Exception as cause:  # it raises nothing narrower
-        message = f"{gathered.where}: {TOKENIZER}: not a tokenizer: {first_line(cause)}"
-        raise InputError(message) from cause
-
-
-def _lowered(tokenizer: Tokenizer) -> str:
-    return "A" if tokenizer.normalizer is None else str(tokenizer.normalizer.normalize_str("A"))
 
 
 def _table(known: Known, gathered: Gathered, signature: Signature, name: str) -> dict[str, Any]:
@@ -287,6 +251,10 @@ def _weights(known: Known, gathered: Gathered) -> str:
     if "weights" in known:
         return str(known["weights"].value)
     hashes = {r: e.sha256 for r, e in sorted(gathered.entries.items()) if r != "tokenizer"}
-    found = gathered.files.weights or f"sha256:{hash_facts(hashes)}"
+    found = _stated_weights(gathered) or f"sha256:{hash_facts(hashes)}"
     output = known.get("outputs.embedding") or known["outputs.tokens"]
     return found if output.value in (*WHOLE, *TOKENS) else f"{found}#{output.value}"
+
+
+def _stated_weights(gathered: Gathered) -> str:
+    return gathered.files.weights_of(gathered.graph)

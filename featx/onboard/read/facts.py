@@ -31,6 +31,15 @@ class Fact:
     source: str
 
 
+Known = dict[str, Fact]
+"""What is known of a backbone, by its key."""
+
+
+def is_said(fact: Fact | None) -> bool:
+    """Return whether a flag states it."""
+    return fact is not None and fact.source.startswith("--")
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return what a JSON file holds; nothing if there is no such file.
 

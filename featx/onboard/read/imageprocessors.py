@@ -49,7 +49,10 @@ def convnext(told: Told) -> Iterator[Fact]:
     is_cropped = side < STRETCHED_FROM
     yield told.fact("image.resize", "shortest" if is_cropped else "stretch", "size")
     if is_cropped:
-        resized = int(side / told.number("crop_pct"))
+        fraction = told.number("crop_pct")
+        if not 0 < fraction <= 1:
+            raise told.refused("crop_pct", "a part from 0 to 1")
+        resized = int(side / fraction)
         yield told.fact("image.resize_to", [resized], "size", "crop_pct")
     yield from _filter(told)
     yield told.fact("image.rounding", "transformers")

@@ -31,7 +31,34 @@ TOKENS = ("last_hidden_state", "token_embeddings")
 NO_EMBEDDING = ("logits", "probabilities", "scores")
 """Outputs that are taken only where the user says so."""
 
+ROLES = {
+    "--input": (*MAIN.values(), *MASKS.values(), TYPES),
+    "--output": ("embedding", "tokens", "logits"),
+}
+"""Flag → the roles that it may say."""
+
 FLOATS = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
+
+
+def require_roles(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Raise if a flag says a role that there is none of.
+
+    Parameters
+    ----------
+    inputs, outputs : mapping of str to str
+        Role → name in the graph.
+
+    Raises
+    ------
+    InputError
+        With the roles that there are.
+    """
+    for flag, said in zip(ROLES, (inputs, outputs), strict=True):
+        for role, name in said.items():
+            if role not in ROLES[flag]:
+                known = ", ".join(ROLES[flag])
+                message = f"{flag} {role}={name}: unknown role {role!r}; expected one of {known}"
+                raise InputError(message)
 
 
 def modality_fact(signature: Signature, graph: str) -> Iterator[Fact]:

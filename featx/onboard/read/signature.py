@@ -80,10 +80,10 @@ def _port(item: "ValueInfoProto") -> Port:
     shape = None
     if kind.HasField("shape"):
         shape = tuple(
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-            for dim in kind.shape.dim
+            dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim
         )
-    return Port(item.name, TensorProto.DataType.Name(kind.elem_type), shape)
+    known = {int(number): name for name, number in TensorProto.DataType.items()}
+    return Port(item.name, known.get(kind.elem_type, f"TYPE {kind.elem_type}"), shape)
 
 
 def _precision(graph: "GraphProto") -> Precision:

@@ -26,10 +26,10 @@ TRANSFORMER = tuple(
 )
 """Names under which sentence-transformers has kept what it was told of its model; one is there."""
 
-OFFSET = {"camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xmod"}
+OFFSET = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xmod")
 """Kinds of model whose positions are counted from behind the padding's id."""
 
-PADDED = {"siglip", "siglip_text_model"}
+PADDED = ("siglip", "siglip_text_model")
 """Kinds of model that were trained on texts padded to the full length, without a mask."""
 
 MOST_TOKENS = 1_000_000
@@ -92,7 +92,7 @@ def _pooling(folder: Path, place: str) -> Iterator[Fact]:
         modes = named if isinstance(named, list) else [named]
     else:
         modes = [key for key, value in found.items() if "pooling_mode_" in key and value is True]
-    if len(modes) != 1 or modes[0] not in MODES:
+    if len(modes) != 1 or modes[0] not in tuple(MODES):
         message = f"{where}: pools by {', '.join(map(str, modes)) or 'nothing'}"
         message = f"{message}; can be done: one of mean, cls, lasttoken"
         raise InputError(message)
@@ -128,18 +128,22 @@ def _positions(folder: Path) -> Iterator[Fact]:
     config = read_json_object(folder / "config.json")
     inner = config.get("text_config")
     part = inner if isinstance(inner, dict) else config
-    positions, source = part.get("max_position_embeddings"), "config.json: max_position_embeddings"
-    if not _is_length(positions):
+    found, source = part.get("max_position_embeddings"), "config.json: max_position_embeddings"
+    if not _is_length(found):
         return
+    positions = _number(found)
     if part.get("model_type", config.get("model_type")) in OFFSET:
         padding = part.get("pad_token_id", 1)
+        if type(padding) is not int or not 0 <= padding < positions:
+            message = f"config.json: pad_token_id = {padding!r}; expected a number from 0 to "
+            raise InputError(f"{message}{positions - 1}, from behind which positions are counted")
         positions, source = positions - padding - 1, f"{source} - pad_token_id - 1"
     yield Fact("max_length", positions, source)
 
 
 def _text(folder: Path) -> Iterator[Fact]:
     side = read_json_object(folder / "tokenizer_config.json").get("truncation_side")
-    if side in {"left", "right"}:
+    if side in ("left", "right"):
         end = "start" if side == "left" else "end"
         yield Fact("text.truncation", end, f"tokenizer_config.json: truncation_side = {side}")
     name, config = _transformer(folder)
@@ -152,8 +156,8 @@ def _padding(folder: Path) -> Iterator[Fact]:
     """Read how texts are padded, where a kind of model takes no mask and so depends on it."""
     config = read_json_object(folder / "config.json")
     inner = config.get("text_config")
-    kinds = {config.get("model_type"), inner.get("model_type") if isinstance(inner, dict) else None}
-    if not kinds & PADDED:
+    part = inner if isinstance(inner, dict) else {}
+    if config.get("model_type") not in PADDED and part.get("model_type") not in PADDED:
         return
     yield Fact("text.padding", "max_length", "config.json: model_type")
     token = read_json_object(folder / "tokenizer_config.json").get("pad_token")

@@ -39,7 +39,7 @@ def timm_facts(config: dict[str, Any]) -> Iterator[Fact]:
     fraction, mode = told.number("crop_pct"), told.get("crop_mode")
     if not 0 < fraction <= 1:
         raise told.refused("crop_pct", "a part from 0 to 1")
-    if mode not in CROPS:
+    if mode not in tuple(CROPS):
         raise told.refused("crop_mode", " | ".join(CROPS))
     if told.get("interpolation") not in FILTERS:
         raise told.refused("interpolation", " | ".join(FILTERS))

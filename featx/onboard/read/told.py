@@ -1,5 +1,6 @@
 """What a file says of preprocessing, and what its class adds where the file is silent."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,9 +43,9 @@ class Told:
             If it is none.
         """
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise self.refused(key, "a number")
-        return value
+        return float(value)
 
     def numbers(self, key: str) -> list[float]:
         """Return three numbers, one a channel.
@@ -56,7 +57,7 @@ class Told:
         """
         values = self.get(key)
         is_list = isinstance(values, list) and len(values) == 3
-        if not is_list or not all(type(value) in {int, float} for value in values):
+        if not is_list or not all(map(_is_number, values)):
             raise self.refused(key, "three numbers, one a channel")
         return [float(value) for value in values]
 
@@ -81,6 +82,13 @@ class Told:
         """Return a fact that was made of the values of `keys`."""
         said = ", ".join(k if self.table.get(k) is not None else f"{self.kind}'s {k}" for k in keys)
         return Fact(key, value, f"{self.where}: {said or self.kind}")
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a number that float64 holds: JSON has NaN and longer ones too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 Reader = Callable[[Told], Iterator[Fact]]
