@@ -27,11 +27,13 @@ from featx.embedding import embed_all
 from featx.errors import InputError, SpaceError, StoreError
 from featx.export.real import real_items
 from featx.finetune import search
+from featx.finetune.files import Files, require_space
 from featx.finetune.gathered import gather
 from featx.finetune.material import Material
 from featx.finetune.recipe import Recipe
 from featx.finetune.run import Outcome, Watch, tune
 from featx.finetune.solved import Solved
+from featx.finetune.solved import solve as solve_head
 from featx.finetune.views import augmented
 from featx.fingerprint import file_sha256
 from featx.heads.headfile import load_head
@@ -138,7 +140,7 @@ def test_the_golden_vectors_are_those_of_the_tuned_backbone(tuned: Outcome) -> N
 def test_old_vectors_are_refused_by_the_tuned_head(folder: Path, tuned: Outcome) -> None:
     parent = tunable.backbone(folder / "layers.toml")
 
-    with pytest.raises(SpaceError, match="but the head was trained on tuned"):
+    with pytest.raises(SpaceError, match=r"head was trained on tuned .+ -m tuned.toml -o"):
         check_space(tuned.head, parent.fingerprint, parent.space)
 
     assert check_space(tuned.head, written(tuned).fingerprint, written(tuned).space) is None
@@ -329,6 +331,28 @@ def test_a_rate_that_is_far_too_large_is_given_up(folder: Path, tmp_path: Path) 
     assert "more than 3 times that at the start" in outcome.report["stopped"]
 
 
+def test_a_disk_without_room_for_the_result_is_told_before_the_training(tmp_path: Path) -> None:
+    files = Files(tmp_path / "tuned.onnx")
+    free = shutil.disk_usage(tmp_path).free
+
+    require_space(files, free // 2)
+    with pytest.raises(StoreError, match=r"tuned.onnx: .+ MB are free; a tuned backbone takes"):
+        require_space(files, 2 * free)
+
+
+def test_the_backbone_keeps_no_session_while_its_tail_is_trained(
+    folder: Path, tmp_path: Path
+) -> None:
+    backbone = tunable.backbone(folder / "layers.toml")
+    source = open_source(folder / "items.npz", modality="array")
+    held: list[bool] = []
+    watch = Watch(say=lambda _: held.append("session" in vars(backbone)))
+
+    tune(source, backbone, tmp_path / "tuned.onnx", replace(STRONG, epochs=2), watch=watch)
+
+    assert held == [False, False]
+
+
 def test_an_interrupt_keeps_the_best_until_then(folder: Path, tmp_path: Path) -> None:
     def say(line: str) -> None:
         if line.startswith("epoch 3"):
@@ -403,9 +427,8 @@ def test_an_interrupt_between_the_folds_keeps_the_frozen_head(
         solved.append(len(rows))
         if len(solved) == 3:
             raise KeyboardInterrupt
-        return real(material, rows, seed=seed)
+        return solve_head(material, rows, seed=seed)
 
-    real = search.solve
     monkeypatch.setattr(search, "solve", solve)
     opened = open_source(folder / "few.npz", modality="array")
     whole = tunable.backbone(folder / "layers.toml")

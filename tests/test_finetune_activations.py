@@ -1,6 +1,7 @@
 """Values at a cut: computed once, kept whatever happens, and fed as the body gave them."""
 
 import resource
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -311,8 +312,24 @@ def test_texts_of_several_parts_are_refused(texts: Parts, tmp_path: Path) -> Non
     manifest = texts.backbone.manifest.adjusted(overflow="chunk")
     body = Body(Backbone(manifest, texts.backbone.settings), texts.split)
 
-    with pytest.raises(InputError, match="item 0: has 2 parts; fine-tuning needs items of one"):
-        run(Caching(body, ["a b c d e f g h " * 5], cache=tmp_path))
+    with pytest.raises(InputError, match=r"l7: has 2 parts; .+ items of one; embed without chunks"):
+        run(Caching(body, ["a b c d e f g h " * 5], cache=tmp_path, names=["l7"]))
+
+
+@pytest.mark.parametrize("failure", [None, InputError("told early")])
+def test_no_session_is_kept_once_all_is_computed(
+    texts: Parts, tmp_path: Path, failure: InputError | None
+) -> None:
+    body = texts.body()
+    steps = Caching(body, TEXTS, cache=tmp_path).steps()
+    next(steps)
+    session = weakref.ref(body.session._session)
+
+    if failure:
+        with pytest.raises(InputError, match="told early"):
+            steps.throw(failure)
+    assert list(steps) == []
+    assert session() is None
 
 
 def test_a_tail_that_reads_the_tokens_themselves_is_refused(texts: Parts) -> None:

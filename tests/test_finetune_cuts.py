@@ -395,6 +395,15 @@ def test_the_command_prints_the_cuts_as_json() -> None:
 
 
 @pytest.mark.slow
+def test_the_command_says_what_an_image_takes() -> None:
+    result = CliRunner().invoke(main, ["models", "cuts", "efficientnet-lite0"])
+
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows[0][-3:] == ["bytes", "an", "image"]
+    assert rows[-3] == ["add_728", "1", "4", "1,013,696", "18,816"]
+
+
+@pytest.mark.slow
 def test_the_command_offers_six_blocks_of_minilm_by_the_token() -> None:
     result = CliRunner().invoke(main, ["models", "cuts", "minilm-l6"])
 

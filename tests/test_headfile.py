@@ -146,6 +146,13 @@ def test_a_head_comes_back_as_it_went(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.logits(X), head.logits(X))
 
 
+def test_a_head_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(StoreError, match=r"x\.head: a file is in the way; choose another place"):
+        save_head(tmp_path / "file" / "x.head", linear_head())
+
+
 def test_equal_heads_give_equal_bytes_and_leave_no_other_file(tmp_path: Path) -> None:
     save_head(tmp_path / "a.head", linear_head())
     save_head(tmp_path / "b.head", linear_head())

@@ -33,7 +33,8 @@ def cuts(name: str, as_json: bool) -> None:
     if as_json:
         o.print_json({"name": manifest.name, "sample": sample, "cuts": [_facts(c) for c in found]})
         return
-    header = ["cut", "blocks", "layers", "parameters", f"bytes a {sample}"]
+    article = "an" if sample[0] in "aeiou" else "a"
+    header = ["cut", "blocks", "layers", "parameters", f"bytes {article} {sample}"]
     o.print_table(header, [_row(cut) for cut in found])
 
 

@@ -23,21 +23,26 @@ class Made:
         None where it is not known.
     prompt : str
         Name of the prompt that was put before each item; mostly empty.
+    is_tuned : bool
+        Whether the model came of ``featx finetune``, so that its manifest lies beside the head.
     """
 
     model: str
     space: str
     dim: int | None = None
     prompt: str = ""
+    is_tuned: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:
         """Return what a set's ``model``, ``gallery.json``, or the header of a head says."""
+        marked = facts.get("finetune")
         return cls(
             model=str(facts.get("model") or facts.get("name") or "an unknown model"),
             space=str(facts.get("space") or "unknown"),
             dim=facts.get("dim"),
             prompt=str(facts.get("prompt") or ""),
+            is_tuned=isinstance(marked, dict) and bool(marked.get("tuned")),
         )
 
     def beside(self, other: "Made") -> str:
@@ -81,7 +86,8 @@ def space_error(where: str, found: Made, holder: str, wanted: Made) -> SpaceErro
 
 
 def _command(found: Made, wanted: Made) -> str:
-    options = f"-m {shlex.quote(wanted.model)}"
+    model = f"{wanted.model}.toml" if wanted.is_tuned else wanted.model
+    options = f"-m {shlex.quote(model)}"
     if wanted.prompt:
         options += f" --prompt {shlex.quote(wanted.prompt)}"
     is_cut = found.model == wanted.model != "identity" and found.dim != wanted.dim

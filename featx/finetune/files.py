@@ -1,5 +1,6 @@
 """The files that a fine-tuning run writes, and what may be in their way."""
 
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,27 @@ def require_apart(files: Files, parent: Manifest) -> None:
         if place.resolve() in taken:
             message = f"{place}: is a file of the backbone that is tuned; choose another name"
             raise InputError(message)
+
+
+def require_space(files: Files, size_bytes: int) -> None:
+    """Raise before the training if the disk has no room for what it may write.
+
+    Parameters
+    ----------
+    files : Files
+    size_bytes : int
+        Of the graph; what lies beside it is small.
+
+    Raises
+    ------
+    StoreError
+    """
+    with explained(files.folder):
+        free_bytes = shutil.disk_usage(files.folder).free
+    if free_bytes < size_bytes:
+        found = f"{free_bytes / 1e6:,.1f} MB are free"
+        message = f"{files.graph}: {found}; a tuned backbone takes {size_bytes / 1e6:,.1f} MB"
+        raise StoreError(f"{message}; free some space, or choose another place")
 
 
 def mark(parent: Manifest, tuned: Manifest | None) -> dict[str, Any]:

@@ -94,7 +94,14 @@ def gather(
     for item in items:
         if not item.problem:
             contents.setdefault(item.id, item.content)  # the first of an id is embedded
-    run = Run(_Listed(items, source), backbone, out, cache=cache)
+    # A backbone of its own: its session keeps memory, which training needs, while it lives.
+    own = Backbone(
+        backbone.manifest,
+        backbone.settings,
+        prompt=backbone.facts["prompt"],
+        dim=backbone.dim,
+    )
+    run = Run(_Listed(items, source), own, out, cache=cache)
     last = None
     for last in run.steps():
         progress("embed", last.done, last.total)

@@ -18,7 +18,7 @@ from featx.data.sources import open_source
 from featx.data.sources.options import DescribedSource
 from featx.errors import InputError
 from featx.finetune.comparison import Scored
-from featx.finetune.files import Files, require_apart, require_place
+from featx.finetune.files import Files, require_apart, require_place, require_space
 from featx.finetune.folds import Plan, plan
 from featx.finetune.gathered import gather
 from featx.finetune.learner import make_learner
@@ -130,6 +130,7 @@ def tune(
     require_apart(files, backbone.manifest)
     with clock.timed("prepare"):
         prepared = prepare(backbone, recipe)
+    require_space(files, prepared.graph.model.ByteSize())
     with TemporaryDirectory(prefix="featx-finetune-") as folder:
         with clock.timed("embed"):
             place = Path(folder) / "frozen.emb"
@@ -192,6 +193,7 @@ def _cached(
         views=recipe.views,
         view=augmented if recipe.views > 1 else None,
         dtype="float16" if recipe.activations == "fp16" else "float32",
+        names=material.ids,
     )
     for done, total in caching.steps(material.digests):
         watch.progress("cache", done, total)

@@ -19,6 +19,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.data.files import explained
 from featx.errors import StoreError
 from featx.heads.conformal import Conformal, Method
 from featx.heads.headcheck import Damage, check_head
@@ -50,12 +51,10 @@ def save_head(path: Path, head: Head) -> None:
     refuse_strangers(path)
     try:
         check_head(head)
-        _replace(path, _pack(head))
+        with explained(path):
+            _replace(path, _pack(head))
     except Damage as cause:
         message = f"{path}: not written: {cause}"
-        raise StoreError(message) from cause
-    except OSError as cause:
-        message = f"{path}: cannot be written: {cause.strerror or cause}"
         raise StoreError(message) from cause
 
 

@@ -80,6 +80,10 @@ class Body(Backbone):
             deterministic=self.settings.deterministic,
         )
 
+    def let_go(self) -> None:
+        """Close the session, which keeps memory for as long as it lives; another opens at need."""
+        self.__dict__.pop("session", None)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every fact that changes a value at the cut."""

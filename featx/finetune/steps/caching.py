@@ -71,6 +71,8 @@ class Caching:
         so that a view is the same in every run.
     dtype : {"float16", "float32"}
         In float16, values are rounded by up to 0.05 %, which moves probabilities by some 1e-4.
+    names : sequence of str
+        What messages call the contents; by their numbers if there are none.
 
     Attributes
     ----------
@@ -83,7 +85,7 @@ class Caching:
         If the values at this cut cannot be kept, or not be fed to the tail.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what is computed, how, and what it is called)
         self,
         body: Body,
         contents: Sequence[Content],
@@ -92,12 +94,13 @@ class Caching:
         views: int = 1,
         view: View | None = None,
         dtype: Literal["float16", "float32"] = "float16",
+        names: Sequence[str] = (),
     ) -> None:
         extra_inputs(body)
         self.body = body
         self.problems: dict[int, str] = {}
         self._contents, self._views, self._view = contents, views, view
-        self._cache = cache
+        self._cache, self._names = cache, names
         self._dtype = np.dtype(dtype)
         self._spans = np.zeros((views, len(contents), 2), dtype=np.int64)
         self._waiting: dict[bytes, NDArray[np.floating]] = {}
@@ -147,6 +150,7 @@ class Caching:
                 raise
         finally:
             store.close()
+            self.body.let_go()
 
     def activations(self, view: int = 0) -> Activations:
         """Return one view of what `steps` made, row i for content i."""
@@ -217,9 +221,12 @@ class Caching:
 
     def _accept(self, job: Job[Wanted], sample: Sample) -> None:
         if sample.parts != 1:
+            index, audio = job.what.index, self.body.manifest.audio
+            name = self._names[index] if self._names else f"item {index}"
+            what, do = ("windows", "cut the sounds") if audio else ("parts", "embed without chunks")
             message = (
-                f"item {job.what.index}: has {sample.parts} parts; fine-tuning needs items of one"
-                " part: shorter sounds, or texts that are cut instead of chunked"
+                f"{name}: has {sample.parts} {what}; fine-tuning takes items of one; {do}, or"
+                " train a head alone: featx train"
             )
             raise InputError(message)
         if self.body.length_axes:
