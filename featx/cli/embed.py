@@ -124,7 +124,7 @@ def embed(
         budget=batch_size,
     ).in_bulk()
     if model == "identity":
-        backbone = _identity(opened)
+        backbone = identity_of(opened)
     else:
         backbone = o.open_backbone(
             model, settings, prompt=prompt, dim=dim, adjusted=_adjusted(preprocess, on_truncate)
@@ -158,7 +158,7 @@ def _policy(
     )
 
 
-def _identity(source: "DescribedSource") -> "Backbone":
+def identity_of(source: "DescribedSource") -> "Backbone":
     """Return the backbone that takes the source's arrays as they are, as wide as the first."""
     from featx.backbone.backbone import Backbone, identity
 

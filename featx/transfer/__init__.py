@@ -1,0 +1,1 @@
+"""Transfer: which backbone suits, what to label next, and heads for a domain that has shifted."""

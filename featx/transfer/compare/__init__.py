@@ -1,0 +1,1 @@
+"""Comparing backbones by what simple heads make of their embeddings of a user's own items."""

@@ -1,0 +1,340 @@
+"""Comparing backbones: samples, rounds, ranks, what is level, and what helps."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import comparing
+from featx.backbone.backbone import Backbone
+from featx.data.sources import open_source
+from featx.data.sources.options import DescribedSource
+from featx.errors import InputError
+from featx.evaluate.paired import Paired
+from featx.transfer.compare.comparison import Comparison
+from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.pool import list_labelled, nested_order
+from featx.transfer.compare.race import Round
+from featx.transfer.compare.recipe import Recipe
+from featx.transfer.compare.run import compare
+from featx.transfer.compare.sample import Sample
+from featx.transfer.compare.speed import items_per_s
+from featx.transfer.compare.standing import pareto_front
+from featx.types import Content
+
+
+def opened(folder: Path, **columns: Sequence[int]) -> list[Backbone]:
+    return [
+        comparing.backbone(comparing.seeing(folder / "zoo", name, seen))
+        for name, seen in columns.items()
+    ]
+
+
+def source_of(path: Path) -> DescribedSource:
+    return open_source(path, modality="array")
+
+
+def table(path: Path, *rows: str) -> DescribedSource:
+    path.write_text("\n".join(["id,text,label,split", *rows]) + "\n", encoding="utf-8")
+    return open_source(path, modality="text")
+
+
+def compared(folder: Path, n: int = 300, recipe: Recipe | None = None) -> Comparison:
+    """Compare backbones that see all, half, and nothing of what tells the classes apart."""
+    source = source_of(comparing.save_items(folder / "items.npz", n))
+    backbones = opened(folder, half=range(4, 12), none=range(12, 20), whole=range(8))
+    return compare(source, backbones, recipe)
+
+
+def test_the_backbone_that_sees_most_is_first_and_the_blind_one_last(tmp_path: Path) -> None:
+    found = compared(tmp_path)
+
+    assert [each.name for each in found.standings] == ["whole", "half", "none"]
+    whole, half, none = found.standings
+    assert whole.accuracy > 0.8 > half.accuracy > 0.45 > none.accuracy
+    assert (found.compared, found.looked_at, found.classes) == (300, 300, 3)
+    assert (whole.is_level, half.is_level, none.is_level) == (True, False, False)
+    assert found.verdict()[0] == "whole is the best of 3, by more than chance on 300 items"
+    assert whole.dim == 8
+    assert whole.size_bytes == (tmp_path / "zoo" / "whole.onnx").stat().st_size
+
+
+def test_the_accuracy_is_that_of_refitting_without_each_item(tmp_path: Path) -> None:
+    found = compared(tmp_path, n=60)
+
+    X, labels = comparing.items(60)
+    _, y = np.unique(labels, return_inverse=True)
+    seen, best = X[:, :8].astype(np.float64), 0.0
+    scale = np.linalg.eigvalsh(np.cov(seen.T) * 59).mean()
+    for alpha in np.logspace(-3, 3, 13) * scale:
+        hits = 0
+        for i in range(60):
+            rest = np.arange(60) != i
+            A, T = seen[rest] - seen[rest].mean(0), np.eye(3)[y[rest]]
+            W = np.linalg.solve(A.T @ A + alpha * np.eye(8), A.T @ T)
+            hits += ((seen[i] - seen[rest].mean(0)) @ W + T.mean(0)).argmax() == y[i]
+        best = max(best, hits / 60)
+    assert found.best.accuracy == pytest.approx(best)
+
+
+def test_what_the_best_gets_right_is_compared_item_by_item(tmp_path: Path) -> None:
+    found = compared(tmp_path)
+
+    whole, half, _ = found.standings
+    assert whole.beside == Paired(300, 0, 0)
+    assert half.beside.n == 300
+    assert half.beside.difference == pytest.approx(half.accuracy - whole.accuracy)
+
+
+def test_backbones_of_the_same_information_are_level(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 200, spread=2))
+    manifests = [comparing.seeing(tmp_path, f"turned{k}", range(8), seed=k) for k in range(2)]
+
+    found = compare(source, [comparing.backbone(each) for each in manifests])
+
+    first, second = found.standings
+    assert first.accuracy == second.accuracy
+    assert found.level == (second,)
+    assert found.verdict()[0] == (
+        f"{first.name} is first, but cannot be told apart from {second.name}"
+        f" on {found.compared} items"
+    )
+    assert first.logme >= second.logme
+    assert first.logme == pytest.approx(second.logme, abs=1e-5)
+
+
+def test_backbones_within_a_standard_error_of_the_leader_are_tied(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 100))
+    backbones = opened(tmp_path, most=range(8), near=range(4, 12), far=range(12, 20))
+    racing = tuple(Contestant(each, source, tmp_path, cache=None) for each in backbones)
+    right = np.arange(100)
+    hits = right < 60, (right >= 3) & (right < 62), right < 50
+
+    found = Round(size=100, sample=Sample((), np.array([0, 1])), contestants=racing, hits=hits)
+
+    # Of 100 items 3 are lost and 2 won: a difference of .01, its standard error .02.
+    assert found.leader is racing[0]
+    assert [found.is_tied(each) for each in racing] == [True, True, False]
+    assert found.survivors() == [racing[0], racing[1]]
+
+
+def test_each_cheap_head_is_measured(tmp_path: Path) -> None:
+    whole = compared(tmp_path).best
+
+    assert list(whole.heads) == ["ridge", "lda", "knn", "centroid"]
+    assert min(whole.heads.values()) > 0.7
+    assert whole.heads["ridge"] == whole.accuracy
+
+
+def test_a_sample_has_all_classes_in_proportion(tmp_path: Path) -> None:
+    found = compared(tmp_path, n=900, recipe=Recipe(rows=90))
+
+    assert (found.labelled, found.looked_at, found.compared) == (900, 90, 90)
+    y = np.repeat([0, 1, 2], [600, 90, 3])
+    order = nested_order(y, seed=3)
+    assert sorted(order.tolist()) == list(range(693))
+    assert np.bincount(y[order[:6]]).tolist() == [2, 2, 2]
+    for size in (50, 200, 500):
+        shares = np.bincount(y[order[:size]])
+        assert abs(shares[0] - 600 * size / 693) < 4
+
+
+def test_a_budget_drops_what_is_surely_worse_and_shows_the_others_all_items(
+    tmp_path: Path,
+) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 300))
+    manifests = [comparing.seeing(tmp_path, f"turned{k}", range(8), seed=k) for k in range(2)]
+    backbones = [*opened(tmp_path, none=range(12, 20)), *map(comparing.backbone, manifests)]
+
+    found = compare(source, backbones, Recipe(budget_s=600))
+
+    first, second, none = found.standings
+    assert (none.name, none.is_dropped, none.n) == ("none", True, 64)
+    assert none.beside.n == 64
+    assert not none.is_level
+    assert {first.name, second.name} == {"turned0", "turned1"}
+    assert found.looked_at == 300
+    assert first.n == second.n == found.compared > 295
+
+
+def test_a_race_ends_when_one_is_left(tmp_path: Path) -> None:
+    found = compared(tmp_path, n=1500, recipe=Recipe(budget_s=600))
+
+    assert (found.looked_at, found.best.name, found.level) == (64, "whole", ())
+
+
+def test_a_budget_of_nothing_still_gives_an_answer(tmp_path: Path) -> None:
+    found = compared(tmp_path, n=300, recipe=Recipe(budget_s=1e-9))
+
+    assert found.best.name == "whole"
+    assert found.looked_at == 64
+    assert list(found.best.heads) == ["ridge"]
+    assert found.mixes == ()
+    assert found.notes[-1].startswith("time was over before all joined and reduced")
+
+
+def test_the_same_seed_gives_the_same(tmp_path: Path) -> None:
+    recipe = Recipe(rows=100, seed=5)
+
+    first, second = compared(tmp_path, recipe=recipe), compared(tmp_path, recipe=recipe)
+
+    assert [each.hits for each in first.standings] == [each.hits for each in second.standings]
+    assert [each.logme for each in first.standings] == [each.logme for each in second.standings]
+
+
+def test_an_item_that_one_backbone_cannot_embed_is_left_out_for_all(tmp_path: Path) -> None:
+    X, y = comparing.items(60)
+    folder = tmp_path / "items"
+    for number, (row, label) in enumerate(zip(X, y, strict=True)):
+        place = folder / label / f"{number:02}.npy"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, row if number else np.full_like(row, np.nan))
+
+    found = compare(source_of(folder), opened(tmp_path, whole=range(8), none=range(12, 20)))
+
+    assert (found.compared, found.skipped) == (59, 1)
+    assert {each.n for each in found.standings} == {59}
+    ((item_id, problem),) = found.problems.items()
+    assert item_id == "class 0/00.npy"
+    assert problem.startswith("holds 24 values that are not finite")
+
+
+def test_items_that_are_equal_count_once(tmp_path: Path) -> None:
+    X, y = comparing.items(60)
+    np.savez(tmp_path / "items.npz", X=np.concatenate([X, X[:9]]), y=np.array(y + y[:9]))
+
+    backbones = opened(tmp_path, whole=range(8), none=range(12, 20))
+    found = compare(source_of(tmp_path / "items.npz"), backbones)
+
+    assert (found.looked_at, found.compared, found.skipped) == (69, 60, 0)
+    assert found.notes[0] == "9 items that are nearly equal to others were left out"
+
+
+def test_halves_that_know_different_things_are_better_joined(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 600, spread=1.5))
+    halves = opened(tmp_path, left=range(4), right=range(4, 8))
+
+    found = compare(source, halves)
+
+    assert found.joined is not None
+    assert set(found.joined.models) == {"left", "right"}
+    assert found.joined.dim == 8
+    assert found.joined.gain.interval[0] > 0
+    assert found.verdict()[-1].startswith(f"{found.joined.name} together are better: +")
+
+
+def test_a_backbone_that_only_repeats_the_other_does_not_help(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 300))
+    manifests = [comparing.seeing(tmp_path, f"turned{k}", range(8), seed=k) for k in range(2)]
+
+    found = compare(source, [comparing.backbone(each) for each in manifests])
+
+    assert found.joined is None
+
+
+def test_few_components_are_enough_where_the_others_are_noise(tmp_path: Path) -> None:
+    X, y = comparing.items(600, spread=0.2)
+    X[:, 8:] *= 0.05
+    np.savez(tmp_path / "items.npz", X=X, y=np.array(y))
+    backbones = opened(tmp_path, all=range(24), none=range(12, 20))
+
+    found = compare(source_of(tmp_path / "items.npz"), backbones)
+
+    assert found.narrower is not None
+    assert (found.narrower.dim, found.best.dim) == (12, 24)
+    assert found.narrower.name == "all, 12 by PCA"
+
+
+def test_speed_is_that_of_encoding_though_the_cache_is_full(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 40))
+    X, _ = comparing.items(40)
+    asked: list[int] = []
+
+    def contents() -> list[Content]:
+        asked.append(len(X))
+        return list(X)
+
+    def raced(name: str) -> Contestant:
+        (backbone,) = opened(tmp_path, whole=range(8))
+        made = Contestant(backbone, source, tmp_path / name, cache=tmp_path / "cache")
+        assert made.embed(list_labelled(source).ids)
+        return made
+
+    first, again = raced("first"), raced("again")
+    assert (first.computed, again.computed) == (40, 0)
+    assert items_per_s([first], contents) == [40 / first.computed_s]
+    assert asked == []
+    assert min(items_per_s([first, again], contents)) > 40
+    assert asked == [40]
+
+
+def test_only_items_to_train_on_are_looked_at(tmp_path: Path) -> None:
+    rows = [f"i{n},text {n},{'ab'[n % 2]},{'train' if n < 6 else 'test'}" for n in range(9)]
+
+    pool = list_labelled(table(tmp_path / "x.csv", *rows, "u,no label,,train"))
+
+    assert sorted(pool.ids) == ["i0", "i1", "i2", "i3", "i4", "i5"]
+    assert pool.names == ("a", "b")
+    assert [pool.names[code] for code in pool.y] == ["ab"[int(item[1]) % 2] for item in pool.ids]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (["1,x,,", "2,y,,"], "source: none of its 2 items has a label; put files into class"),
+        (["1,x,a,", "2,y,a,"], "source: its 2 labelled items are of one class, 'a'; expected two"),
+        (["1,x,a,", "2,y,b,"], "source: each of its 2 classes has one item; leaving an item out"),
+        (["1,x,a,val", "2,y,b,test"], "source: all 2 labelled items are in split test, val; exp"),
+    ],
+)
+def test_labels_that_nothing_can_be_learned_from_are_refused(
+    tmp_path: Path, rows: list[str], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        list_labelled(table(tmp_path / "x.csv", *rows))
+
+
+def test_one_backbone_is_nothing_to_compare(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 9))
+
+    with pytest.raises(InputError, match="compare: one backbone, whole; expected two or more"):
+        compare(source, opened(tmp_path, whole=range(8)))
+
+
+def test_items_that_no_backbone_can_embed_are_an_error_with_the_first_problem(
+    tmp_path: Path,
+) -> None:
+    np.savez(tmp_path / "x.npz", X=np.ones((8, 5), np.float32), y=np.array(["a", "b"] * 4))
+
+    backbones = opened(tmp_path, whole=range(8), none=range(12, 20))
+    with pytest.raises(InputError, match=r"0 of 8 items could be embedded .* has shape \(5,\)"):
+        compare(source_of(tmp_path / "x.npz"), backbones)
+
+
+def test_fewer_rows_than_two_a_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rows: found 5 for 3 classes; expected two a class, 6 or"):
+        compared(tmp_path, recipe=Recipe(rows=5))
+
+
+def test_the_front_is_what_no_other_beats_in_both() -> None:
+    accuracies, speeds = [0.9, 0.8, 0.8, 0.7, 0.9], [10.0, 50, 20, 90, 10]
+
+    assert pareto_front(accuracies, speeds) == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (9, 3), (40, 10), (2, 30), (100, 100)])
+def test_a_difference_without_zero_is_what_an_exact_test_calls_significant(
+    wins: int, losses: int
+) -> None:
+    pair = Paired(1000, wins, losses)
+
+    low, high = pair.interval
+    n, fewer = wins + losses, min(wins, losses)
+    p_value = 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    assert low <= pair.difference <= high
+    assert (low > 0 or high < 0) == (p_value < 0.05)
+    wider = pair.bounds(0.999)
+    assert wider[0] <= low
+    assert high <= wider[1]
