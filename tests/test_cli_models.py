@@ -179,7 +179,7 @@ def test_an_added_backbone_verifies_without_its_origin(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "origin")
     verified = featx("models", "verify", "product", "--device", "cpu")
 
-    assert json.loads(added.stdout)["name"] == "product"
+    assert [each["name"] for each in json.loads(added.stdout)["models"]] == ["product"]
     assert verified.exit_code == 0
     assert verified.stdout == "product: ok, 1 file right, 3 golden items, least cosine 1.0000000\n"
 

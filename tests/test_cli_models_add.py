@@ -14,6 +14,8 @@ from featx.zoo import catalog
 from hubfolders import TABLE, sentence_files, text_graph, tokenizer_bytes, write_files
 from websites import COMMIT, Site, add_repository, served
 
+WRONG_SHA256 = "it is another file, or the sha256 is wrong; nothing was kept"
+
 
 @pytest.fixture(autouse=True)
 def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -50,7 +52,7 @@ def test_a_model_of_the_hub_embeds_texts(hub: Site, tmp_path: Path) -> None:
     add_repository(hub, "org/small", sentence_files())
     (tmp_path / "texts.txt").write_text("red cat\n")
 
-    added = json.loads(done("models", "add", "hf:org/small@main", "--json"))
+    (added,) = json.loads(done("models", "add", "hf:org/small@main", "--json"))["models"]
     done("embed", tmp_path / "texts.txt", "-m", "small", "-o", tmp_path / "texts.emb", "--quiet")
 
     assert added["name"] == "small"
@@ -86,7 +88,7 @@ def test_flags_say_what_files_do_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--text", "truncatio=start"), "[text]: unknown key 'truncatio'; did you mean"),
+        (("--text", "truncatio=start"), "unknown key of --text 'truncatio'; did you mean"),
         (("--text", "truncation=middle"), "truncation = 'middle'; expected 'end' | 'start'"),
         (("--text", "truncation"), "--text 'truncation': expected KEY=VALUE"),
         (("--dim", "5"), "dim = 5 by --dim; "),
@@ -159,7 +161,7 @@ def test_a_wrong_sha256_of_a_url_is_refused(hub: Site) -> None:
     fetching, error = result.stderr.splitlines()
     assert result.exit_code == 1
     assert fetching == f"fetching {hub.url}/model.onnx: {len(text_graph())} bytes"
-    assert error.endswith(f"sha256 {found}; expected {'0' * 64}; nothing was kept")
+    assert error.endswith(f"sha256 {found}; expected {'0' * 64}; {WRONG_SHA256}")
 
 
 def test_a_model_that_nobody_has_is_neither_pulled_nor_removed() -> None:

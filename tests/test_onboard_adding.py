@@ -155,7 +155,9 @@ def test_an_image_without_its_preparation_is_asked_for(tmp_path: Path) -> None:
     assert message.endswith(
         "not stated: normalize, image.size, image.mean, image.std, image.resize, "
         "image.interpolation; say: --normalize or --no-normalize --image size=VALUE "
-        "--image mean=VALUE --image std=VALUE --image resize=VALUE --image interpolation=VALUE"
+        "--image mean=[RED,GREEN,BLUE] --image std=[RED,GREEN,BLUE] "
+        "--image resize=shortest|stretch|pad|none "
+        "--image interpolation=nearest|box|bilinear|hamming|bicubic|lanczos"
     )
 
 
@@ -183,7 +185,8 @@ def test_graphs_without_an_own_one_among_them_are_not_chosen_from(tmp_path: Path
     )
 
     assert refusal(tmp_path, files) == (
-        "SMALL: holds 2 graphs: onnx/a.onnx, onnx/b.onnx; name the one to take"
+        "SMALL: holds 2 graphs: onnx/a.onnx, onnx/b.onnx; name the one to take, such as "
+        "SMALL/onnx/a.onnx"
     )
 
 
@@ -308,7 +311,8 @@ def test_two_inputs_of_unknown_meaning_are_asked_for(tmp_path: Path) -> None:
 
     assert message.startswith(
         "SMALL: model.onnx: not stated: inputs, normalize (unknown inputs: 'a' float (n, 3), "
-        "'b' float (n, 3)); say: --input ROLE=NAME"
+        "'b' float (n, 3); roles left: array; what fits none of them, export it without); "
+        "say: --input ROLE=NAME"
     )
 
 

@@ -106,7 +106,8 @@ def test_a_wrong_sha256_is_refused_and_nothing_is_kept(site: Site) -> None:
     wrong = "0" * 64
 
     assert refusal(site, sha256=wrong) == (
-        f"URL/model.onnx: sha256 {SHA256}; expected {wrong}; nothing was kept"
+        f"URL/model.onnx: sha256 {SHA256}; expected {wrong}; it is another file, or the sha256 "
+        "is wrong; nothing was kept"
     )
     assert [path.suffix for path in kept("").iterdir()] == [".lock"]
 

@@ -180,6 +180,20 @@ def test_offline_a_graph_is_not_the_only_one_because_no_other_was_fetched(
     assert named.path("graph").read_bytes() == GRAPH
 
 
+@pytest.mark.parametrize("what", ["hf:org/small", "hf:org/small@main"])
+def test_offline_a_branch_is_the_commit_that_it_was_when_fetched(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(what).take("onnx/model.onnx", tmp_path / "a.onnx")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    again = opened(what)
+
+    assert again.origin.revision == COMMIT
+    again.take("onnx/model.onnx", tmp_path / "b.onnx")
+    assert (tmp_path / "b.onnx").read_bytes() == GRAPH
+
+
 def test_offline_what_was_never_fetched_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +208,7 @@ def test_offline_what_was_never_fetched_is_refused(
     ("status", "header", "message", "code"),
     [
         (401, {}, "the hub answered 401; set HF_TOKEN, or run: hf auth login", "refused"),
-        (404, {}, "the hub answered 404; check the name, or set HF_TOKEN", "refused"),
+        (404, {}, "the hub answered 404; check name and revision, or set HF_TOKEN", "refused"),
         (401, {"X-Error-Code": "RepoNotFound"}, "no such repository, or a private", "not_found"),
         (404, {"X-Error-Code": "RepoNotFound"}, "no such repository, or a private", "not_found"),
         (403, {"X-Error-Code": "GatedRepo"}, "gated; accept its terms on its page", "gated"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command_line import done, objects, refused
+from command_line import done, refused
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.errors import InputError, ManifestError
@@ -87,7 +87,8 @@ def test_a_pair_of_the_hub_has_the_weights_of_its_commit(
 def test_each_tower_is_told_of_on_its_own(tmp_path: Path) -> None:
     folder = pair_folder(tmp_path / "pair", "siglip")
 
-    told = objects(done("models", "add", folder, "--name", "s", *FLAGS["siglip"], "--json"))
+    answer = done("models", "add", folder, "--name", "s", *FLAGS["siglip"], "--json")
+    told = json.loads(answer)["models"]
 
     assert [each["name"] for each in told] == ["s-image", "s-text"]
     facts = {fact["key"]: (fact["value"], fact["source"]) for fact in told[1]["facts"]}

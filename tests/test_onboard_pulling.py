@@ -302,7 +302,9 @@ def test_a_revision_that_moved_is_found_out(
 def test_a_file_that_no_url_is_said_of_cannot_be_fetched(tmp_path: Path) -> None:
     write_manifest(tmp_path / "team.toml", manifest())
 
-    with pytest.raises(InputError, match=r"model\.onnx: missing; its manifest says no url"):
+    with pytest.raises(
+        InputError, match=r"model\.onnx: missing, and its manifest has no url of it"
+    ):
         add_manifest(str(tmp_path / "team.toml"))
 
 
@@ -377,7 +379,7 @@ def test_a_removed_model_is_gone_but_for_files_that_others_use(
 
 
 def test_what_travels_with_featx_is_not_removed(user_zoo: Path) -> None:
-    with pytest.raises(InputError, match=r"minilm-l6: lies in .*; only models of"):
+    with pytest.raises(InputError, match=r"minilm-l6: lies in .*; it travels with featx"):
         remove("minilm-l6", user_zoo)
 
 

@@ -130,15 +130,19 @@ def add(
     # Vectors to compare with are of one backbone.
     choices = _choices(**said, is_alone=bool(reference or against))
     origin = parse_origin(what) if against else None
-    for each in add_models(
+    added = add_models(
         what,
         choices,
         checks=partial(check, reference=reference, against=origin),
         zoo=zoo,
         limit_bytes=max_size,
         say=o.say,
-    ):
-        _show(each, as_json=as_json)
+    )
+    if as_json:
+        o.print_json({"models": [_document(each) for each in added]})
+    else:
+        for each in added:
+            _show(each)
 
 
 def _refuse(ctx: click.Context, said: Mapping[str, object]) -> None:
@@ -168,7 +172,7 @@ def _add_shared(
         what, graph=graph, name=name, checks=checks, zoo=zoo, limit_bytes=max_size, say=o.say
     )
     if as_json:
-        o.print_json({"name": added.name, "folder": str(added.folder)})
+        o.print_json({"models": [{"name": added.name, "folder": str(added.folder)}]})
     else:
         click.echo(f"{added.name}: added to {added.folder}")
 
@@ -212,15 +216,21 @@ def _pairs(flag: str, values: tuple[str, ...]) -> Mapping[str, str]:
     return found
 
 
-def _show(added: "Added", *, as_json: bool) -> None:
+def _document(added: "Added") -> dict[str, object]:
+    manifest = added.manifest
+    return {
+        "name": manifest.name,
+        "folder": str(manifest.folder),
+        "facts": [{"key": f.key, "value": f.value, "source": f.source} for f in added.facts],
+        "measured": manifest.measured,
+        "notes": list(added.notes),
+    }
+
+
+def _show(added: "Added") -> None:
     from featx.onboard.check.card import card
 
     manifest = added.manifest
-    if as_json:
-        facts = [{"key": f.key, "value": f.value, "source": f.source} for f in added.facts]
-        document = {"name": manifest.name, "folder": str(manifest.folder), "facts": facts}
-        o.print_json(document | {"measured": manifest.measured, "notes": list(added.notes)})
-        return
     rows = [(harmless(fact.key), _cell(fact.value), harmless(fact.source)) for fact in added.facts]
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for key, value, source in rows:

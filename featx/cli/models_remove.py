@@ -1,5 +1,7 @@
 """``featx models remove``."""
 
+from pathlib import Path
+
 import click
 
 from featx.cli import options as o
@@ -7,9 +9,14 @@ from featx.cli import options as o
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--zoo",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that they lie in.  [default: your own zoo]",
+)
 @o.json_option
-def remove(names: tuple[str, ...], as_json: bool) -> None:
-    """Delete backbones from your own zoo, with those files that no other one uses.
+def remove(names: tuple[str, ...], zoo: Path | None, as_json: bool) -> None:
+    """Delete backbones of a zoo, with those files that no other one uses.
 
     Vectors that were made with them stay where they are, and in the cache.
     """
@@ -19,7 +26,7 @@ def remove(names: tuple[str, ...], as_json: bool) -> None:
 
     removed = []
     for name in names:
-        freed = remove_one(name, catalog.user_zoo())
+        freed = remove_one(name, zoo or catalog.user_zoo())
         removed.append({"name": name, "freed_bytes": freed})
         if not as_json:
             click.echo(f"{name}: removed, {readable(freed)} freed")

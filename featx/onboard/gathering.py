@@ -1,7 +1,7 @@
 """From an origin into a staging folder: the graph with its weights, and what describes it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from featx.backbone.graphs.external import weight_files
@@ -30,6 +30,9 @@ USUAL_GRAPHS = ("onnx/model.onnx", "model.onnx")
 _MODULE = re.compile(r"\d+_\w+/config\.json")
 
 CONFIG = ".config"
+
+WEIGHTS = "weights at "
+"""How messages on the place of weights begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +154,23 @@ def _chosen(files: Files, graphs: list[str], where: str) -> str:
         message = f"{where}: holds no {SUFFIX} file, but {held}; {EXPORT}"
         raise InputError(message)
     held = f"holds {len(graphs)} graphs" if files.is_complete else "of its graphs these are here"
-    message = f"{where}: {held}: {', '.join(graphs)}; name the one to take"
+    one = replace(files.origin, file=graphs[0])
+    named = f"{where.rstrip('/')}/{graphs[0]}" if one.kind == "path" else str(one)
+    message = f"{where}: {held}: {', '.join(graphs)}; name the one to take, such as {named}"
     raise InputError(message)
 
 
 def _named(files: Files) -> str:
-    if not files.chosen:
-        message = f"{files.origin}: names no file; expected that of a tokenizer"
-        raise InputError(message)
-    return files.chosen
+    if files.chosen or TOKENIZER in files.sizes:
+        return files.chosen or TOKENIZER
+    message = f"{files.origin}: has no {TOKENIZER}; name the file that is one"
+    raise InputError(message)
 
 
 def _weights(place: Path, files: Files, above: PurePosixPath) -> list[tuple[str, str]]:
     """Return name at the origin and name beside the graph of each file of external weights."""
     found = []
-    for location in weight_files(place):
+    for location in _locations(place, f"{files.origin.whole}: {place.name}"):
         name = (above / location).as_posix()
         if not safe_name(location) or location in {place.name, TOKENIZER}:
             message = f"{files.origin.whole}: weights at {location!r}; refused"
@@ -178,6 +183,20 @@ def _weights(place: Path, files: Files, above: PurePosixPath) -> list[tuple[str,
             raise InputError(message)
         found.append((name, location))
     return found
+
+
+def _locations(place: Path, where: str) -> list[str]:
+    """Return where a graph keeps weights; messages speak of the origin, not of the copy."""
+    try:
+        return weight_files(place)
+    except InputError as cause:
+        said = str(cause).removeprefix(f"{place}: ")
+        is_graph = said.startswith(WEIGHTS)
+        advice = (
+            "export it with its weights beside it" if is_graph else "is it whole? fetch it again"
+        )
+        message = f"{where}: {said}; {advice}"
+        raise InputError(message) from cause
 
 
 def _nearest(files: Files, above: PurePosixPath, name: str) -> str:

@@ -192,7 +192,10 @@ def remove(name: str, zoo: Path) -> int:
     path = zoo / f"{name}.toml"
     if not path.is_file():
         known = catalog.find(name)
-        message = f"{name}: lies in {known.folder}; only models of {zoo} can be removed"
+        advice = f"say --zoo {known.folder}"
+        if known.folder == catalog.embedded_zoo():
+            advice = "it travels with featx, and stays"
+        message = f"{name}: lies in {known.folder}, not in {zoo}; {advice}"
         raise InputError(message)
     with _alone(zoo), explained(path):
         manifest = Manifest.read(path)

@@ -14,9 +14,13 @@ from featx.fingerprint import file_sha256
 from featx.zoo.manifest import Manifest
 
 _PLACE = re.compile(
-    r"https?://[^/" + os.pathsep + r"]+(?::\d+)?(?:/[^" + os.pathsep + r"]*)?"
+    r"[A-Za-z][A-Za-z0-9+.-]+://[^/" + os.pathsep + r"]+(?::\d+)?(?:/[^" + os.pathsep + r"]*)?"
     r"|[^" + os.pathsep + r"]+"
 )
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
+
+PLACES = "expected folders and https:// URLs; a bucket has one of these too"
 
 
 def user_zoo() -> Path:
@@ -49,13 +53,23 @@ def remotes() -> list[str]:
 def _places() -> list[str]:
     """Split ``FEATX_ZOO``: a colon between paths is none of those of a URL.
 
+    Raises
+    ------
+    InputError
+        If one has a scheme that is not asked.
+
     Examples
     --------
     >>> with_port = "/team:https://zoo.example:8443/a:/b"
     >>> _PLACE.findall(with_port)
     ['/team', 'https://zoo.example:8443/a', '/b']
     """
-    return _PLACE.findall(os.environ.get("FEATX_ZOO", ""))
+    places: list[str] = _PLACE.findall(os.environ.get("FEATX_ZOO", ""))
+    for place in places:
+        if (found := _SCHEME.match(place)) and not _is_url(place):
+            message = f"FEATX_ZOO: {place}: unknown scheme {found['scheme']!r}; {PLACES}"
+            raise InputError(message)
+    return places
 
 
 def _is_url(place: str) -> bool:
@@ -96,7 +110,11 @@ def find(name: str) -> Manifest:
 
 
 def _elsewhere(name: str) -> str:
-    return f"or run: featx models pull {name}" if remotes() else ""
+    """Return where else a backbone may be, or what of ``FEATX_ZOO`` is not there."""
+    if remotes():
+        return f"or run: featx models pull {name}"
+    gone = [str(folder) for folder in folders()[:-2] if not folder.is_dir()]
+    return f"FEATX_ZOO names {', '.join(gone)}, which is no folder" if gone else ""
 
 
 def is_here(manifest: Manifest) -> bool:
@@ -149,8 +167,14 @@ def require_files(manifest: Manifest) -> None:
         raise InputError(message)
     for check in check_files(manifest):
         if check.problem:
-            message = f"{manifest.name}: {check.path}: {check.problem}; restore the file"
+            message = f"{manifest.name}: {check.path}: {check.problem}; {_remedy(manifest, check)}"
             raise InputError(message)
+
+
+def _remedy(manifest: Manifest, check: FileCheck) -> str:
+    if not manifest.files[check.role].url:
+        return "restore the file"
+    return f"delete it and run: featx models pull {manifest.name}"
 
 
 def golden_file(manifest: Manifest) -> Path:

@@ -29,7 +29,8 @@ def _speed(manifest: Manifest) -> str:
         if (match := SPEED.fullmatch(key)) and _is_number(value)
     ]
     threads = manifest.measured.get("threads")
-    return "; ".join(found) + (f" ({threads} threads)" if found and threads else "")
+    plural = "" if threads == 1 else "s"
+    return "; ".join(found) + (f" ({threads} thread{plural})" if found and threads else "")
 
 
 def _fidelity(manifest: Manifest) -> str:

@@ -21,6 +21,7 @@ OWN = "com.microsoft"
 
 OPSET = re.compile(r"Opset (\d+) is under development.*?domain \S+ is till opset (\d+)", re.DOTALL)
 VERSION = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
+SHORT = re.compile(r"offset: (\d+) size to read: (\d+) given file_length: (\d+)")
 OPERATOR = re.compile(r"Fatal error: ([^\s(]+)\(|No Op registered for (\w+)")
 
 
@@ -36,7 +37,8 @@ def load(backbone: Backbone) -> Session:
     try:
         session = backbone.session
     except InputError as cause:
-        message = f"{_name(backbone)}: {_reason(cause)}"
+        graph = backbone.manifest.file("graph")
+        message = f"{backbone.manifest.name}: {graph.name}: {_reason(cause, graph)}"
         raise InputError(message) from cause
     if session is None:
         message = f"{backbone.manifest.name}: has no graph to check"
@@ -72,11 +74,7 @@ def _nodes(graph: "GraphProto") -> "Iterator[NodeProto]":
                 yield from _nodes(inner)
 
 
-def _name(backbone: Backbone) -> str:
-    return f"{backbone.manifest.name}: {backbone.manifest.file('graph').name}"
-
-
-def _reason(error: InputError) -> str:
+def _reason(error: InputError, path: Path) -> str:
     """Return what is wrong and what to do, of what ONNX Runtime said if it said something."""
     told = str(error.__cause__ or "")
     runtime = f"ONNX Runtime {runtime_version()}"
@@ -91,4 +89,9 @@ def _reason(error: InputError) -> str:
             f"needs the operator {found[1] or found[2]}, which {runtime} has not; code of "
             "operators is not loaded; export it with standard ones"
         )
-    return str(error)
+    if found := SHORT.search(told):
+        return (
+            f"a file of its weights ends at {int(found[3]):,} bytes, and "
+            f"{int(found[1]) + int(found[2]):,} are needed; fetch or export it again"
+        )
+    return str(error).removeprefix(f"{path}: ")

@@ -141,7 +141,9 @@ def _hint(backbone: Backbone, reference: Reference, wanted: float) -> str:
             least = float(_cosines(_encoded(other, reference), reference.vectors).min())
             if least >= wanted:
                 return f"with --pooling {pooling} it is {least:.6f}"
-    return "check pooling, output, prompts, and how items are prepared"
+    if manifest.modality == "text":
+        return "check pooling, output, max_length, and the tokenizer"
+    return "check pooling, output, and how items are prepared"
 
 
 def _cosines(A: Vectors, B: Vectors) -> NDArray[np.float64]:

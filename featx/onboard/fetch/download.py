@@ -133,7 +133,10 @@ def _fetch(origin: Origin, place: Path, limit_bytes: int, say: Say) -> None:
         found = download_.finish()
     if found != origin.sha256:
         part.unlink()
-        message = f"{origin.place}: sha256 {found}; expected {origin.sha256}; nothing was kept"
+        message = (
+            f"{origin.place}: sha256 {found}; expected {origin.sha256}; it is another file, or "
+            "the sha256 is wrong; nothing was kept"
+        )
         raise InputError(message)
     with explained(place):
         sync_file(part)

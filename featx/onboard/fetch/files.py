@@ -1,7 +1,7 @@
 """The files at an origin, whatever it is: named, measured, and copied one by one."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from featx import registry
@@ -21,6 +21,9 @@ MOST_BYTES = 8 * 2**30
 
 MOST_FILES = 10_000
 """A folder or repository of more files is no model's own."""
+
+SHOWN = 6
+"""Files that are listed."""
 
 Say = Callable[[str], None]
 """What is done with a line for people."""
@@ -113,9 +116,13 @@ def require_size(where: str, size_bytes: int, limit_bytes: int) -> None:
         raise InputError(message)
 
 
-def missing(where: object, name: str) -> InputError:
-    """Return the error for a file that is not there."""
-    return InputError(f"{where}: has no file {name!r}")
+def missing(where: object, name: str, there: Iterable[str] = ()) -> InputError:
+    """Return the error for a file that is not there, with those of its kind that are."""
+    suffix = PurePosixPath(name).suffix
+    alike = sorted(each for each in there if PurePosixPath(each).suffix == suffix and suffix)
+    more = f" and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
+    hint = f"; it has {', '.join(alike[:SHOWN])}{more}" if alike else ""
+    return InputError(f"{where}: has no file {name!r}{hint}")
 
 
 def readable(size_bytes: int) -> str:

@@ -68,7 +68,7 @@ class Folder:
         """Copy one file."""
         source = self.folder / name
         if not safe_name(name) or not source.is_file():
-            raise missing(self.folder, name)
+            raise missing(self.folder, name, self.sizes)
         require_size(str(source), source.stat().st_size, self.limit_bytes)
         with explained(place):
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from featx.data.files import explained
+from featx.data.files import explained, writing
 from featx.errors import InputError, MissingPackageError, ServerError
 from featx.onboard.fetch.files import MOST_FILES, Say, missing, readable, require_size
 from featx.onboard.fetch.hubrefusal import explained_hub, is_offline
@@ -22,6 +22,9 @@ from featx.onboard.fetch.origin import Origin, safe_name
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+
+MAIN = "main"
+"""The branch that is meant where none is named."""
 
 OWN = {"model", "onnx/model"}
 """Where the hub keeps a repository's own model; a graph elsewhere may be of another one."""
@@ -45,6 +48,8 @@ class Repository:
     say : callable
     is_complete : bool
         Whether `sizes` lists the whole repository.
+    branch : str
+        The branch or tag that was pinned to the commit; empty where a commit was named.
     """
 
     origin: Origin
@@ -52,6 +57,7 @@ class Repository:
     limit_bytes: int
     say: Say
     is_complete: bool = True
+    branch: str = ""
 
     @property
     def chosen(self) -> str:
@@ -71,9 +77,9 @@ class Repository:
     def take(self, name: str, place: Path) -> None:
         """Download one file into the hub's cache, unless it is there, and copy it."""
         if name not in self.sizes:
-            raise missing(self.origin, name)
+            raise missing(self.origin.whole, name, self.sizes)
         require_size(f"{self.origin}: {name}", self.sizes[name], self.limit_bytes)
-        source = _cached(replace(self.origin, file=name), self.sizes[name], self.say)
+        source = _cached(replace(self.origin, file=name), self.sizes[name], self.branch, self.say)
         with explained(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
@@ -112,7 +118,8 @@ def open_hub(origin: Origin, *, limit_bytes: int, say: Say) -> Repository:
     if not pinned.revision:
         message = f"{origin}: the hub names no commit"
         raise ServerError(message, code="refused")
-    return Repository(pinned, _sizes(origin, found), limit_bytes, say)
+    branch = "" if origin.revision == pinned.revision else origin.revision or MAIN
+    return Repository(pinned, _sizes(origin, found), limit_bytes, say, branch=branch)
 
 
 def _sizes(origin: Origin, found: "ModelInfo") -> dict[str, int]:
@@ -148,7 +155,7 @@ def _listed_offline(origin: Origin) -> tuple[Origin, dict[str, int]]:
     return replace(origin, revision=folder.name), sizes
 
 
-def _cached(origin: Origin, size_bytes: int, say: Say) -> str:
+def _cached(origin: Origin, size_bytes: int, branch: str, say: Say) -> str:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     options: dict[str, Any] = {"revision": origin.revision, "cache_dir": _cache()}
@@ -157,7 +164,7 @@ def _cached(origin: Origin, size_bytes: int, say: Say) -> str:
         return known
     say(f"fetching {origin}: {readable(size_bytes)}")
     with explained_hub(origin):
-        return str(
+        found = str(
             hf_hub_download(
                 origin.place,
                 origin.file,
@@ -166,6 +173,22 @@ def _cached(origin: Origin, size_bytes: int, say: Say) -> str:
                 **options,
             )
         )
+    if safe_name(branch):
+        _remember(Path(found), origin.file, branch)
+    return found
+
+
+def _remember(file: Path, name: str, branch: str) -> None:
+    """Note in the hub's cache which commit a branch is, for runs without a network.
+
+    Its client does so where it is asked for a branch; it is asked for a commit.
+    """
+    snapshot = file.parents[len(PurePosixPath(name).parts) - 1]
+    ref = snapshot.parents[1] / "refs" / branch
+    with explained(ref):
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        with writing(ref) as partial:
+            partial.write_text(snapshot.name, encoding="utf-8")
 
 
 def _cache() -> str | None:

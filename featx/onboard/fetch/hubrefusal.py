@@ -26,7 +26,7 @@ REASONS = {
 """Errors of the client, by name, since versions keep them in different modules."""
 
 
-HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check the name, or {LOG_IN}"}
+HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check name and revision, or {LOG_IN}"}
 """Status → what to do, where the hub does not say what is the matter."""
 
 

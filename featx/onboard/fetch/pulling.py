@@ -68,8 +68,11 @@ def pull(
     """
     try:
         manifest = catalog.find(name)
-    except UnknownNameError:
+    except UnknownNameError as cause:
         shared = _remote(name)
+        if shared is None and catalog.remotes():
+            asked = f"nor has {', '.join(catalog.remotes())} one of that name"
+            raise UnknownNameError("model", name, catalog.names(), hint=asked) from cause
         if shared is None:
             raise
         return adopt(shared, limit_bytes=limit_bytes, say=say), True
@@ -201,7 +204,7 @@ def _take(
         _require_right(target, entry, str(local))
         return []
     if not entry.url:
-        message = f"{local or entry.path}: missing; its manifest says no url to fetch it from"
+        message = f"{local or entry.path}: missing, and its manifest has no url of it; put it there"
         raise InputError(message)
     origin = parse_origin(entry.url)
     if origin.kind == "path":
@@ -217,7 +220,7 @@ def _take(
 def _require_right(path: Path, entry: FileEntry, where: str) -> None:
     found = file_sha256(path)
     if found != entry.sha256:
-        message = f"{where}: sha256 {found}; the manifest says {entry.sha256}"
+        message = f"{where}: sha256 {found}; the manifest says {entry.sha256}; it is another file"
         raise InputError(message)
 
 

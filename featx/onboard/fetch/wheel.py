@@ -30,6 +30,13 @@ UNREACHED = re.compile(
 )
 """What pip says in passing where an index does not answer, before it says: no such package."""
 
+CAUSE = re.compile(
+    r"\[Errno -?\d+\] [^'\")]+|[Rr]ead timed out|\d{3} (?:Client|Server) Error: [\w ]+"
+)
+"""What is the matter, in what pip says of a connection."""
+
+OF_INDEX = "is the network there? pip's own settings say where the index is: pip config list"
+
 REASON_LENGTH = 200
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -68,7 +75,7 @@ class Wheel:
     def take(self, name: str, place: Path) -> None:
         """Unpack one file, as plain bytes whatever its mode says."""
         if name not in self.sizes:
-            raise missing(self.origin, name)
+            raise missing(self.origin, name, self.sizes)
         require_size(f"{self.origin}: {name}", self.sizes[name], self.limit_bytes)
         with _wheel(self.origin, self.limit_bytes, self.say) as archive, explained(place):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +107,7 @@ def open_wheel(origin: Origin, *, limit_bytes: int, say: Say) -> Wheel:
     if sizes := _below(members, f"{name}/"):
         return Wheel(origin, sizes, f"{name}/", "", limit_bytes, say)
     if name not in members:
-        raise missing(f"pypi:{origin.place}=={origin.revision}", name)
+        raise missing(origin.whole, name, members)
     above, slash, chosen = name.rpartition("/")
     root = above + slash
     return Wheel(origin, _below(members, root), root, chosen, limit_bytes, say)
@@ -161,7 +168,9 @@ def _refusal(wanted: str, said: str) -> FeatxError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     for line in lines:
         if UNREACHED.search(line):
-            message = f"pypi:{wanted}: pip cannot reach its index: {line[:REASON_LENGTH]}"
+            found = CAUSE.search(line)
+            reason = found[0] if found else line[:REASON_LENGTH]
+            message = f"pypi:{wanted}: pip cannot reach its index: {reason}; {OF_INDEX}"
             return ServerError(message)
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = next(iter(errors), "no reason given")

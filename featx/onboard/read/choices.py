@@ -3,9 +3,9 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from featx.errors import InputError
+from featx.errors import InputError, UnknownNameError
 from featx.onboard.read.facts import Fact
 from featx.zoo.manifest import ArrayOptions, AudioOptions, ImageOptions, Pooling, TextOptions
 
@@ -28,6 +28,9 @@ TABLES: dict[str, type] = {
     "array": ArrayOptions,
 }
 """Modality → what its table holds."""
+
+PIXELS = "[RED,GREEN,BLUE]"
+"""A number for each channel, of pixels from 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +107,19 @@ def flag_of(key: str) -> str:
     --------
     >>> flag_of("pooling"), flag_of("image.size")
     ('--pooling mean|cls|last_token|none', '--image size=VALUE')
+    >>> flag_of("image.resize"), flag_of("image.std")
+    ('--image resize=shortest|stretch|pad|none', '--image std=[RED,GREEN,BLUE]')
     """
     table, _, inner = key.partition(".")
-    return FLAGS.get(key, f"--{table} {inner}=VALUE")
+    return FLAGS.get(key, f"--{table} {inner}={_form(table, inner)}")
+
+
+def _form(table: str, key: str) -> str:
+    """Return how a value of a table is written."""
+    hint = get_type_hints(TABLES[table])[key] if table in TABLES else None
+    if get_origin(hint) is Literal:
+        return "|".join(get_args(hint))
+    return PIXELS if (table, key) in {("image", "mean"), ("image", "std")} else "VALUE"
 
 
 def read_option(modality: str, text: str) -> tuple[str, Any]:
@@ -120,7 +133,7 @@ def read_option(modality: str, text: str) -> tuple[str, Any]:
     Raises
     ------
     InputError
-        If it has not the form KEY=VALUE.
+        If it has not the form KEY=VALUE, or the table has no such key.
     """
     key, equals, written = text.partition("=")
     if not key or not equals or not written:
@@ -130,6 +143,12 @@ def read_option(modality: str, text: str) -> tuple[str, Any]:
         value = tomllib.loads(f"value = {written}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         value = written
-    hint = get_type_hints(TABLES[modality]).get(key)
+    hints = get_type_hints(TABLES[modality])
+    if key not in hints:
+        raise UnknownNameError(f"key of --{modality}", key, hints)
+    hint = hints[key]
     is_single = get_origin(hint) is tuple and not isinstance(value, list)
+    if is_single and isinstance(value, str):
+        message = f"--{modality} {text}: expected a number, or several as [1,2,3]"
+        raise InputError(message)
     return key, [value] if is_single else value

@@ -75,7 +75,7 @@ def require_onnx(path: Path, name: str) -> None:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
-        message = f"{name}: is empty"
+        message = f"{name}: is empty; fetch or export it again"
         raise InputError(message)
     if found := looks_like(head):
         message = f"{name}: expected an ONNX graph, but it is {found}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from featx.errors import InputError
@@ -18,9 +19,11 @@ from featx.onboard.read.roles import (
     MAIN,
     TOKENS,
     WHOLE,
+    free_roles,
     input_facts,
     modality_fact,
     output_fact,
+    require_ports,
     require_roles,
 )
 from featx.onboard.read.signature import Port, Signature, read_signature
@@ -74,13 +77,19 @@ def draft(gathered: Gathered, choices: Choices, *, name: str) -> Draft:
     """
     require_roles(choices.inputs, choices.outputs)
     signature = read_signature(gathered.path("graph"))
+    require_ports(signature, choices.inputs, choices.outputs)
     known: Known = {}
     _hear(known, choices.facts())
     _hear(known, modality_fact(signature, gathered.graph))  # of a pair, files speak of both
     _hear(known, stated(gathered.config))
     _hear(known, _of_graph(signature, known, gathered.graph))
     has_tokenizer = "tokenizer" in gathered.entries
-    if missing := list(_missing(known, signature, has_tokenizer=has_tokenizer)):
+    try:
+        missing = list(_missing(known, signature, has_tokenizer=has_tokenizer))
+    except InputError as cause:
+        message = f"{_where(gathered)}: {cause}"
+        raise InputError(message) from cause
+    if missing:
         raise InputError(_wanted(known, gathered, missing))
     require_doable(known, gathered, choices)
     require_filled_pictures(known)
@@ -153,6 +162,8 @@ def _of_output(signature: Signature, known: Known, graph: str) -> Iterator[Fact]
             known.pop("dim", None)  # that of tokens, which the graph may have projected
         if known.get("dim", found).value != width:
             message = f"dim = {known['dim'].value} by {known['dim'].source}; but {found.source}"
+            if is_said(known["dim"]):
+                message += "; leave it out; --dims says a smaller width that vectors may be cut to"
             raise InputError(message)
         yield found
     elif port.name in TOKENS and "hidden_size" in known:
@@ -172,10 +183,7 @@ def _missing(
         yield "modality", _listed("inputs", signature.inputs)
         return
     modality = str(known["modality"].value)
-    taken = {fact.value for key, fact in known.items() if key.startswith("inputs.")}
-    left = [port for port in signature.inputs if port.name not in taken]
-    if left or f"inputs.{MAIN.get(modality, '')}" not in known:
-        yield "inputs", _listed("unknown inputs", left)
+    yield from _unknown_inputs(known, signature, modality)
     has_output = "outputs.embedding" in known or "outputs.tokens" in known
     if not has_output:
         yield "outputs", _listed("outputs", signature.outputs)
@@ -192,6 +200,20 @@ def _missing(
         yield TOKENIZER, "it says how texts become ids; put it beside the graph"
 
 
+def _unknown_inputs(known: Known, signature: Signature, modality: str) -> Iterator[tuple[str, str]]:
+    """Yield the inputs that have no role yet, with the roles that are left for them."""
+    taken = {fact.value for key, fact in known.items() if key.startswith("inputs.")}
+    left = [port for port in signature.inputs if port.name not in taken]
+    if not left and f"inputs.{MAIN.get(modality, '')}" in known:
+        return
+    free = free_roles(modality, known)
+    if not free:
+        message = f"{_listed('takes more than featx has for it', left)}; export it without that"
+        raise InputError(message)
+    roles = f"; roles left: {', '.join(free)}; what fits none of them, export it without"
+    yield "inputs", _listed("unknown inputs", left) + roles
+
+
 def _listed(what: str, ports: Sequence[Port]) -> str:
     more = f" and {len(ports) - SHOWN} more" if len(ports) > SHOWN else ""
     return f"{what}: {', '.join(map(str, ports[:SHOWN]))}{more}"
@@ -203,10 +225,12 @@ def _wanted(known: Known, gathered: Gathered, missing: list[tuple[str, str]]) ->
     choices = "".join(f" ({choice})" for _, choice in missing if choice)
     if "unread" in known:
         choices += f" ({known['unread'].source})"
-    where = gathered.where
-    if not where.endswith(gathered.graph):
-        where = f"{where}: {gathered.graph}"
-    return f"{where}: not stated: {keys}{choices}; say: {flags}"
+    return f"{_where(gathered)}: not stated: {keys}{choices}; say: {flags}"
+
+
+def _where(gathered: Gathered) -> str:
+    is_named = gathered.where.endswith(gathered.graph)
+    return gathered.where if is_named else f"{gathered.where}: {gathered.graph}"
 
 
 def _table(known: Known, gathered: Gathered, signature: Signature, name: str) -> dict[str, Any]:
@@ -219,7 +243,7 @@ def _table(known: Known, gathered: Gathered, signature: Signature, name: str) ->
         if inner and table in TABLES:
             tables.setdefault(table, {})[inner] = _listed_value(fact.value)
     own = {"inputs", "outputs", str(values["modality"]), *(["prompts"] if is_text else [])}
-    kind = known["kind"].value if "kind" in known else "model"
+    kind = known["kind"].value if "kind" in known else PurePosixPath(gathered.graph).name
     return {
         "schema": SCHEMA,
         "name": name,

@@ -37,6 +37,14 @@ ROLES = {
 }
 """Flag → the roles that it may say."""
 
+OF_MODALITY = {
+    "text": ("token_ids", "attention_mask", TYPES),
+    "image": ("image",),
+    "audio": ("windows", "sample_mask"),
+    "array": ("array",),
+}
+"""Modality → what a graph can be fed with."""
+
 FLOATS = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
 
 
@@ -59,6 +67,39 @@ def require_roles(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None
                 known = ", ".join(ROLES[flag])
                 message = f"{flag} {role}={name}: unknown role {role!r}; expected one of {known}"
                 raise InputError(message)
+
+
+def require_ports(
+    signature: Signature, inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> None:
+    """Raise if a flag names what the graph has not.
+
+    Parameters
+    ----------
+    signature : Signature
+    inputs, outputs : mapping of str to str
+        Role → name in the graph.
+
+    Raises
+    ------
+    InputError
+        With what it has.
+    """
+    for flag, said, ports in (
+        ("--input", inputs, signature.inputs),
+        ("--output", outputs, signature.outputs),
+    ):
+        names = [port.name for port in ports]
+        for role, name in said.items():
+            if name not in names:
+                what = f"has no {flag.removeprefix('--')} {name!r}"
+                message = f"{flag} {role}={name}: the graph {what}; it has: {', '.join(names)}"
+                raise InputError(message)
+
+
+def free_roles(modality: str, known: Mapping[str, Fact]) -> list[str]:
+    """Return the roles of a modality's inputs that nothing has yet."""
+    return [role for role in OF_MODALITY.get(modality, ()) if f"inputs.{role}" not in known]
 
 
 def modality_fact(signature: Signature, graph: str) -> Iterator[Fact]:
