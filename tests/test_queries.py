@@ -73,6 +73,21 @@ def test_texts_and_images_are_asked_about_together(tmp_path: Path, photos: Path)
     assert found[str(picture)]["red/0.png"] == pytest.approx(1, abs=1e-5)
 
 
+def test_a_text_is_never_novel_among_images(tmp_path: Path) -> None:
+    add_pair(tmp_path / "pair")
+    pictures = pictures_in(tmp_path / "photos", each=60)
+    done("embed", pictures, "-m", "clip-image", "-o", tmp_path / "p.emb")
+    done("index", tmp_path / "p.emb", "-o", tmp_path / "p.knn")
+    picture = pictures / "red" / "0.png"
+
+    found = objects(done("search", tmp_path / "p.knn", picture, "a red car", "--json"))
+
+    assert {each["id"]: each["vote"]["novel"] for each in found} == {
+        "a red car": None,
+        str(picture): False,
+    }
+
+
 def test_a_page_of_pictures_shows_what_a_text_finds(tmp_path: Path, photos: Path) -> None:
     done("search", photos, "a red car", "--html", tmp_path / "found.html")
 

@@ -1,7 +1,7 @@
 """Items for a gallery, as vectors of its space: of one embedding set, or encoded by its model."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,8 +137,10 @@ def _of_items(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     if not theirs:
         return Windows(items, encoded)
     other = open_partner(backbone, prompt=asked.prompt or "" if is_by_text else "", say=o.say)
-    of_theirs = encode_items(
-        NamedItems(theirs, other.manifest.modality, columns), other, with_thumbnails=thumbnails
+    named = NamedItems(theirs, other.manifest.modality, columns)
+    of_theirs = (
+        replace(window, is_of_partner=True)
+        for window in encode_items(named, other, with_thumbnails=thumbnails)
     )
     return Windows(asked.items, chain(of_theirs, encoded) if others else of_theirs)
 

@@ -46,6 +46,9 @@ class Encoded:
         Of the ids.
     held : int
         Items that were passed over.
+    is_of_partner : bool
+        Whether the other half of a pair made the vectors: how near they come to those of the
+        gallery says nothing of whether they are unlike all of them.
     """
 
     ids: list[str]
@@ -53,6 +56,7 @@ class Encoded:
     problems: list[tuple[str, str]]
     facts: list["ItemFacts"] = field(default_factory=list)
     held: int = 0
+    is_of_partner: bool = False
 
 
 class _Loaded(NamedTuple):

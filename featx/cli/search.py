@@ -1,7 +1,8 @@
 """``featx search``."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -10,6 +11,7 @@ from featx.cli import options as o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from featx.cli.queries import Encoded
     from featx.gallery.answers import Classified, Neighbour
     from featx.gallery.snapshot import Snapshot
 
@@ -99,7 +101,7 @@ def search(
             for window in windows_for(opened, asked):
                 failed += len(window.problems)
                 done += len(window.ids)
-                found = _find(held, window.X, wish) if window.ids else []
+                found = _find(held, window, wish) if window.ids else []
                 each = zip(window.ids, window.facts, found, strict=True)
                 show([Answer(id=i, facts=f, neighbours=n, vote=v) for i, f, (n, v) in each])
             _require_done(html, done, failed)
@@ -131,14 +133,12 @@ def _require_possible(held: "Snapshot", wish: Wish) -> None:
 
 
 def _find(
-    held: "Snapshot",
-    Q: Any,  # noqa: ANN401 - NumPy is not imported yet
-    wish: Wish,
+    held: "Snapshot", window: "Encoded", wish: Wish
 ) -> "list[tuple[list[Neighbour], Classified | None]]":
     """Return what is near each query, and how a labelled gallery votes if nothing is left out."""
     from featx.errors import InputError
 
-    found = held.search(Q, wish.k, label=wish.label, split=wish.split)
+    found = held.search(window.X, wish.k, label=wish.label, split=wish.split)
     if not found[0]:
         asked = {"label": wish.label, "split": wish.split}
         filters = [f"the {what} {name!r}" for what, name in asked.items() if name is not None]
@@ -146,5 +146,7 @@ def _find(
         raise InputError(message)
     votes: Sequence[Classified | None] = [None] * len(found)
     if held.classes and wish.label is None and wish.split is None:
-        votes = held.classify(Q, int(held.base.facts["k"]))
+        votes = held.classify(window.X, int(held.base.facts["k"]))
+        if window.is_of_partner:
+            votes = [replace(vote, novel=None) for vote in votes]
     return list(zip(found, votes, strict=True))
