@@ -32,6 +32,8 @@ PEERS = {
     ],
     "neighbours": ["hnswlib==0.8.0", "usearch==2.26.6", "threadpoolctl==3.8.0"],
     "faissknn": [TORCH, "faissknn==0.4.2", "faiss-cpu==1.15.1"],
+    "cleanlab": ["cleanlab==2.9.0", "scikit-learn==1.9.1"],
+    "skada": ["skada==0.6.0", "scikit-learn==1.9.1"],
     "plots": ["matplotlib==3.11.2"],
     "infinity": [
         TORCH,
@@ -47,6 +49,13 @@ PEERS = {
         "transformers==5.23.0",
         "fastapi==0.165.0",
         "uvicorn[standard]==0.54.0",
+    ],
+    "setfit": [
+        TORCH,
+        "setfit==1.2.0",
+        "sentence-transformers==6.2.0",
+        "transformers==5.23.0",
+        "datasets==5.2.0",
     ],
 }
 """Environment → what is installed in it.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from featx.client import Client
     from featx.data.store import EmbeddingSet
     from featx.estimators import Embedder, embed
+    from featx.evaluate.curation.inspect import inspect_set
     from featx.finetune.recipe import Recipe as TuningRecipe
     from featx.finetune.run import fine_tune
     from featx.gallery.build import GalleryRecipe, build_gallery
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from featx.heads.linear import LinearProbe
     from featx.heads.ridge import RidgeProbe, RidgeProbeRegressor
     from featx.heads.zeroshot import zero_shot
+    from featx.transfer.adapt.adapt import adapt_head
+    from featx.transfer.adapt.probe import AdaptedProbe
+    from featx.transfer.labelnext.next import label_next
 
     open = EmbeddingSet.open
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdaptedProbe": "featx.transfer.adapt.probe:AdaptedProbe",
     "CentroidProbe": "featx.heads.centroid:CentroidProbe",
     "Client": "featx.client:Client",
     "Embedder": "featx.estimators:Embedder",
@@ -41,15 +46,19 @@ _HOMES = {
     "RidgeProbe": "featx.heads.ridge:RidgeProbe",
     "RidgeProbeRegressor": "featx.heads.ridge:RidgeProbeRegressor",
     "TuningRecipe": "featx.finetune.recipe:Recipe",
+    "adapt_head": "featx.transfer.adapt.adapt:adapt_head",
     "build_gallery": "featx.gallery.build:build_gallery",
     "embed": "featx.estimators:embed",
     "fine_tune": "featx.finetune.run:fine_tune",
+    "label_next": "featx.transfer.labelnext.next:label_next",
+    "inspect_set": "featx.evaluate.curation.inspect:inspect_set",
     "load_head": "featx.heads.headfile:load_head",
     "open": "featx.data.store:EmbeddingSet.open",
     "zero_shot": "featx.heads.zeroshot:zero_shot",
 }
 
 __all__ = [
+    "AdaptedProbe",
     "CentroidProbe",
     "Client",
     "Embedder",
@@ -63,9 +72,12 @@ __all__ = [
     "RidgeProbe",
     "RidgeProbeRegressor",
     "TuningRecipe",
+    "adapt_head",
     "build_gallery",
     "embed",
     "fine_tune",
+    "inspect_set",
+    "label_next",
     "load_head",
     "open",
     "zero_shot",

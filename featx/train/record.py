@@ -38,6 +38,7 @@ def provenance(embedding_set: LabelledSet, material: Material) -> dict[str, Any]
         "model": embedding_set.model,
         "prompt": getattr(embedding_set, "prompt", ""),
         "modality": embedding_set.modality,
+        **_place(embedding_set),
         "labels": {
             "rows": len(labels),
             "used": len(material),
@@ -46,6 +47,12 @@ def provenance(embedding_set: LabelledSet, material: Material) -> dict[str, Any]
         },
         "versions": {name: version(name) for name in ("numpy", "scikit-learn")},
     }
+
+
+def _place(embedding_set: LabelledSet) -> dict[str, Any]:
+    """Return where a set lies and which one it is; nothing of one that lies in memory."""
+    path, set_id = (getattr(embedding_set, name, None) for name in ("path", "set_id"))
+    return {} if path is None else {"set": {"path": str(path), "set_id": set_id}}
 
 
 def suspects(
