@@ -1,0 +1,1 @@
+"""What is wrong with a set: labels, duplicates, leaks between splits, strange items."""

@@ -1,0 +1,68 @@
+"""The items of a gallery, as an inspection reads a set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featx.gallery.snapshot import Snapshot
+from featx.types import Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GallerySet:
+    """The items that can be found in a gallery, as a labelled set.
+
+    Attributes
+    ----------
+    path : Path
+        Of the gallery.
+    X : ndarray of float32, shape (N, D)
+        A copy.
+    y : ndarray of object, shape (N,)
+    items : Table
+        ``id``, ``uri``, ``label``, ``split``, ``digest`` (null) and ``preview``.
+    fingerprint, space, model, modality : str
+    """
+
+    path: Path
+    X: Vectors
+    y: NDArray[np.object_]
+    items: pa.Table
+    fingerprint: str
+    space: str
+    model: str
+    modality: str
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return int(self.X.shape[1])
+
+    @classmethod
+    def of(cls, held: Snapshot) -> Self:
+        """Copy what a gallery holds."""
+        facts = held.base.facts
+        items = list(held.items())
+        columns = {
+            "id": [item_id for item_id, _ in items],
+            **{
+                name: [getattr(each, name) for _, each in items]
+                for name in ("uri", "label", "split", "preview")
+            },
+            "digest": [None] * len(items),
+        }
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+        return cls(
+            path=held.base.path,
+            X=held.vectors(held.rows),
+            y=np.array(columns["label"], dtype=object),
+            items=table,
+            fingerprint=facts["fingerprint"],
+            space=facts["space"],
+            model=facts["model"],
+            modality=facts["modality"],
+        )
