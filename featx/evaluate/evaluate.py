@@ -91,7 +91,13 @@ def evaluate_head(
     """
     found_in, made = named(embedding_set), made_of(embedding_set)
     note = check_space(head, embedding_set.fingerprint, made.space, where=found_in, made=made)
-    rows, trained = _unseen_rows(head, embedding_set, split)
+    rows, trained = unseen_rows(head, embedding_set, split)
+    if not len(rows):
+        message = (
+            f"embedding set: the head was trained on all {len(trained)} labelled rows;"
+            " score a set with other items, or train on a part with split 'train'"
+        )
+        raise InputError(message)
     names, y = label_numbers(rows.labels.tolist(), head.task, head.classes)
     jitter = set_jitter(embedding_set, rows) if head.is_random else np.zeros(len(rows))
     scored = _Scored(rows=rows, trained=trained, names=names, y=y, jitter=jitter)
@@ -114,10 +120,16 @@ def evaluate_head(
     return found | {"notes": notes + ([] if len(trained) else [NOT_SEARCHED])}
 
 
-def _unseen_rows(
+def unseen_rows(
     head: Head, embedding_set: LabelledSet, split: str | None
 ) -> tuple[LabelledRows, LabelledRows]:
-    """Return the rows to score, and those of the set that the head was trained on."""
+    """Return the rows to score, perhaps none, and those of the set that the head was trained on.
+
+    Raises
+    ------
+    InputError
+        If no row has a label, or none that is in the split.
+    """
     everything = labelled_rows(embedding_set)
     is_seen = _is_seen(head, everything)
     if split is None:
@@ -129,14 +141,7 @@ def _unseen_rows(
         if not len(rows):
             message = f"embedding set: no labelled row in split {split!r}; choose another split"
             raise InputError(message)
-    kept = ~_is_seen(head, rows)
-    if not kept.any():
-        message = (
-            f"embedding set: the head was trained on all {len(rows)} labelled rows;"
-            " score a set with other items, or train on a part with split 'train'"
-        )
-        raise InputError(message)
-    return rows.take(kept), everything.take(is_seen)
+    return rows.take(~_is_seen(head, rows)), everything.take(is_seen)
 
 
 def _split_of(embedding_set: LabelledSet, rows: LabelledRows) -> str | None:

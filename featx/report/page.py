@@ -1,6 +1,8 @@
 """The frame of a page: one HTML file with its style inside, light or dark as the reader has it."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from importlib.resources import files
@@ -9,7 +11,10 @@ from pathlib import Path
 from featx.data.files import writing
 
 # The browser itself refuses whatever is not in the file.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -30,14 +35,20 @@ _HEAD = """<!doctype html>
 <main>
 """
 
-_FOOT = """</main>
-</body>
+_FOOT = """</body>
 </html>
 """
 
 
+def own_file(name: str) -> str:
+    """Return the text of a style or a script of this room."""
+    return files("featx.report").joinpath(name).read_text(encoding="utf-8")
+
+
 @contextmanager
-def writing_page(path: Path, title: str, summary: str) -> Iterator[Callable[[str], None]]:
+def writing_page(
+    path: Path, title: str, summary: str, *, scripts: Sequence[str] = ()
+) -> Iterator[Callable[[str], None]]:
     """Give a function that writes sections of HTML; the page is there whole, or not at all.
 
     Parameters
@@ -45,15 +56,21 @@ def writing_page(path: Path, title: str, summary: str) -> Iterator[Callable[[str
     path : Path
     title, summary : str
         Plain text; they are escaped.  Sections are written as they are.
+    scripts : sequence of str, optional
+        JavaScript, run in this order once the sections are there.  The browser runs these and no
+        other: the page names their hashes (Content Security Policy Level 3, ``script-src``).
+        Such a page has the style of reports, too.
 
     Raises
     ------
     StoreError
         If the disk is full or the place cannot be written; `path` is as it was.
     """
-    style = files("featx.report").joinpath("page.css").read_text(encoding="utf-8")
     head = _HEAD.format(
-        policy=escape(_POLICY), title=escape(title), summary=escape(summary), style=style
+        policy=escape(_policy(scripts)),
+        title=escape(title),
+        summary=escape(summary),
+        style=own_file("page.css") + (own_file("report.css") if scripts else ""),
     )
     # Half of a surrogate pair, as in a file name that is not UTF-8, becomes a readable escape.
     with (
@@ -66,4 +83,16 @@ def writing_page(path: Path, title: str, summary: str) -> Iterator[Callable[[str
 
         write(head)
         yield write
+        write("</main>\n")
+        for script in scripts:
+            write(f"<script>{script}</script>\n")
         write(_FOOT)
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Return what a browser may load and run, given the scripts of a page."""
+    if not scripts:
+        return _POLICY
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{b64encode(each).decode()}'" for each in digests)
+    return f"{_POLICY}; script-src {hashes}"

@@ -1,0 +1,175 @@
+"""The summary of a page: what a reader should know, in sentences, before any number."""
+
+from collections.abc import Iterator, Mapping
+from html import escape
+
+import numpy as np
+
+from featx.evaluate.curation.inspection import Inspection
+from featx.evaluate.measures import HEADLINES
+from featx.heads.predict import Head
+from featx.report.accuracy import headline
+from featx.report.confusion import most_confused
+from featx.report.curation import small_classes
+from featx.report.elements import notes, short
+from featx.report.findings import Findings
+from featx.report.judgement import Judgement
+from featx.report.learning import doubled
+from featx.report.words import counted, items_of, number, percent
+
+_NO_BETTER = " It does no better than that."
+
+Point = tuple[str, str]
+"""A sentence, and the section that says more; empty where none does."""
+
+
+def summary_section(found: Findings, remarks: list[str], headings: Mapping[str, str]) -> str:
+    """Return the summary, with links to the sections that say more.
+
+    Parameters
+    ----------
+    found : Findings
+    remarks : list of str
+        Sentences on what the page shows.
+    headings : mapping
+        Name of a section → its heading, as HTML.
+    """
+    points = "".join(
+        f"<li>{escape(said)}{_link(name, headings)}</li>\n" for said, name in _points(found)
+    )
+    listed = f'<ul class="points">\n{points}</ul>\n' if points else ""
+    also = notes([*found.notes, *remarks])
+    minor = f"<details open>\n<summary>To bear in mind</summary>\n{also}</details>\n" * bool(also)
+    return (
+        '<section id="summary" aria-labelledby="summary-heading">\n'
+        '<h2 id="summary-heading" class="unseen">Summary</h2>\n'
+        f'<p class="lead">{escape(lead(found))}</p>\n{listed}{minor}'
+        f"{_contents(headings)}</section>\n"
+    )
+
+
+def lead(found: Findings) -> str:
+    """Return the first sentences: what it is, and how good the head is."""
+    said = [_what(found)]
+    if found.judgement is not None and found.head is not None:
+        said.append(_how_good(found.judgement, found.head.kind))
+    elif found.subject == "set":
+        said.append("Its labels cannot be learned from, so that there is no head to judge.")
+    return " ".join(said)
+
+
+def _what(found: Findings) -> str:
+    held, head = found.embedding_set, found.head
+    if held is None:
+        assert head is not None
+        labels, model = head.header.get("labels", {}), head.header.get("model", "an unknown model")
+        used = counted(int(labels.get("used", 0)), "item")
+        of = _of_names(head)
+        return f"A head of {of}, trained on {used} that were embedded with {model}."
+    items = items_of(held.modality, len(held))
+    names = {label for label in held.y.tolist() if label is not None}
+    of = f" in {_classes(len(names))}" if names else ", none of them labelled"
+    return f"{items}{of}, embedded with {held.model}."
+
+
+def _of_names(head: Head) -> str:
+    nouns = {"classify": ("class", "classes"), "multilabel": ("tag", ""), "regress": ("value", "")}
+    return counted(len(head.classes), *nouns[head.task])
+
+
+def _classes(n: int) -> str:
+    return counted(n, "class", "classes")
+
+
+def _how_good(judgement: Judgement, kind: str) -> str:
+    measures, measure = judgement.measures, HEADLINES[judgement.task]
+    baselines = dict(measures["baselines"])
+    share = percent if judgement.task == "classify" else number
+    beside = f"guessing reaches {share(next(iter(baselines.values())))}"
+    if "raw" in baselines:
+        beside += f", a head on raw features {share(baselines['raw'])}"
+    is_better = measures[measure] > max(baselines.values())
+    items = f"{counted(measures['n'], 'item')} {judgement.how}"
+    good = headline(measures, judgement.task, items)
+    return f"The head ({kind}) {good}; {beside}." + _NO_BETTER * (not is_better)
+
+
+def _points(found: Findings) -> Iterator[Point]:
+    if found.judgement is not None and len(found.judgement.rows):
+        yield from _of_judgement(found.judgement)
+    if found.inspection is not None:
+        is_classes = found.head is None or found.head.task == "classify"
+        yield from _of_inspection(found.inspection, is_classes=is_classes)
+    elif found.head is not None and found.head.header.get("suspects", {}).get("n"):
+        n = found.head.header["suspects"]["n"]
+        yield f"{counted(n, 'label')} of the training look{'s' * (n == 1)} wrong.", "suspects"
+    if found.curve is not None:
+        yield doubled(found.curve), "learning"
+
+
+def _of_judgement(judgement: Judgement) -> Iterator[Point]:
+    pairs = most_confused(judgement, 2)
+    if pairs:
+        said = " and ".join(
+            f"{short(label, 40)} for {short(guess, 40)} ({times:,})"
+            for label, guess, times in pairs
+        )
+        yield f"It most often takes {said}.", "confusion"
+    measures = judgement.measures
+    if "calibration_error" in measures:
+        error, band = measures["calibration_error"], measures["calibration_band"]
+        gap = percent(float(error))
+        if error <= band[1]:
+            yield (
+                f"Its probabilities can be taken at their word: they are off by {gap} on average, "
+                "no more than chance explains.",
+                "reliability",
+            )
+        else:
+            is_sure = float(judgement.sure.mean()) > float(judgement.hits.mean())
+            yield (
+                f"Its probabilities are off by {gap} on average, more than chance explains: "
+                f"mostly too {'high' if is_sure else 'low'}.",
+                "reliability",
+            )
+
+
+def _of_inspection(found: Inspection, *, is_classes: bool) -> Iterator[Point]:
+    if is_classes:
+        yield from _of_labels(found)
+    if found.duplicates:
+        n = sum(len(group.rows) for group in found.duplicates)
+        differ = sum(group.labels_differ for group in found.duplicates)
+        odd = f"; in {counted(differ, 'group')} the labels differ" if differ else ""
+        yield f"{n:,} items are there more than once, or nearly{odd}.", "duplicates"
+    if n := len(found.leaks):
+        yield f"{counted(n, 'item')} of val or test {_are(n)} in an earlier split too.", "leaks"
+    if n := len(found.outliers):
+        yield f"{counted(n, 'item')} {_are(n)} unlike all others.", "outliers"
+    if n := int(np.size(found.unfit)):
+        yield f"{counted(n, 'vector')} {_are(n)} not finite and left out.", ""
+
+
+def _of_labels(found: Inspection) -> Iterator[Point]:
+    if n := len(found.suspects):
+        yield f"{counted(n, 'label')} look{'s' * (n == 1)} wrong.", "suspects"
+    if n := len(found.clusters):
+        yield f"{counted(n, 'whole group')} of items may be mislabelled.", "classes"
+    if said := small_classes(found):
+        yield said, "provenance"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+def _link(name: str, headings: Mapping[str, str]) -> str:
+    """Return a link to a section, if there is one, that says where it leads out of context too."""
+    if name not in headings:
+        return ""
+    return f' <a href="#{name}">See<span class="unseen"> {headings[name]}</span></a>'
+
+
+def _contents(headings: Mapping[str, str]) -> str:
+    links = "".join(f'<li><a href="#{name}">{said}</a></li>\n' for name, said in headings.items())
+    return f'<nav aria-label="Sections">\n<ul>\n{links}</ul>\n</nav>\n'
