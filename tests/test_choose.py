@@ -7,10 +7,7 @@ import pytest
 
 from featx.errors import InputError, UnknownNameError
 from featx.heads.calibration import fit_temperature
-from featx.heads.folds import deal_folds, stratified_sample
-from featx.heads.lda import LDAProbe
-from featx.train import candidates
-from featx.train import choose as choosing
+from featx.heads.folds import deal_folds
 from featx.train.candidates import Fitted, fit, kinds, require_kind
 from featx.train.choose import Tried, choose, losses_and_hits, try_kinds
 from featx.train.material import Material, read_material
@@ -42,39 +39,15 @@ def tried(kind: str, losses: list[float], hits: list[float]) -> Tried:
     ("n", "expected"),
     [
         (1, ("centroid",)),
-        (2, ("lda", "ridge", "logreg", "centroid")),
-        (8, ("lda", "ridge", "logreg", "centroid")),
-        (9, ("ridge", "lda", "logreg", "knn", "centroid")),
-        (16, ("ridge", "lda", "logreg", "knn", "centroid")),
+        (2, ("logreg",)),
+        (4, ("logreg",)),
+        (5, ("logreg", "lda", "ridge", "centroid")),
+        (16, ("logreg", "lda", "ridge", "centroid")),
+        (17, ("ridge", "lda", "logreg", "knn", "centroid")),
     ],
 )
 def test_what_is_tried_depends_on_the_labels_a_class(n: int, expected: tuple[str, ...]) -> None:
     assert kinds(shots(n)) == expected
-
-
-@pytest.mark.parametrize(("n", "is_fixed"), [(2, True), (8, True), (9, False), (16, False)])
-def test_with_few_labels_a_class_the_shrinkage_of_lda_is_a_half(n: int, is_fixed: bool) -> None:
-    fitted = fit("lda", shots(n), seed=0)
-
-    options = candidates.few_options("lda", shots(n))
-    made: Any = candidates._make("lda", shots(n), 0, options)
-    assert made.shrinkage == (0.5 if is_fixed else type(made)().shrinkage)
-    assert 0 <= fitted.tuned["shrinkage"] <= 1
-
-
-def test_all_rows_settle_the_shrinkage_of_a_sample_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "CHOOSING_ROWS", 20)
-    material = shots(12)
-
-    (lda,) = [each for each in try_kinds(material, None, seed=0) if each.kind == "lda"]
-
-    assert len(lda.losses) == 20
-    assert lda.fitted.tuned["shrinkage"] == LDAProbe().fit(*sampled(material, 20)).shrinkage_ != 0.5
-
-
-def sampled(material: Material, n: int) -> tuple[Any, Any]:
-    part = material.take(stratified_sample(material.y, n, seed=0))
-    return part.rows.X, part.y
 
 
 def test_tags_and_values_have_their_own_kinds() -> None:

@@ -53,6 +53,14 @@ def test_the_first_step_is_newtons_where_the_hessian_is_the_identity() -> None:
     assert (descent.loss, descent.gap, descent.steps) == (1, 0, 1)
 
 
+def test_a_change_whose_square_vanishes_is_not_remembered() -> None:
+    function = quadratic(np.full(3, 1e-24, np.float32), np.ones(3, np.float32))
+    descent = Descent(np.zeros(3, np.float32))
+
+    assert [descent.tell(*function(descent.trial)) for _ in range(3)] == [True] * 3
+    np.testing.assert_allclose(descent.point, 0, atol=1e-20)
+
+
 @few_examples
 @given(st.lists(st.floats(0.05, 20), min_size=1, max_size=12), st.integers(0, 99))
 def test_the_minimum_of_a_quadratic_is_found(bends: list[float], seed: int) -> None:

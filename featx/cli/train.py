@@ -1,5 +1,6 @@
 """``featx train``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,6 +54,11 @@ _SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
     show_default=True,
     help="Share of items whose set or interval holds the truth.",
 )
+@click.option(
+    "--shots",
+    type=click.IntRange(min=1),
+    help="Draw so many labelled items of each class, and judge by the others.  [default: all]",
+)
 @click.option("--strict", is_flag=True, help="Keep a quarter of the rows for sets or intervals.")
 @click.option("--curve", is_flag=True, help="Measure what more labels would bring.")
 @click.option(
@@ -71,6 +77,7 @@ def train(
     task: str,
     conformal: str,
     coverage: float,
+    shots: int | None,
     strict: bool,
     curve: bool,
     suspects: Path | None,
@@ -84,7 +91,7 @@ def train(
     Rows without a label are left out.  With splits, only `train` rows are used.  The accuracy
     comes from rows left out of the fit, and stands beside those of the majority class and of raw
     features (pixels, TF-IDF, log-spectrum).  How heads are chosen, tuned and calibrated:
-    docs/heads.md.
+    docs/heads.md; with few labels: docs/few-labels.md.
     """
     from featx.heads.headfile import refuse_strangers, save_head
 
@@ -104,6 +111,7 @@ def train(
         task=cast("Task", task),
         conformal=cast("Method", conformal),
         coverage=coverage,
+        shots=shots,
         strict=strict,
         curve=curve,
         seed=seed,
@@ -151,22 +159,30 @@ def _require_suspects(suspects: Path | None, out: Path, task: str) -> None:
     if suspects.resolve() == out.resolve():
         message = f"--suspects: {suspects} is where the head goes; choose another name"
         raise InputError(message)
-    _refuse_other_tables(suspects)
+    refuse_other_tables(suspects, _SUSPECT_COLUMNS, "suspects")
 
 
-def _refuse_other_tables(path: Path) -> None:
-    """Raise before the training if `path` is there and does not begin as a list of suspects."""
+def refuse_other_tables(path: Path, columns: Sequence[str], items: str) -> None:
+    """Raise before a file is replaced that is no csv of these columns.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+    items : str
+        What such a table lists.
+    """
     from featx.data.files import explained
     from featx.errors import StoreError
 
     if not path.exists():
         return
-    first = ",".join(_SUSPECT_COLUMNS).encode()
+    first = ",".join(columns).encode()
     with explained(path):
         # Reading from a pipe could wait for ever.
         is_ours = path.is_file() and _first_line(path).rstrip(b"\r\n") == first
     if not is_ours:
-        message = f"{path}: a file that lists no suspects is in the way; choose another name"
+        message = f"{path}: a file that lists no {items} is in the way; choose another name"
         raise StoreError(message)
 
 
@@ -210,7 +226,7 @@ def _facts(trained: "Head", tried: "list[Tried]") -> dict[str, Any]:
         kind: facts | seconds.get(kind, {}) for kind, facts in metrics["chosen"]["compared"].items()
     }
     metrics["chosen"] = metrics["chosen"] | {"compared": compared}
-    extra = ("task", "strict", "suspects", "duplicates", "curve", "warnings")
+    extra = ("task", "strict", "suspects", "duplicates", "curve", "shots", "warnings")
     own = {"task": trained.task}
     return metrics | own | {name: trained.header[name] for name in extra if name in trained.header}
 
@@ -247,8 +263,20 @@ def show(trained: "Head", out: Path) -> None:
         f"{labels['used']:,} of {labels['rows']:,} rows used"
     )
     o.print_measures(metrics, HEADLINES[trained.task])
+    if shots := header.get("shots"):
+        _show_shots(shots)
     if curve := header["curve"]:
         _show_curve(curve)
+
+
+def _show_shots(shots: dict[str, Any]) -> None:
+    rest = shots["rest"]
+    if not rest["n"]:
+        click.echo("every labelled item was drawn, so there are no others to judge by")
+        return
+    low, high = rest["interval"]
+    value = f"{rest['accuracy']:.3f}  [{low:.3f}, {high:.3f}]  n={rest['n']:,}"
+    o.print_measure("accuracy of the rest", f"{value}, labelled and not drawn")
 
 
 def _show_curve(curve: dict[str, Any]) -> None:

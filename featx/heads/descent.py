@@ -87,8 +87,9 @@ class Descent:
         self.trial = self.point + self._direction * self._direction.dtype.type(self._step)
 
     def _remember(self, move: NDArray[Any], change: NDArray[Any]) -> None:
-        curvature = _dot(move, change)
-        if curvature > float(np.finfo(move.dtype).eps) * _dot(change, change):
+        curvature, square = _dot(move, change), _dot(change, change)
+        # The square of a tiny change is zero in its precision.
+        if square > 0 and curvature > float(np.finfo(move.dtype).eps) * square:
             self._pairs.append((move, change, curvature))
 
     def _descend(self, gradient: NDArray[Any]) -> NDArray[Any]:

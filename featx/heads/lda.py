@@ -28,7 +28,7 @@ class LDAProbe(LinearHead):
     "Regularized discriminant analysis"): scikit-learn's
     ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.  One eigendecomposition serves all
     shrinkages, and the Sherman-Morrison formula gives the exact leave-one-out logits of each,
-    with ``s t`` held where it is.  Strong with few items a class: at two to eight, take 0.5.
+    with ``s t`` held where it is.  Strong with few items a class.
 
     Parameters
     ----------

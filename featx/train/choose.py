@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featx.heads.calibration import class_losses, fit_platt, fit_temperature
 from featx.heads.folds import deal_folds, stratified_sample
-from featx.train.candidates import Fitted, few_options, fit, kinds
+from featx.train.candidates import Fitted, fit, kinds
 from featx.train.material import Material
 from featx.train.recipe import FOLDS
 from featx.types import Task
@@ -79,9 +79,7 @@ def try_kinds(
     found = []
     for kind in kinds(material):
         started_s = time.perf_counter()
-        # What is not tuned is settled by all rows, as it is for the head that is kept.
-        options = few_options(kind, material)
-        fitted = fit(kind, sample, seed=seed, groups=shared, options=options)
+        fitted = fit(kind, sample, seed=seed, groups=shared)
         losses, hits = losses_and_hits(fitted.logits, sample, seed=seed)
         seconds = time.perf_counter() - started_s
         found.append(

@@ -26,6 +26,8 @@ class Recipe:
         How sets of classes are made.
     coverage : float
         Share of items like those trained on whose set, or interval, is to hold the truth.
+    shots : int or None
+        How many labelled rows of each class are drawn; None takes all.
     strict : bool
         Whether a quarter of the rows is kept from the head and makes the sets or intervals, whose
         coverage then is guaranteed whatever the head is.
@@ -34,7 +36,7 @@ class Recipe:
     curve : bool
         Whether to measure how the accuracy grows with the number of labels; of classes only.
     seed : int
-        Deals the folds.
+        Deals the folds, and draws the shots.
     command : str
         Kept in the header, for people.
     """
@@ -43,6 +45,7 @@ class Recipe:
     task: Task = "classify"
     conformal: Method = "lac"
     coverage: float = 0.9
+    shots: int | None = None
     strict: bool = False
     novelty: float = 0.95
     curve: bool = False
@@ -54,6 +57,12 @@ class Recipe:
             if not 0 < getattr(self, name) < 1:
                 message = f"{name}: found {getattr(self, name)!r}; must be above 0 and below 1"
                 raise InputError(message)
+        if self.shots is not None and self.shots < 1:
+            message = f"shots: found {self.shots}; must be 1 or more, or left out"
+            raise InputError(message)
+        if self.shots is not None and self.task != "classify":
+            message = f"shots: task {self.task!r} has no classes to draw from; leave shots out"
+            raise InputError(message)
         if self.strict and self.task == "multilabel":
             message = "strict: tags have neither sets nor intervals to keep rows for; leave it out"
             raise InputError(message)

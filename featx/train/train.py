@@ -23,6 +23,7 @@ from featx.train.choose import Tried, choose, try_kinds
 from featx.train.curve import learning_curve, require_enough
 from featx.train.material import Material, lost_classes, read_material
 from featx.train.recipe import Recipe
+from featx.train.shots import draw_shots, scarce, shot_facts
 from featx.train.twins import find_twins, one_of_each
 from featx.types import Content, Rows
 
@@ -69,6 +70,7 @@ def train(
         ``header["coverage"]`` what sets or intervals are to reach; ``header["suspects"]`` labels
         that are probably wrong; ``header["duplicates"]`` rows that are nearly equal, and how many
         ``distinct`` ones the head was judged by; ``header["curve"]`` the learning curve or None;
+        ``header["shots"]``, where they were asked for, what `featx.train.shots.shot_facts` says;
         ``header["warnings"]`` what a person should know.
 
     Raises
@@ -81,7 +83,9 @@ def train(
     """
     recipe = recipe or Recipe()
     require_kind(recipe.head, recipe.task)
-    material = read_material(embedding_set, recipe.task)
+    labelled = read_material(embedding_set, recipe.task)
+    is_drawn = draw_shots(labelled, recipe.shots, seed=recipe.seed)
+    material = labelled if is_drawn.all() else labelled.take(is_drawn)
     _require_convertible(recipe, material)
     twins = find_twins(material.rows.X)
     parts = _parts(material, twins, recipe)
@@ -123,9 +127,11 @@ def train(
             ),
             "duplicates": doubles,
             "curve": curve,
+            **_of_shots(kept, labelled, is_drawn, recipe),
             "coverage": recipe.coverage,
             "strict": recipe.strict,
             "warnings": [
+                *scarce(labelled, recipe.shots),
                 *record.warnings(embedding_set, parts.distinct, metrics),
                 *record.twin_warnings(of_fitting, doubles),
                 *raw_notes,
@@ -247,8 +253,22 @@ def _scored(
     embedding_set: LabelledSet, material: Material, fitted: Fitted, recipe: Recipe
 ) -> HeldOut:
     """Return what a head says of rows that it was not fitted to."""
-    head = Head(kind=fitted.kind, classes=material.names, arrays=fitted.arrays)
+    head = _plain_head(fitted, material)
     return _held_out(embedding_set, material, head.logits(material.rows.X), recipe)
+
+
+def _of_shots(
+    fitted: Fitted, labelled: Material, is_drawn: NDArray[np.bool_], recipe: Recipe
+) -> dict[str, Any]:
+    """Return what the header says of rows that were drawn and of the rest; {} if all are taken."""
+    if recipe.shots is None:
+        return {}
+    return {"shots": shot_facts(_plain_head(fitted, labelled), labelled, is_drawn, recipe.shots)}
+
+
+def _plain_head(fitted: Fitted, material: Material) -> Head:
+    """Return a head that gives logits and nothing else."""
+    return Head(kind=fitted.kind, classes=material.names, arrays=fitted.arrays)
 
 
 def _novelty(material: Material, recipe: Recipe) -> Novelty:
