@@ -198,7 +198,8 @@ def test_a_page_fits_a_phone(chromium: "Browser", report: Path, scheme: Scheme) 
     ) as page:
         assert not scrolls_sideways(page)
         for name in ("accuracy", "reliability", "learning", "map"):
-            assert canvas(page, name).bounding_box()["width"] <= PHONE["width"]  # type: ignore[index]
+            width = canvas(page, name).evaluate("node => node.getBoundingClientRect().width")
+            assert width <= PHONE["width"]
         touch = page.locator("#map .plot > div").evaluate(
             """place => {
                 const find = root => {
