@@ -218,6 +218,38 @@ def test_a_target_of_another_backbone_is_refused_with_the_command_that_mends_it(
     assert "; run: featx embed SOURCE -m identity" in line
 
 
+def test_a_source_of_another_backbone_is_refused(folder: Path, tmp_path: Path) -> None:
+    source = embed(tmp_path / "wide", np.random.default_rng(0).random((30, 65)), ["digit 0"] * 30)
+    out = tmp_path / "d.head"
+
+    line = refused(
+        "adapt", folder / "x.head", "--target", folder / "faded.emb", "-o", out, "--source", source
+    )
+
+    assert line.startswith(f"{source}: embeddings of identity, 65 wide (space ")
+    assert not out.exists()
+
+
+def test_a_head_is_adapted_once(folder: Path, tmp_path: Path) -> None:
+    target = ("--target", folder / "faded.emb", "--method", "centre")
+    done("adapt", folder / "x.head", *target, "-o", tmp_path / "once.head")
+
+    line = refused("adapt", tmp_path / "once.head", *target, "-o", tmp_path / "twice.head")
+
+    assert line == "adapt: this head was adapted already; adapt the one that it was made of"
+
+
+def test_a_report_of_a_head_that_was_never_measured_asks_for_labelled_items(
+    folder: Path, tmp_path: Path
+) -> None:
+    target = ("--target", folder / "faded.emb", "--method", "centre")
+    done("adapt", folder / "x.head", *target, "-o", tmp_path / "d.head")
+
+    line = refused("report", tmp_path / "d.head", "-o", tmp_path / "d.html")
+
+    assert line.endswith("never measured; report on it with a set of labelled items")
+
+
 def test_other_mistakes_are_told_in_a_line(folder: Path, tmp_path: Path) -> None:
     head, target, out = folder / "x.head", folder / "faded.emb", tmp_path / "d.head"
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -309,6 +310,16 @@ def test_a_map_replaces_no_file_of_another_kind(texts: Path, tmp_path: Path) -> 
     (tmp_path / "own.txt").write_text("mine")
 
     assert "not a Parquet table" in refused("map", texts / "t.emb", "-o", tmp_path / "own.txt")
+    pq.write_table(pa.table({"text": ["mine"]}), tmp_path / "own.parquet")
+    found = call("map", texts / "t.emb", "-o", tmp_path / "own.parquet")
+    assert found.exit_code == 1
+    assert "a table that is not a map is in the way" in found.stderr, found.stderr
+    assert pq.read_table(tmp_path / "own.parquet").column("text").to_pylist() == ["mine"]
+    segment = texts / "t.emb" / "segment-00000.parquet"
+    found = call("map", texts / "t.emb", "-o", segment)
+    assert found.exit_code == 1
+    assert "choose a place outside" in found.stderr
+    assert "id" in pq.read_schema(segment).names
     assert "not an embedding set" in refused(
         "map", tmp_path / "no.emb", "-o", tmp_path / "m.parquet"
     )

@@ -193,6 +193,8 @@ def test_what_cannot_be_compared_is_one_line(folder: Path, tmp_path: Path) -> No
     assert "no such file or folder" in refused("compare", tmp_path / "y.npz", *models)
     assert "is read by this command" in refused(*command(folder, "-o", folder / "items.npz"))
     assert "nowhere is no folder" in refused(*command(folder, "-o", "nowhere/x.html"))
+    (tmp_path / "own.txt").write_text("mine")
+    assert "not a page is in the way" in refused(*command(folder, "-o", tmp_path / "own.txt"))
 
 
 @pytest.mark.slow

@@ -141,11 +141,13 @@ def compare(
 
 def _require_page(out: Path | None, source: Sequence[str]) -> None:
     """Raise before the work, not after it, if a page cannot be written."""
+    from featx.cli.report import require_own
     from featx.cli.train import require_place
 
     require_place(out)
     if out is not None:
         o.require_apart(out, *source)
+        require_own(out, b"<!doctype html>", "a page")
 
 
 @dataclass(slots=True)

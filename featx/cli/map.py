@@ -42,7 +42,9 @@ def map(target: Path, out: Path, method: str, seed: int, as_json: bool) -> None:
     require_place(out)
     require_own(out, b"PAR1", "a Parquet table")
     opened = o.open_set(target)
-    from featx.report.mapfile import write_map
+    from featx.report.mapfile import require_map, write_map
+
+    require_map(out, opened)
 
     places = write_map(opened, out, cast("Method", method), seed=seed)
     if as_json:

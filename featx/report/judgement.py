@@ -172,7 +172,19 @@ def _answer(
 
 
 def judge_recorded(head: Head) -> Judgement:
-    """Return how a head did when it was trained; its header says nothing of single rows."""
+    """Return how a head did when it was trained; its header says nothing of single rows.
+
+    Raises
+    ------
+    InputError
+        If it was not measured, as a head that was adapted or made of names alone.
+    """
+    if "metrics" not in head.header:
+        message = (
+            "head: its file does not say how good it is, since it was never measured; report on it"
+            " with a set of labelled items"
+        )
+        raise InputError(message)
     how = "left out of the fit in turn"
     return _without_rows(head.task, dict(head.header["metrics"]), how)
 

@@ -6,11 +6,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featx.data.files import writing
+from featx.data.files import explained, writing
 from featx.data.store import EmbeddingSet
+from featx.errors import StoreError
 from featx.report.places import Method, Places, lay_out
 
 COLUMNS = ("id", "uri", "label", "split", "text")
+
+
+def require_map(out: Path, embedding_set: EmbeddingSet) -> None:
+    """Raise before a table that is no map, or a part of the set, would be replaced.
+
+    Raises
+    ------
+    StoreError
+    """
+    folder = embedding_set.path.resolve()
+    if folder in out.resolve().parents:
+        message = f"{out}: lies in {embedding_set.path}; choose a place outside"
+        raise StoreError(message)
+    if not out.is_file() or not out.stat().st_size:
+        return
+    with explained(out):
+        names = pq.read_schema(out).names
+    if names != [*COLUMNS, "x", "y"]:
+        message = f"{out}: a table that is not a map is in the way; choose another name"
+        raise StoreError(message)
 
 
 def write_map(

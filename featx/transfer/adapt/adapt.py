@@ -7,7 +7,7 @@ from featx.errors import InputError
 from featx.evaluate.labelled import LabelledSet
 from featx.heads.predict import Head
 from featx.transfer.adapt.choose import Judged
-from featx.transfer.adapt.made import adapted_head
+from featx.transfer.adapt.made import MARK, adapted_head
 from featx.transfer.adapt.origin import read_source, remembered_source, remembers
 from featx.transfer.adapt.recipe import AUTO, Recipe
 from featx.transfer.adapt.shift import Shift, measure_shift
@@ -85,10 +85,13 @@ def adapt_head(
     SpaceError
         If the target lies in another space than the head.
     InputError
-        If the head is not one of classes, the target has labels of other classes alone, it is too
-        small for the method, or too little is known of the source.
+        If the head is not one of classes or was adapted already, the target has labels of other
+        classes alone, it is too small for the method, or too little is known of the source.
     """
     recipe = recipe or Recipe()
+    if MARK in head.header:
+        message = "adapt: this head was adapted already; adapt the one that it was made of"
+        raise InputError(message)
     if head.task != "classify":
         message = f"adapt: the head's task is {head.task!r}; expected 'classify'"
         raise InputError(message)

@@ -7,10 +7,17 @@ import numpy as np
 
 from featx.data.store import EmbeddingSet
 from featx.errors import FeatxError, InputError
-from featx.evaluate.labelled import LabelledRows, LabelledSet, digest_keys, labelled_rows, named
+from featx.evaluate.labelled import (
+    LabelledRows,
+    LabelledSet,
+    digest_keys,
+    labelled_rows,
+    made_of,
+    named,
+)
 from featx.heads import HEADS
 from featx.heads.folds import stratified_sample
-from featx.heads.predict import Head
+from featx.heads.predict import Head, check_space
 from featx.train.candidates import fit
 from featx.train.material import Material
 from featx.train.twins import find_twins, one_of_each
@@ -63,8 +70,12 @@ def read_source(head: Head, embedding_set: LabelledSet, *, seed: int = 0) -> Sou
     ------
     InputError
         If the set holds no row that the head was trained on, or none of one of its classes.
+    SpaceError
+        If another backbone made its vectors.
     """
     name = named(embedding_set)
+    made = made_of(embedding_set)
+    check_space(head, embedding_set.fingerprint, embedding_set.space, where=name, made=made)
     rows = labelled_rows(embedding_set, splits=("train",))
     rows = rows.take(_trained(head, rows))
     position = {label: code for code, label in enumerate(head.classes)}
