@@ -166,6 +166,13 @@ def test_where_not_all_fit_pictures_get_smaller_and_the_last_have_none(tmp_path:
     assert sum(map(len, tight.small.values())) < 1_400
 
 
+def test_a_path_that_no_file_can_have_is_a_text(tmp_path: Path) -> None:
+    rows = [Row(id=name, digest="00", uri=name) for name in ("/" + "a" * 5000, "/a\0b")]
+    held = written(tmp_path / "t.emb", rows, vectors([0, 1]), "image")
+
+    assert shown(held).small == {}
+
+
 def test_other_sets_have_no_pictures(tmp_path: Path) -> None:
     held = written(tmp_path / "t.emb", [Row(id="a", digest="00")], vectors([0]), "text")
 

@@ -129,7 +129,11 @@ class _Album:
     def is_outside(self, row: int) -> bool:
         """Return whether the file of a row is there, but may not be read."""
         path = Path(self._uris[row] or "")
-        return path.is_file() and not is_below(path, self._folders)
+        try:
+            is_there = path.is_file()
+        except (OSError, ValueError):  # such as a name that is too long
+            return False
+        return is_there and not is_below(path, self._folders)
 
     def _contents(self, rows: Iterable[int]) -> Iterator[tuple[int, Content]]:
         """Yield rows with their contents: files first, then what lies inside of files."""
