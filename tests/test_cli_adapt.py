@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from command_line import call, done, refused
+from featx.data.store import EmbeddingSet
 from featx.heads.headfile import load_head
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -173,6 +174,21 @@ def test_labels_of_the_target_are_read_by_one_method_alone(folder: Path, tmp_pat
     assert accuracy(tmp_path / "d.head", test) > accuracy(folder / "x.head", test) + 0.3
     assert load_head(tmp_path / "d.head").header["metrics"]["n"] == 60
     assert "trained on all 60" in refused("evaluate", tmp_path / "d.head", target)
+
+
+def test_labels_of_a_target_that_is_all_test_are_not_read(folder: Path, tmp_path: Path) -> None:
+    pixels, numbers = load_digits(return_X_y=True)
+    labels = np.array([f"digit {n}" for n in numbers[:60]])
+    target = embed(tmp_path / "some", 1 - pixels[:60] / 16, labels)
+    held = EmbeddingSet.open(target)
+    table = tmp_path / "splits.csv"
+    table.write_text("id,split\n" + "".join(f"{each},test\n" for each in held.ids))
+    done("label", target, table)
+    command = ("adapt", folder / "x.head", "--target", target, "-o", tmp_path / "d.head")
+
+    line = refused(*command, "--method", "labelled")
+
+    assert line.startswith("labelled: the target has no labels")
 
 
 def test_items_the_head_was_trained_on_are_no_target(folder: Path, tmp_path: Path) -> None:

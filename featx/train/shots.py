@@ -9,6 +9,7 @@ from featx.evaluate.interval import wilson_interval
 from featx.heads.moments import row_blocks
 from featx.heads.predict import Head
 from featx.train.material import Material
+from featx.train.twins import find_twins
 
 SHOWN_NAMES = 20
 
@@ -46,7 +47,8 @@ def shot_facts(
 ) -> dict[str, Any]:
     """Return what was drawn, and how a head of it does on the rest, as JSON values.
 
-    The rest has no part in the head, nor in its temperature and its sets.
+    The rest has no part in the head, nor in its temperature and its sets; of nearly equal rows one
+    counts, and none that is nearly equal to a drawn one.
 
     Parameters
     ----------
@@ -64,9 +66,12 @@ def shot_facts(
         ``asked`` (a class), ``drawn`` (rows) and ``rest``: ``n`` rows, with ``accuracy`` and its
         95 % ``interval`` where there are any.
     """
-    n, hits = int((~is_drawn).sum()), 0
+    groups = find_twins(material.rows.X).groups
+    first = np.unique(groups, return_index=True)[1]
+    rows = np.sort(first[~np.isin(groups[first], groups[is_drawn])])
+    n, hits = len(rows), 0
     for part in row_blocks(material.rows.X):
-        own = np.flatnonzero(~is_drawn[part]) + part.start
+        own = rows[(rows >= part.start) & (rows < part.stop)]
         if len(own):
             found = head.logits(material.rows.X[own]).argmax(axis=1)
             hits += int((found == material.y[own]).sum())

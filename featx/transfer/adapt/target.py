@@ -66,8 +66,9 @@ def read_target(embedding_set: LabelledSet, head: Head, *, seed: int = 0) -> Tar
         raise InputError(message)
     note = check_space(head, embedding_set.fingerprint, made.space, where=name, made=made)
     notes = [note] if note else []
-    codes = _codes(embedding_set, head, name, notes)
-    rows = _open_rows(embedding_set, notes)
+    is_held_back = _is_held_back(embedding_set)
+    codes = np.where(is_held_back, -1, _codes(embedding_set, head, name, notes))
+    rows = _open_rows(is_held_back, notes)
     digests = _digests(embedding_set)
     trained = head.arrays.get("trained_digests", np.empty((0, 32), np.uint8))
     is_known = digests.any(axis=1) & np.isin(digest_keys(digests), digest_keys(trained))
@@ -113,13 +114,19 @@ def _codes(
     return np.array([position.get(label, -1) for label in labels], dtype=np.int64)
 
 
-def _open_rows(embedding_set: LabelledSet, notes: list[str]) -> Rows:
+def _is_held_back(embedding_set: LabelledSet) -> NDArray[np.bool_]:
+    """Return which rows are in splits whose labels are not looked at."""
     held = np.array(embedding_set.items.column("split").to_pylist(), dtype=object)
-    kept = np.flatnonzero(~np.isin(held.astype(str), HELD_BACK))
-    if len(kept) or not len(held):
-        return kept
-    notes.append("all rows of the target are in splits val or test; they are used, without labels")
-    return np.arange(len(held))
+    return np.asarray(np.isin(held.astype(str), HELD_BACK))
+
+
+def _open_rows(is_held_back: NDArray[np.bool_], notes: list[str]) -> Rows:
+    if len(is_held_back) and is_held_back.all():
+        notes.append(
+            "all rows of the target are in splits val or test; they are used, without labels"
+        )
+        return np.arange(len(is_held_back))
+    return np.flatnonzero(~is_held_back)
 
 
 def _digests(embedding_set: LabelledSet) -> NDArray[np.uint8]:
