@@ -59,6 +59,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a test a zoo of the user and a cache of its own, and the CPU."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("FEATX_DEVICE", "cpu")
+    monkeypatch.delenv("FEATX_ZOO", raising=False)
+    return tmp_path / "data" / "featx" / "zoo"
+
+
+@pytest.fixture
 def linear_backbone(tmp_path: Path) -> LinearBackbone:
     """Give a maker of backbones whose graph is ``x @ W``."""
 

@@ -105,8 +105,7 @@ def test_a_shift_that_neighbours_see_through_is_adapted_to(head: Head) -> None:
     found = adapted(head, FADED)
 
     assert found.is_adapted
-    assert found.expected_gain is not None
-    assert found.expected_gain > 0.05
+    assert (found.expected_gain or 0) > 0.05
     assert accuracy(found.head) > accuracy(head) + 0.05
     first = found.compared[0]
     assert found.method == next(each.name for each in found.compared if each.is_trusted)
@@ -156,7 +155,6 @@ def test_classes_that_are_rarer_move_the_prior_and_nothing_else() -> None:
 
     choice = chosen_among(source, Z)
 
-    assert choice.best is not None
     assert choice.best.name == "prior"
     assert choice.reason == "all that differs is how common the classes are"
     corrected = Method.named("prior").fit(source, Z).linear
@@ -239,10 +237,9 @@ def test_labels_of_the_target_give_measures_and_sets(head: Head) -> None:
     found = adapted(head, target, "labelled")
 
     assert found.head.header["metrics"]["n"] == 60
-    assert found.head.conformal is not None
+    assert getattr(found.head.conformal, "method", "") == "lac"
     assert len(found.head.arrays["trained_digests"]) == 560
-    assert found.expected_gain is not None
-    assert found.expected_gain > 0.4
+    assert (found.expected_gain or 0) > 0.4
     fresh = features(1 - PIXELS[1000:])
     names = np.array(found.head.classes)[found.head.logits(fresh).argmax(axis=1)]
     hits = (names == [f"digit {number}" for number in NUMBERS[1000:]]).mean()

@@ -39,11 +39,7 @@ embedding = "y"
     return path
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
-    return tmp_path / "data" / "featx" / "zoo"
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 def test_the_users_zoo_follows_xdg_data_home(user_zoo: Path) -> None:

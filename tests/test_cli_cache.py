@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from featx.cli import main
-from featx.cli.cache import Size, readable_size
+from featx.cli.cache import readable_size
+from featx.cli.options import Size
 from featx.data.cache import contents
 from featx.data.vectorcache import VectorCache
 

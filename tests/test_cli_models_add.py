@@ -17,13 +17,7 @@ from websites import COMMIT, Site, add_repository, served
 WRONG_SHA256 = "it is another file, or the sha256 is wrong; nothing was kept"
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
-    return tmp_path / "data" / "featx" / "zoo"
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.fixture

@@ -14,11 +14,7 @@ TITLE = "\x1b]0;owned\x07"
 """Sets the title of a terminal's window."""
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,11 +219,10 @@ def test_halves_that_know_different_things_are_better_joined(tmp_path: Path) -> 
 
     found = compare(source, halves)
 
-    assert found.joined is not None
-    assert set(found.joined.models) == {"left", "right"}
-    assert found.joined.dim == 8
-    assert found.joined.gain.interval[0] > 0
-    assert found.verdict()[-1].startswith(f"{found.joined.name} together are better: +")
+    joined: Any = found.joined
+    assert (set(joined.models), joined.dim) == ({"left", "right"}, 8)
+    assert joined.gain.interval[0] > 0
+    assert found.verdict()[-1].startswith(f"{joined.name} together are better: +")
 
 
 def test_a_backbone_that_only_repeats_the_other_does_not_help(tmp_path: Path) -> None:
@@ -242,9 +242,9 @@ def test_few_components_are_enough_where_the_others_are_noise(tmp_path: Path) ->
 
     found = compare(source_of(tmp_path / "items.npz"), backbones)
 
-    assert found.narrower is not None
-    assert (found.narrower.dim, found.best.dim) == (12, 24)
-    assert found.narrower.name == "all, 12 by PCA"
+    narrower: Any = found.narrower
+    assert (narrower.dim, found.best.dim) == (12, 24)
+    assert narrower.name == "all, 12 by PCA"
 
 
 def test_speed_is_that_of_encoding_though_the_cache_is_full(tmp_path: Path) -> None:

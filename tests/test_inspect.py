@@ -221,8 +221,7 @@ def test_noise_accuses_nobody() -> None:
     found = inspect_set(noise(200))
 
     assert len(found.suspects) == len(found.clusters) == 0
-    assert found.accuracy is not None
-    assert abs(found.accuracy - 0.5) < 0.15
+    assert found.accuracy == pytest.approx(0.5, abs=0.15)
     assert any(note.startswith("no label is doubted") for note in found.notes)
 
 

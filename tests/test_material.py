@@ -43,7 +43,7 @@ def test_rows_that_are_not_finite_or_unlabelled_are_left_out() -> None:
 
     assert material.rows.rows.tolist() == [0, 2]
     assert material.rows.unfit.tolist() == [3]
-    assert left_out(data, material.rows) == [
+    assert left_out(data, material.rows.unfit) == [
         "1 labelled vector is NaN or infinite and left out, first that of row 3; to mend it"
         " delete embedding set and embed it again"
     ]

@@ -34,12 +34,7 @@ NOTHING = Choices()
 STATED = Choices(pooling="mean", normalize=True, max_length=16)
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
-    return tmp_path / "data" / "featx" / "zoo"
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 def add_files(

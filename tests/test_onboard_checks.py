@@ -33,11 +33,7 @@ from smallgraphs import (
 FAMILIES = Path(__file__).parent / "data" / "families"
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 def refused_text(folder: Path, raw: bytes, choices: Choices = NOTHING) -> str:

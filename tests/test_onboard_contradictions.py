@@ -30,11 +30,7 @@ VECTORS = Choices(modality="array", normalize=False, pooling="none")
 CONFIG = "tokenizer_config.json"
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 def refusal(folder: Path, files: dict[str, bytes], choices: Choices | None = None) -> str:

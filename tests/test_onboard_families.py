@@ -35,11 +35,7 @@ FLAGS = {
 """Family → what its files on the hub do not state."""
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.mark.parametrize("exporter", ["", "_dynamo"])

@@ -24,12 +24,7 @@ VISION = FAMILIES / "clip-vision" / "onnx" / "vision_model.onnx"
 TEXT = FAMILIES / "clip-text" / "onnx" / "text_model.onnx"
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
-    return tmp_path / "data" / "featx" / "zoo"
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.mark.parametrize("kind", FLAGS)

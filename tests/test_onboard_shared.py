@@ -18,14 +18,7 @@ from featx.zoo.writing import write_manifest
 from hubfolders import sentence_files, write_files
 from smallgraphs import node, vectors, words
 
-
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
-    return tmp_path / "data" / "featx" / "zoo"
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.fixture

@@ -17,12 +17,7 @@ from twotowers import add_pair, pictures_in
 TEMPLATES = ("a photo of a {}", "{}, drawn")
 
 
-@pytest.fixture(autouse=True)
-def user_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("FEATX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("FEATX_DEVICE", "cpu")
-    monkeypatch.delenv("FEATX_ZOO", raising=False)
+pytestmark = pytest.mark.usefixtures("user_zoo")
 
 
 @pytest.fixture

@@ -8,39 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.support import rows
 from bench.support.heads_plan import Plan
 from bench.support.heads_problems import Problem, real
+from bench.support.memoryset import MemorySet
 from featx.evaluate.evaluate import evaluate_head
 from featx.train.recipe import Recipe
 from featx.train.train import train
 
 SEED = 20261123
 SIZES = (50, 100, 400)
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySet:
-    """Labelled embeddings in memory, as training and scoring read them."""
-
-    X: NDArray[np.float32]
-    y: NDArray[np.object_]
-    fingerprint: str = "bench"
-    space: str = "bench"
-    model: str = "identity"
-    modality: str = "array"
-
-    @property
-    def dim(self) -> int:
-        return int(self.X.shape[1])
-
-    @property
-    def items(self) -> pa.Table:
-        none = pa.nulls(len(self.X), pa.string())
-        return pa.table({"split": none, "digest": none})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from bench import peers
 from bench.support import drive, rounds, rows
+from bench.support.memoryset import MemorySet
 from bench.support.packages import Unavailable
 from bench.support.places import WORKERS, python
 from bench.support.transfer_domains import COMMAND as MAKE
@@ -40,27 +39,6 @@ SHOWN = ("centre", "zscore", "coral", "prior", "selftrain", "centroids")
 ROOM = 5.0  # points that an oracle must gain for a pair to count as one where adapting pays
 GAIN = 0.5  # points by which auto gains there
 THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySet:
-    """Embeddings in memory, as training and adapting read them; none is labelled without `y`."""
-
-    X: NDArray[np.float32]
-    y: NDArray[np.object_]
-    fingerprint: str = "bench"
-    space: str = "bench"
-    model: str = "identity"
-    modality: str = "array"
-
-    @property
-    def dim(self) -> int:
-        return int(self.X.shape[1])
-
-    @property
-    def items(self) -> pa.Table:
-        none = pa.nulls(len(self.X), pa.string())
-        return pa.table({"split": none, "digest": none})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,16 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from bench.support import drive, embeddings, rounds, rows
+from bench.support.memoryset import MemorySet
 from bench.support.places import WORKERS, python
 from featx import RidgeProbe
 from featx.evaluate.curation.inspect import inspect_set
@@ -39,27 +38,6 @@ SETS = {"texts": embeddings.TEXTS, "clip art": embeddings.IMAGES}
 
 Codes = NDArray[np.int64]
 Reals = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ArraySet:
-    """Labelled embeddings in memory, as an inspection reads them."""
-
-    X: NDArray[np.float32]
-    y: NDArray[np.object_]
-    fingerprint: str = ""
-    space: str = ""
-    model: str = ""
-    modality: str = "array"
-
-    @property
-    def dim(self) -> int:
-        return int(self.X.shape[1])
-
-    @property
-    def items(self) -> pa.Table:
-        nothing = pa.nulls(len(self.X), pa.string())
-        return pa.table({"split": nothing, "digest": nothing})
 
 
 def measure(*, seeds: int, is_quick: bool = False) -> list[dict[str, Any]]:
@@ -113,7 +91,7 @@ def of_labels(name: str, path: Path, n: int, seeds: int) -> Iterator[dict[str, A
             X, y = drawn(path, n, seed)
             given, is_wrong = flipped(y, share, seed)
             started_s = time.perf_counter()
-            found = inspect_set(ArraySet(X, given.astype(str).astype(object)))
+            found = inspect_set(MemorySet(X, given.astype(str).astype(object)))
             seconds.append(time.perf_counter() - started_s)
             ours.append(float(roc_auc_score(is_wrong, -found.confidence)))
             theirs.append(cleanlab_aurocs(X, given, is_wrong))

@@ -11,26 +11,6 @@ from featx.cli import options as o
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Size(click.ParamType[int]):
-    """A number of bytes such as ``500MB`` (decimal) or ``10GiB`` (binary)."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Return the number of bytes."""
-        from featx.data.cache import size_in_bytes
-        from featx.errors import InputError
-
-        if isinstance(value, int):
-            return value
-        try:
-            return size_in_bytes(str(value))
-        except InputError as error:
-            self.fail(str(error), param, ctx)
-
-
 def readable_size(size_bytes: int) -> str:
     """Return a size for people.
 
@@ -107,7 +87,7 @@ def _line(facts: dict[str, Any]) -> list[str]:
 @click.option(
     "--limit",
     "limit_bytes",
-    type=Size(),
+    type=o.Size(),
     envvar="FEATX_CACHE_LIMIT",
     default="10GiB",
     show_default=True,

@@ -1,40 +1,20 @@
 """``featx compare``."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli import options as o
+from featx.cli.bars import Bars
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from featx.transfer.compare.comparison import Comparison
     from featx.transfer.compare.standing import Standing
 
 _MEGABYTE = 1e6
-
-
-class Rows(click.ParamType[int | None]):
-    """``all`` or a number."""
-
-    name = "rows"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Return the number, or 0 for all."""
-        text = str(value)
-        if text == "all":
-            return 0
-        if not text.isdecimal() or int(text) < 1:
-            self.fail(f"{value!r}: expected all, or a number of 1 or more", param, ctx)
-        return int(text)
 
 
 @click.command()
@@ -49,7 +29,7 @@ class Rows(click.ParamType[int | None]):
 @click.option("--all", "everything", is_flag=True, help="All backbones that take such items.")
 @click.option(
     "--rows",
-    type=Rows(),
+    type=o.NumberOr("all", "rows", stands_for=0),
     help="Labelled items to look at, or all.  [default: 2000, or 10 a class; with --budget all]",
 )
 @click.option(
@@ -127,7 +107,7 @@ def compare(
 
     recipe = Recipe(rows=rows or None, is_whole=rows == 0, budget_s=budget, seed=seed)
     with ExitStack() as stack:
-        watch = Watch() if quiet else Watch(progress=_Bars(stack).progress)
+        watch = Watch() if quiet else Watch(progress=Bars(stack).progress)
         found = run(opened, backbones, recipe, cache=cache, watch=watch)
     if out is not None:
         write_comparison(found, out, source=" ".join(source))
@@ -148,25 +128,6 @@ def _require_page(out: Path | None, source: Sequence[str]) -> None:
     if out is not None:
         o.require_apart(out, *source)
         require_own(out, b"<!doctype html>", "a page")
-
-
-@dataclass(slots=True)
-class _Bars:
-    """One bar a backbone, on a terminal only."""
-
-    stack: ExitStack
-    drawn: "dict[str, tqdm[Any]]" = field(default_factory=dict)
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if name not in self.drawn:
-            hidden = not sys.stderr.isatty()
-            bar = tqdm(unit="item", desc=name, disable=hidden)
-            self.drawn[name] = self.stack.enter_context(bar)
-        bar = self.drawn[name]
-        bar.total, bar.n = total, done
-        bar.refresh()
 
 
 def _say_problems(found: "Comparison", *, quiet: bool) -> None:

@@ -1,43 +1,22 @@
 """``featx finetune``."""
 
-import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from featx.cli import options as o
+from featx.cli.bars import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tqdm import tqdm
 
     from featx.finetune.recipe import Kept, Tune
     from featx.finetune.run import Outcome, Watch
 
 
 MOST_EPOCHS = 1000
-
-
-class Epochs(click.ParamType[int | None]):
-    """``auto`` or a number."""
-
-    name = "epochs"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Return the number, or None for auto."""
-        text = str(value)
-        if text == "auto":
-            return None
-        is_short = len(text) <= len(str(MOST_EPOCHS))
-        if not (text.isdecimal() and is_short and 1 <= int(text) <= MOST_EPOCHS):
-            self.fail(f"{value!r}: expected auto, or a number of 1 to {MOST_EPOCHS}", param, ctx)
-        return int(text)
 
 
 @click.command()
@@ -56,7 +35,7 @@ class Epochs(click.ParamType[int | None]):
 @click.option("--cut", default="", help="Train all after this value; see: featx models cuts.")
 @click.option(
     "--epochs",
-    type=Epochs(),
+    type=o.NumberOr("auto", "epochs", most=MOST_EPOCHS),
     default="auto",
     show_default=True,
     help="Passes over the items; auto stops when more do not help.",
@@ -202,24 +181,6 @@ def finetune(
     ctx.exit(3 if outcome.report["skipped"] else 0)
 
 
-@dataclass(slots=True)
-class _Bars:
-    """One bar a stage, on a terminal only."""
-
-    stack: ExitStack
-    drawn: "dict[str, tqdm[Any]]" = field(default_factory=dict)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if stage not in self.drawn:
-            hidden = not sys.stderr.isatty()
-            bar = tqdm(total=total, unit="item", desc=stage, disable=hidden)
-            self.drawn[stage] = self.stack.enter_context(bar)
-        bar = self.drawn[stage]
-        bar.update(done - bar.n)
-
-
 @contextmanager
 def _watching(*, quiet: bool) -> "Iterator[Watch]":
     from featx.finetune.run import Watch
@@ -228,7 +189,7 @@ def _watching(*, quiet: bool) -> "Iterator[Watch]":
         yield Watch()
         return
     with ExitStack() as stack:
-        yield Watch(progress=_Bars(stack).progress, say=o.say)
+        yield Watch(progress=Bars(stack).progress, say=o.say)
 
 
 def _say_problems(outcome: "Outcome") -> None:

@@ -30,21 +30,41 @@ _NAME_WIDTH = 22
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+MOST_DIGITS = 18
 
-class BatchSize(click.ParamType[int | None]):
-    """``auto`` or a number."""
 
-    name = "batch size"
+class NumberOr(click.ParamType[int | None]):
+    """A number from 1 up, or a word that stands for None or another number.
+
+    Parameters
+    ----------
+    word : str
+    name : str
+        What help calls the value.
+    stands_for : int or None
+        What the word means.
+    most : int or None
+        The largest number; None for any.
+    """
+
+    def __init__(
+        self, word: str, name: str, *, stands_for: int | None = None, most: int | None = None
+    ) -> None:
+        self.name = name
+        self._word, self._stands_for, self._most = word, stands_for, most
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
-        """Return the number, or None for auto."""
+        """Return the number, or what the word stands for."""
         text = str(value)
-        if text == "auto":
-            return None
-        if not text.isdigit() or int(text) < 1:
-            self.fail(f"{value!r}: expected auto, or a number of 1 or more", param, ctx)
+        if text == self._word:
+            return self._stands_for
+        # Thousands of digits are no number that Python would read.
+        is_whole = text.isdecimal() and len(text) <= MOST_DIGITS
+        if not is_whole or not 1 <= int(text) <= (self._most or int(text)):
+            numbers = f"1 to {self._most}" if self._most else "1 or more"
+            self.fail(f"{value!r}: expected {self._word}, or a number of {numbers}", param, ctx)
         return int(text)
 
 
@@ -81,7 +101,7 @@ def engine_options(command: F) -> F:
         ),
         click.option(
             "--batch-size",
-            type=BatchSize(),
+            type=NumberOr("auto", "batch size"),
             default="auto",
             show_default=True,
             help="Tokens a batch for texts, items for others; auto measures once and remembers.",

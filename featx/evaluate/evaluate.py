@@ -115,7 +115,7 @@ def evaluate_head(
     }
     if head.novelty is not None:
         found["novel"] = float(head.novelty.flags(rows.X).mean())
-    noted = [*([note] if note else []), *left_out(embedding_set, rows)]
+    noted = [*([note] if note else []), *left_out(embedding_set, rows.unfit)]
     notes = [*noted, *_warnings(head, found, scored), *raw_notes]
     return found | {"notes": notes + ([] if len(trained) else [NOT_SEARCHED])}
 

@@ -138,7 +138,7 @@ def score_queries(
     codes, unknown = voting.encode(kept.labels.tolist())
     held = embedding_set.items.column("split").to_pylist()
     splits = {held[row] for row in kept.rows.tolist()}
-    notes = [*([note] if note else []), *left_out(embedding_set, queries)]
+    notes = [*([note] if note else []), *left_out(embedding_set, queries.unfit)]
     if unknown:
         notes.append(f"the gallery knows no {', '.join(unknown[:10])}")
     near = Neighbours(found.similarities[is_new], found.rows[is_new])

@@ -131,15 +131,17 @@ def labelled_rows(embedding_set: LabelledSet, *, splits: tuple[str, ...] = ()) -
     return replace(everything.take(is_finite), unfit=rows[~is_finite])
 
 
-def left_out(embedding_set: LabelledSet, rows: LabelledRows) -> list[str]:
-    """Return a note on the labelled rows that are left out since their vectors are not finite."""
-    if not len(rows.unfit):
+def left_out(
+    embedding_set: LabelledSet, unfit: Rows, *, noun: str = "labelled vector"
+) -> list[str]:
+    """Return a note on the rows that are left out since their vectors are not finite."""
+    if not len(unfit):
         return []
-    n, ids = len(rows.unfit), item_ids(embedding_set, rows.unfit[:1])
-    which = repr(ids[0]) if ids else f"row {rows.unfit[0]}"
-    vectors = "vector is" if n == 1 else "vectors are"
+    n, ids = len(unfit), item_ids(embedding_set, unfit[:1])
+    which = repr(ids[0]) if ids else f"row {unfit[0]}"
+    vectors = f"{noun} is" if n == 1 else f"{noun}s are"
     return [
-        f"{n:,} labelled {vectors} NaN or infinite and left out, first that of {which};"
+        f"{n:,} {vectors} NaN or infinite and left out, first that of {which};"
         f" to mend it delete {named(embedding_set)} and embed it again"
     ]
 

@@ -147,7 +147,7 @@ def twin_warnings(found: Duplicates, facts: dict[str, Any]) -> list[str]:
 
 def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, Any]) -> list[str]:
     """Return what a person should know before trusting the head."""
-    notes = left_out(embedding_set, material.rows)
+    notes = left_out(embedding_set, material.rows.unfit)
     if len(rows := material.contradicted):
         shown = ", ".join(_ids(embedding_set, rows[:SHOWN_NAMES]))
         items = "item is" if len(rows) == 1 else "items are"

@@ -14,7 +14,7 @@ from featx.evaluate.curation.judged import judge, why_not_judged
 from featx.evaluate.curation.leaks import TRAIN, find_leaks, split_ranks
 from featx.evaluate.curation.outliers import find_outliers
 from featx.evaluate.duplicates import SAME
-from featx.evaluate.labelled import LabelledSet, item_ids, named
+from featx.evaluate.labelled import LabelledSet, left_out
 from featx.evaluate.truth import SEPARATOR
 
 SHOWN_NAMES = 10
@@ -66,7 +66,7 @@ def inspect_set(
         notes=(
             *of_labels.notes,
             *_of_classes(held, balance),
-            *_of_vectors(embedding_set, held),
+            *left_out(embedding_set, held.unfit, noun="vector"),
             *alike.notes,
         ),
     )
@@ -133,16 +133,3 @@ def _names(labels: NDArray[np.object_]) -> set[str]:
 def _listed(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > SHOWN_NAMES else ""
     return ", ".join(f"{name:.60}" for name in names[:SHOWN_NAMES]) + more
-
-
-def _of_vectors(embedding_set: LabelledSet, held: Held) -> list[str]:
-    """Return a note on rows that are left out since their vectors are not finite."""
-    if not len(held.unfit):
-        return []
-    n, ids = len(held.unfit), item_ids(embedding_set, held.unfit[:1])
-    which = repr(ids[0]) if ids else f"row {held.unfit[0]}"
-    vectors = "vector is" if n == 1 else "vectors are"
-    return [
-        f"{n:,} {vectors} NaN or infinite and left out, first that of {which};"
-        f" to mend it delete {named(embedding_set)} and embed it again"
-    ]
