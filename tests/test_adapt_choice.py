@@ -1,5 +1,6 @@
 """What ``auto`` trusts and what it refuses, and the head that comes of it."""
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,15 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from featx.errors import InputError, SpaceError
+from featx.evaluate.evaluate import evaluate_head
+from featx.fingerprint import digest
 from featx.heads.moments import measure_classes
 from featx.heads.predict import Head
 from featx.train.recipe import Recipe as HeadRecipe
 from featx.train.train import train
+from featx.train.twins import find_twins
 from featx.transfer.adapt.adapt import Outcome, adapt_head
+from featx.transfer.adapt.alignment import ALIGNMENTS, moments_of
 from featx.transfer.adapt.choose import Asked, choose, judge
 from featx.transfer.adapt.domains import Source, source_of_rows
 from featx.transfer.adapt.methods import Method
@@ -43,6 +48,7 @@ def as_set(pixels: Pixels, numbers: NDArray[Any] | None = None, **facts: Any) ->
 
 SOURCE = as_set(PIXELS[:500], NUMBERS[:500])
 FADED = as_set(0.5 * PIXELS[500:1000] + 0.3)
+SOURCE_DIGESTS = [digest(row.tobytes()).hex() for row in SOURCE.X]
 TEST = features(0.5 * PIXELS[1000:] + 0.3)
 
 
@@ -80,6 +86,26 @@ def test_neighbours_are_those_of_the_largest_cosine() -> None:
     own = np.argsort(-oracle(X, X) + 9 * np.eye(40), axis=1)[:, :4]
     np.testing.assert_array_equal(np.sort(found), np.sort(near))
     np.testing.assert_array_equal(np.sort(among), np.sort(own))
+
+
+def test_votes_are_means_over_neighbours_in_the_memory_of_a_few_tables_of_them() -> None:
+    rng = np.random.default_rng(0)
+    X, Z, y = rng.normal(size=(800, 8)), rng.normal(size=(1000, 8)), np.arange(800) % 400
+    source = source_of_rows(X, y, 400)
+    assert source.rows is not None
+    tracemalloc.start()
+
+    found = ask_neighbours(source, source.rows, Z)
+
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 9 * found.own.nbytes
+    moved = [align(source.moments, moments_of(Z))(Z) for align in ALIGNMENTS.values()]
+    near = [nearest(each, X, 5, centre=X.mean(axis=0)) for each in moved]
+    own = np.mean([np.eye(400)[y[each]].mean(axis=1) for each in near], axis=0)
+    peers = nearest(Z, Z, 10, centre=Z.mean(axis=0), is_same=True)
+    np.testing.assert_allclose(found.own, own, atol=1e-12)
+    np.testing.assert_allclose(found.around, own[peers].mean(axis=1), atol=1e-12)
 
 
 def test_a_method_is_judged_by_the_rows_that_it_changes() -> None:
@@ -236,14 +262,83 @@ def test_labels_of_the_target_give_measures_and_sets(head: Head) -> None:
 
     found = adapted(head, target, "labelled")
 
-    assert found.head.header["metrics"]["n"] == 60
+    rows = np.unique(find_twins(target.X[:60]).groups)
+    assert found.head.header["metrics"]["n"] == len(rows) == 50
     assert getattr(found.head.conformal, "method", "") == "lac"
     assert len(found.head.arrays["trained_digests"]) == 560
     assert (found.expected_gain or 0) > 0.4
+    was_right = head.logits(target.X[rows]).argmax(axis=1) == NUMBERS[500:560][rows]
+    after = found.head.header["metrics"]["accuracy"]
+    assert found.expected_gain == pytest.approx(after - was_right.mean())
+    assert found.interval == found.head.header["adapted"]["interval"]
+    low, high = found.interval or (0, 0)
+    assert 0.3 < low < (found.expected_gain or 0) < high < 0.9
     fresh = features(1 - PIXELS[1000:])
     names = np.array(found.head.classes)[found.head.logits(fresh).argmax(axis=1)]
     hits = (names == [f"digit {number}" for number in NUMBERS[1000:]]).mean()
     assert found.head.header["metrics"]["accuracy"] == pytest.approx(hits, abs=0.15)
+
+
+def test_copies_of_labelled_rows_make_a_head_no_better(head: Head) -> None:
+    rng = np.random.default_rng(0)
+    X = np.maximum(rng.normal(size=(40, 96)), 0).astype(np.float32)
+    names = np.array([f"digit {code}" for code in rng.integers(0, 10, 40)], dtype=object)
+    copies = np.repeat(X, 5, axis=0) + rng.normal(0, 1e-4, (200, 96)).astype(np.float32)
+
+    found = adapted(head, MemorySet(copies, np.repeat(names, 5)), "labelled")
+
+    assert found.head.header["metrics"]["n"] == 40
+    assert found.head.header["metrics"]["accuracy"] < 0.35
+    assert found.reason.startswith("of 40 labelled rows, nearly equal ones counted once, ")
+    assert len(found.head.arrays["trained_digests"]) == 700  # copies are no items unseen
+
+
+def test_items_that_a_head_was_adapted_to_are_scored_and_told(head: Head) -> None:
+    made = adapted(head, FADED, "centre").head
+    both = as_set(0.5 * PIXELS[700:1300] + 0.3, NUMBERS[700:1300])
+    own, other = (
+        as_set(0.5 * PIXELS[part] + 0.3, NUMBERS[part])
+        for part in (slice(700, 1000), slice(1000, 1300))
+    )
+
+    mixed, seen, fresh = (evaluate_head(made, each) for each in (both, own, other))
+
+    rest = fresh["accuracy"]
+    told = "the head was adapted to"
+    assert mixed["adapted_to"] == {"n": 300, "accuracy_without": rest}
+    assert [note for note in mixed["notes"] if note.startswith(told)] == [
+        f"{told} 300 of 600 scored items, without their labels; without them the accuracy is"
+        f" {rest:.3f}"
+    ]
+    assert (seen["n"], seen["adapted_to"]) == (300, {"n": 300})
+    assert f"{told} these items, without their labels" in seen["notes"]
+    assert fresh["adapted_to"] == {"n": 0}
+    assert not [note for note in fresh["notes"] if note.startswith(told)]
+
+
+def test_rows_without_a_label_have_no_part_in_a_head_of_labels(head: Head) -> None:
+    labels = [f"digit {n}" if row < 60 else None for row, n in enumerate(NUMBERS[500:1000])]
+    target = replace(FADED, y=np.array(labels, dtype=object))
+
+    made = adapted(head, target, "labelled").head
+
+    assert made.arrays["adapted_digests"].shape == (0, 32)
+    rest = as_set(0.5 * PIXELS[500:1000] + 0.3, NUMBERS[500:1000])
+    found = evaluate_head(made, rest)
+    assert (found["n"], found["excluded"], found["adapted_to"]) == (440, 60, {"n": 0})
+
+
+@pytest.mark.parametrize("kept", [SOURCE, None])
+def test_a_source_whose_rows_are_all_equal_is_refused(kept: MemorySet | None) -> None:
+    blank = replace(SOURCE, X=np.full((500, 96), 0.1, np.float32), digests=SOURCE_DIGESTS)
+    head = train(blank, HeadRecipe(head="ridge"))
+    target = as_set(PIXELS[500:560], NUMBERS[500:560])
+    given = None if kept is None else blank
+
+    for method in ("labelled", "coral"):
+        with pytest.raises(InputError, match=f"{method}: the classes of the source have one mean"):
+            adapted(head, target, method, source=given)
+    assert adapted(head, target, source=given).head is head
 
 
 def test_what_cannot_be_adapted_is_refused_by_name(head: Head) -> None:

@@ -1,5 +1,6 @@
 """What each method of adaptation computes, against plain NumPy and refits."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.errors import UnknownNameError
+from featx.heads.folds import deal_folds
 from featx.heads.moments import measure_classes
+from featx.heads.novelty import Novelty
 from featx.heads.predict import Head
 from featx.heads.ridge import RidgeProbe
 from featx.train.recipe import Recipe as HeadRecipe
@@ -180,6 +183,50 @@ def test_labels_of_the_target_decide_how_much_the_source_counts() -> None:
     assert accuracy(swapped.linear, Z[90:], (z[90:] + 1) % 3) > 0.8
 
 
+def test_rows_that_are_nearly_equal_count_once() -> None:
+    rng = np.random.default_rng(0)
+    X, Z = rng.normal(size=(300, 64)), rng.normal(size=(60, 64))
+    source = source_of_rows(X, rng.integers(0, 2, 300), 2)
+    z = rng.integers(0, 2, 60)
+    copies = np.repeat(Z, 5, axis=0) + 1e-4 * rng.normal(size=(300, 64))
+
+    once, often = fit_labelled(source, Z, z), fit_labelled(source, copies, np.repeat(z, 5))
+
+    assert often.rows.tolist() == list(range(0, 300, 5))
+    assert often.weight == once.weight
+    np.testing.assert_allclose(often.held_out, once.held_out, atol=0.01)
+    np.testing.assert_allclose(often.linear.coef, once.linear.coef, atol=1e-4)
+    assert (often.held_out.argmax(axis=1) == z).mean() < 0.65  # they are noise
+
+
+def test_the_weight_that_a_row_is_judged_with_is_chosen_without_its_fifth() -> None:
+    rng = np.random.default_rng(2)
+    X, Z = rng.normal(size=(300, 64)), rng.normal(size=(40, 64))
+    source = source_of_rows(X, rng.integers(0, 2, 300), 2)
+    z = rng.integers(0, 2, 40)
+
+    found = fit_labelled(source, Z, z)
+
+    parts, weights = deal_folds(np.zeros_like(z), 5), []
+    for part in range(5):
+        rest, own = parts != part, parts == part
+        weights.append(fit_labelled(source, Z[rest], z[rest]).weight)
+        both = weighted(source.moments, weights[-1]).plus(measure_classes(Z, z, 2))
+        alpha = source.alpha * np.trace(both.scatter) / np.trace(source.moments.scatter)
+        np.testing.assert_allclose(found.held_out[own], without_each(both, alpha, Z, z)[own])
+    assert len(set(weights)) > 1
+
+
+def test_one_labelled_row_is_enough() -> None:
+    (X, y), (Z, z) = blobs(), blobs(1, seed=1)
+
+    found = fit_labelled(source_of_rows(X, y, 3), Z, z)
+
+    assert found.weight == 1
+    assert found.held_out.shape == (1, 3)
+    assert accuracy(found.linear, X, y) > 0.95
+
+
 def test_every_method_has_one_name_and_every_other_is_refused() -> None:
     assert len(METHODS) == len(set(METHODS)) == 15
     assert [Method.named(name).name for name in METHODS] == list(METHODS)
@@ -217,3 +264,42 @@ def test_a_head_remembers_the_moments_of_its_rows(kind: str, n: int) -> None:
 def trained(X: NDArray[Any], y: Codes, kind: str) -> Head:
     names = np.array([f"class {code}" for code in y], dtype=object)
     return train(MemorySet(X.astype(np.float32), names), HeadRecipe(head=kind))
+
+
+def test_of_nearly_equal_rows_a_head_remembers_one() -> None:
+    X, y = blobs(200, dim=20)
+    rng = np.random.default_rng(1)
+    copies = np.repeat(X, 3, axis=0) + 1e-4 * rng.normal(size=(600, 20))
+    head = trained(copies.astype(np.float32), np.repeat(y, 3), "ridge")
+
+    found = remembered_moments(head)
+
+    assert found is not None
+    wanted = measure_classes(copies[::3], y, 3)
+    for name in ("weight", "scatter", "cross", "target_mean"):
+        value: Any = getattr(wanted, name)
+        scale = float(np.abs(value).max())
+        np.testing.assert_allclose(getattr(found, name), value, atol=1e-3 * scale, err_msg=name)
+
+
+def test_what_rounding_leaves_of_directions_without_spread_is_not_negative() -> None:
+    X, y = blobs(300, dim=60)
+    X[:, 30:] = X[:, :30]
+    X[:, [1, 31]] *= 1e4
+    head = trained(X, y, "ridge")
+
+    found = remembered_moments(head)
+
+    assert found is not None
+    values = np.linalg.eigvalsh(found.scatter)
+    assert values[0] > -1e-12 * values[-1]
+    assert values[-1] == pytest.approx(np.linalg.eigvalsh(measure_classes(X, y, 3).scatter)[-1])
+
+
+def test_a_head_whose_novelty_cannot_be_turned_back_remembers_nothing() -> None:
+    X, y = blobs(60)
+    head = trained(X, y, "ridge")
+    assert isinstance(head.novelty, Novelty)
+    damaged = replace(head.novelty, whiten=np.zeros_like(head.novelty.whiten))
+
+    assert remembered_moments(replace(head, novelty=damaged)) is None

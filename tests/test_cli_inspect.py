@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 import featx
 from command_line import call, done, objects, refused
 from featx.cli.inspect import _FINDINGS
-from featx.evaluate.curation.cleaned import FINDINGS
+from featx.errors import InputError
+from featx.evaluate.curation.cleaned import FINDINGS, Change, write_set
 from featx.types import Vectors
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -69,9 +71,9 @@ def test_json_is_one_object_with_what_is_promised(spoilt: Path) -> None:
     (found,) = objects(done("inspect", spoilt, "--json"))
 
     assert found.keys() == {
-        "items", "labelled", "classes", "accuracy", "interval", "suspects", "clusters",
-        "duplicates", "leaks", "outliers", "overlaps", "imbalance", "unfit", "notes", "applied",
-        "out",
+        "items", "labelled", "classes", "accuracy", "interval", "distinct", "suspects",
+        "clusters", "duplicates", "leaks", "outliers", "overlaps", "imbalance", "unfit", "notes",
+        "applied", "out",
     }  # fmt: skip
     suspects = {each["id"]: each for each in found["suspects"]}
     truth = blobs()[1]
@@ -183,6 +185,68 @@ def test_a_table_is_written_again_but_no_other_file(spoilt: Path, tmp_path: Path
         "inspect", spoilt, "--apply", out
     )
     assert out.read_text(encoding="utf-8") == "id,label\nprecious,1\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "problem"),
+    [
+        (2, "label", "mine", "1 of its label or split is not in x.emb; run: featx label x.emb"),
+        (2, "label", "", "1 of its label or split is not in"),
+        (5, "label", "mine", "1 of its label or split is not in"),
+        (2, "split", "val", "1 of its label or split is not in"),
+        (5, "label", "class 0", "a person kept 1 of the labels it doubts; choose another name"),
+    ],
+    ids=["another label", "no label", "another than suggested", "another split", "kept"],
+)
+def test_a_table_that_a_person_corrected_is_not_replaced(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    row: int,
+    column: str,
+    value: str,
+    problem: str,
+) -> None:
+    made(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done("inspect", "x.emb", "--apply", "clean.csv")
+    rows = table(Path("clean.csv"))
+    rows[row][column] = value
+    with Path("clean.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    assert problem in refused("inspect", "x.emb", "--apply", "clean.csv")
+
+    assert table(Path("clean.csv")) == rows
+    done("label", "x.emb", "clean.csv")
+    if "kept" not in problem:
+        done("inspect", "x.emb", "--apply", "clean.csv")
+
+
+def test_a_table_names_items_as_featx_label_finds_them(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    for name, row in zip([b"caf\xe9.npy", b"a,b.npy", b' "c" .npy'], blobs()[0], strict=False):
+        np.save(folder / os.fsdecode(name), row)
+    done("embed", folder, "-m", "identity", "-o", tmp_path / "x.emb")
+
+    done("inspect", tmp_path / "x.emb", "--apply", tmp_path / "clean.csv")
+
+    assert [row["id"] for row in table(tmp_path / "clean.csv")] == featx.open(
+        tmp_path / "x.emb"
+    ).ids
+    done("label", tmp_path / "x.emb", tmp_path / "clean.csv")
+    done("inspect", tmp_path / "x.emb", "--apply", tmp_path / "clean.csv")
+
+
+def test_a_set_from_which_everything_would_go_is_not_made(spoilt: Path, tmp_path: Path) -> None:
+    opened = featx.open(spoilt)
+    everything = dict.fromkeys(range(len(opened)), Change("outliers", None))
+
+    with pytest.raises(InputError, match="no item would be left; act on fewer findings"):
+        write_set(tmp_path / "none.emb", opened, everything)
+    assert not (tmp_path / "none.emb").exists()
 
 
 def test_a_set_without_labels_or_splits_is_inspected(tmp_path: Path) -> None:

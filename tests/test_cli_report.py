@@ -4,14 +4,16 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from command_line import call, done, refused
 from featx.data.store import EmbeddingSet
+from featx.heads.headfile import load_head, save_head
+from featx.heads.predict import Head
 from featx.report.places import lay_out
 from report_sets import picture_set, text_rows, text_set, vectors, written
 from test_report_elements import HOSTILE, Outline, policy_of
@@ -55,9 +57,9 @@ def sections(outline: Outline) -> list[str | None]:
     return [each["id"] for each in outline.of("section")]
 
 
-def data(outline: Outline, name: str) -> dict[str, list[object]]:
+def data(outline: Outline, name: str) -> dict[str, Any]:
     (text,) = [text for attributes, text in outline.scripts if attributes.get("id") == name]
-    found: dict[str, list[object]] = json.loads(text)
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -89,7 +91,7 @@ def test_a_report_on_a_set_says_how_good_a_head_is_and_shows_all_items(
     held = EmbeddingSet.open(texts / "t.emb")
     assert sorted(map(str, items["ids"])) == sorted(held.ids)
     by_id = dict(zip(items["ids"], items["labels"], strict=True))
-    assert [items["names"][int(str(by_id[each]))] for each in held.ids] == held.y.tolist()
+    assert [items["names"][str(by_id[each])] for each in held.ids] == held.y.tolist()
     wrong = sum(a != b for a, b in zip(items["labels"], items["guesses"], strict=True))
     assert 1 - wrong / 80 == pytest.approx(told["accuracy"])
 
@@ -150,6 +152,79 @@ def test_a_head_is_judged_by_the_items_of_a_set_that_it_has_not_seen(
     assert "confusion" in sections(read(tmp_path / "h.html"))
 
 
+@pytest.fixture(scope="module")
+def adapted(texts: Path) -> Path:
+    """Give ``a.head``, adapted to ``u.emb`` without labels, beside what it was trained on."""
+    rows = text_rows([None] * 120)[80:]
+    held = written(texts / "u.emb", rows, vectors([0, 1] * 20, seed=4), "text")
+    options = ("--source", texts / "t.emb", "--method", "centre")
+    done("adapt", texts / "t.head", "--target", held.path, "-o", texts / "a.head", *options)
+    return texts / "a.head"
+
+
+UNMEASURED = (
+    "How good it is was not measured when it was made: give the report a set of labelled items"
+    " that it has not seen, too."
+)
+
+
+def test_an_adapted_head_that_was_not_measured_has_a_page_without_accuracy(
+    adapted: Path, tmp_path: Path
+) -> None:
+    alone = report(adapted, "-o", tmp_path / "a.html")
+    with_target = report(adapted, adapted.with_name("u.emb"), "-o", tmp_path / "u.html")
+    with_source = report(adapted, adapted.with_name("t.emb"), "-o", tmp_path / "s.html")
+
+    for told, name in [(alone, "a"), (with_target, "u"), (with_source, "s")]:
+        outline = read(tmp_path / f"{name}.html")
+        assert "accuracy" not in told
+        assert not {"accuracy", "confusion", "reliability"} & set(sections(outline))
+        assert any(word.endswith(UNMEASURED) for word in outline.words)
+    assert any("none is left to judge it by" in str(note) for note in with_source["notes"])  # type: ignore[attr-defined]
+    words = read(tmp_path / "a.html").words
+    assert any("trained on 80 items and adapted to 40 that were embedded" in w for w in words)
+
+
+def test_a_head_made_of_names_is_judged_by_any_labelled_items(texts: Path, tmp_path: Path) -> None:
+    held = EmbeddingSet.open(texts / "t.emb")
+    centroids = np.stack([held.X[held.y == name].mean(axis=0) for name in ("ham", "spam")])
+    head = Head(
+        kind="centroid",
+        classes=("ham", "spam"),
+        arrays={"centre": np.zeros(held.dim, np.float32), "centroids": centroids},
+        header={
+            **{name: getattr(held, name) for name in ("dim", "fingerprint", "space", "model")},
+            "zero_shot": {},
+        },
+    )
+    save_head(tmp_path / "z.head", head)
+
+    alone = report(tmp_path / "z.head", "-o", tmp_path / "z.html")
+    told = report(tmp_path / "z.head", texts / "t.emb", "-o", tmp_path / "j.html")
+
+    assert "accuracy" not in alone
+    assert any(word.endswith(UNMEASURED) for word in read(tmp_path / "z.html").words)
+    taken = np.array(head.classes)[head.logits(np.asarray(held.X)).argmax(axis=1)]
+    assert told["accuracy"] == (taken == held.y).mean()
+    assert "confusion" in sections(read(tmp_path / "j.html"))
+
+
+def test_items_of_one_class_that_a_head_was_trained_on_do_not_judge_it(
+    texts: Path, tmp_path: Path
+) -> None:
+    rows = text_rows(["ham", "spam"] * 40)[::2]
+    written(tmp_path / "h.emb", rows, vectors([0] * 40), "text")
+
+    told = report(texts / "t.head", tmp_path / "h.emb", "-o", tmp_path / "h.html")
+
+    metrics = load_head(texts / "t.head").header["metrics"]
+    assert (told["accuracy"], told["n"]) == (metrics["accuracy"], 80)
+    assert "confusion" not in sections(read(tmp_path / "h.html"))
+    notes = " ".join(map(str, told["notes"]))  # type: ignore[call-overload]
+    assert "the items of the set do not judge the head" in notes
+    assert "what was measured when the head was made" in notes
+
+
 def test_a_head_on_its_own_set_is_judged_by_fits_without_each_item(
     texts: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +251,23 @@ def test_pictures_are_in_the_page_and_texts_stand_for_those_that_moved(tmp_path:
     assert "--root" in notes
 
 
+def test_raw_features_are_of_contents_that_may_be_read_and_have_not_changed(
+    tmp_path: Path,
+) -> None:
+    held = picture_set(tmp_path)
+
+    whole = report(held, "-o", tmp_path / "p.html")
+    (tmp_path / "photos" / "cat" / "0.png").write_bytes(b"another")
+    changed = report(held, "-o", tmp_path / "c.html")
+    without = report(held, "-o", tmp_path / "w.html", "--no-raw-baseline")
+
+    assert whole["baselines"] == {"majority": 0.5, "raw": 1.0}
+    assert changed["baselines"] == without["baselines"] == {"majority": 0.5}
+    said = "no baseline on raw features: cat/0.png: is no longer what was embedded"
+    assert said in changed["notes"]  # type: ignore[operator]
+    assert said not in without["notes"]  # type: ignore[operator]
+
+
 def test_what_users_wrote_is_text_everywhere_in_a_page(tmp_path: Path) -> None:
     names = [f"{HOSTILE}$$x$$", "<img src=x onerror=alert(1)>"]
     rows = [
@@ -192,7 +284,7 @@ def test_what_users_wrote_is_text_everywhere_in_a_page(tmp_path: Path) -> None:
     run = [text for attributes, text in outline.scripts if "type" not in attributes]
     assert len(run) == len(policy_of(outline)["script-src"])
     assert not any("alert(" in text for text in run)
-    assert data(outline, "items")["names"] == sorted(names)
+    assert data(outline, "items")["names"] == dict(zip("01", sorted(names), strict=True))
 
 
 def test_a_set_without_labels_has_a_map_and_no_head(tmp_path: Path) -> None:
@@ -205,7 +297,7 @@ def test_a_set_without_labels_has_a_map_and_no_head(tmp_path: Path) -> None:
     assert {"map", "provenance"} <= set(sections(outline))
     assert not {"accuracy", "confusion"} & set(sections(outline))
     (colouring,) = data(outline, "map-data")["colourings"]
-    assert len(colouring["codes"]) == 30  # type: ignore[index]
+    assert len(colouring["codes"]) == 30
 
 
 def test_vectors_that_are_not_finite_are_left_out_and_said(tmp_path: Path) -> None:
@@ -218,6 +310,8 @@ def test_vectors_that_are_not_finite_are_left_out_and_said(tmp_path: Path) -> No
     outline = read(tmp_path / "n.html")
     assert (told["items"], told["shown"], told["n"]) == (60, 60, 58)
     assert any("2 vectors are not finite and left out." in word for word in outline.words)
+    for colouring in data(outline, "map-data")["colourings"]:
+        assert sum(group["count"] for group in colouring["groups"]) == 58  # that are on the map
     items = data(outline, "items")
     judged = dict(zip(items["ids"], items["guesses"], strict=True))
     assert (judged["t3"], judged["t8"]) == (-1, -1)
@@ -264,7 +358,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(texts: Path, tmp_path: Path)
     assert "not a head" in refused("report", tmp_path / "own.txt", "-o", out)
     assert "is no folder" in refused("report", texts / "t.emb", "-o", tmp_path / "no" / "r.html")
     own = refused("report", texts / "t.emb", "-o", tmp_path / "own.txt")
-    assert own.endswith("own.txt: a file that is not a page is in the way; choose another name")
+    assert "own.txt: a file that is not a page of featx is in the way; choose" in own
     assert (tmp_path / "own.txt").read_text() == "mine"
     head = call("report", texts / "t.emb", "-o", out, "--head", "rigde", "-q")
     assert head.exit_code == 1
@@ -306,20 +400,44 @@ def test_a_map_is_written_with_a_row_an_item(texts: Path, tmp_path: Path) -> Non
     assert line == f"{out}: 80 items, pca, {places.share:.1%} of the variance\n"
 
 
-def test_a_map_replaces_no_file_of_another_kind(texts: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.txt").write_text("mine")
+def test_a_page_replaces_pages_of_its_own_and_nothing_else(texts: Path, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text('<!doctype html>\n<meta charset="utf-8">\n<title>mine</title>')
+    (tmp_path / "own.html").write_bytes((texts / "t.html").read_bytes())
 
-    assert "not a Parquet table" in refused("map", texts / "t.emb", "-o", tmp_path / "own.txt")
-    pq.write_table(pa.table({"text": ["mine"]}), tmp_path / "own.parquet")
-    found = call("map", texts / "t.emb", "-o", tmp_path / "own.parquet")
-    assert found.exit_code == 1
-    assert "a table that is not a map is in the way" in found.stderr, found.stderr
-    assert pq.read_table(tmp_path / "own.parquet").column("text").to_pylist() == ["mine"]
+    line = refused("report", texts / "t.head", "-o", page)
+    done("report", texts / "t.head", "-o", tmp_path / "own.html", "-q")
+
+    assert line == f"{page}: a file that is not a page of featx is in the way; choose another name"
+    assert "<title>mine</title>" in page.read_text()
+    assert "<title>t.head</title>" in (tmp_path / "own.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("command", "name"), [("report", "r.html"), ("map", "m.parquet")])
+def test_nothing_is_written_into_a_set(texts: Path, command: str, name: str) -> None:
+    out = texts / "t.emb" / name
+
+    line = refused(command, texts / "t.emb", "-o", out)
+
+    assert line == f"{out}: lies in the embedding set {texts / 't.emb'}; choose a place outside"
+    assert not out.exists()
+
+
+def test_a_map_replaces_maps_of_its_own_and_nothing_else(texts: Path, tmp_path: Path) -> None:
+    done("map", texts / "t.emb", "-o", tmp_path / "m.parquet")
+    drawn = pq.read_table(tmp_path / "m.parquet")
+    pq.write_table(drawn.replace_schema_metadata(), tmp_path / "mine.parquet")
+    (tmp_path / "own.parquet").write_bytes(b"PAR1 and no more")
+
+    done("map", texts / "t.emb", "-o", tmp_path / "m.parquet")
+    for name in ("mine.parquet", "own.parquet"):
+        line = refused("map", texts / "t.emb", "-o", tmp_path / name)
+        assert line.endswith("a file that is not a map of featx is in the way; choose another name")
+
+    assert pq.read_table(tmp_path / "mine.parquet").equals(drawn)
+    assert (tmp_path / "own.parquet").read_bytes() == b"PAR1 and no more"
     segment = texts / "t.emb" / "segment-00000.parquet"
-    found = call("map", texts / "t.emb", "-o", segment)
-    assert found.exit_code == 1
-    assert "choose a place outside" in found.stderr
+    assert "choose a place outside" in refused("map", texts / "t.emb", "-o", segment)
     assert "id" in pq.read_schema(segment).names
-    assert "not an embedding set" in refused(
-        "map", tmp_path / "no.emb", "-o", tmp_path / "m.parquet"
-    )
+    lost = tmp_path / "no.emb"
+    assert "not an embedding set" in refused("map", lost, "-o", tmp_path / "n.parquet")

@@ -1,6 +1,7 @@
 """Comparing backbones: samples, rounds, ranks, what is level, and what helps."""
 
 import math
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from featx.errors import InputError
 from featx.evaluate.paired import Paired
 from featx.transfer.compare.comparison import Comparison
 from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.mixes import try_mixes
 from featx.transfer.compare.pool import list_labelled, nested_order
 from featx.transfer.compare.race import Round
 from featx.transfer.compare.recipe import Recipe
 from featx.transfer.compare.run import compare
 from featx.transfer.compare.sample import Sample
-from featx.transfer.compare.speed import items_per_s
 from featx.transfer.compare.standing import pareto_front
-from featx.types import Content
+from tiny_graphs import model_of, node, tiny_manifest
 
 
 def opened(folder: Path, **columns: Sequence[int]) -> list[Backbone]:
@@ -129,6 +130,31 @@ def test_each_cheap_head_is_measured(tmp_path: Path) -> None:
     assert whole.heads["ridge"] == whole.accuracy
 
 
+@pytest.mark.parametrize("labels", [2, 3, 4, 10])
+def test_few_labels_a_class_have_the_cheap_heads_too(tmp_path: Path, labels: int) -> None:
+    whole = compared(tmp_path, n=3 * labels, recipe=Recipe(is_whole=True)).best
+
+    X, names = comparing.items(3 * labels)
+    Z, y, hits = X[:, :8] - X[:, :8].mean(axis=0), np.array(names), 0
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    for i in range(len(Z)):
+        rest = np.arange(len(Z)) != i
+        means = np.stack([Z[rest & (y == name)].mean(axis=0) for name in np.unique(y)])
+        hits += np.unique(y)[np.square(means - Z[i]).sum(axis=1).argmin()] == y[i]
+    assert list(whole.heads) == ["ridge", "lda", "knn", "centroid"]
+    assert whole.heads["centroid"] == pytest.approx(hits / len(Z))
+
+
+def test_classes_of_one_item_are_no_error(tmp_path: Path) -> None:
+    X, _ = comparing.items(5)
+    np.savez(tmp_path / "items.npz", X=X, y=np.array(["a", "a", "b", "c", "d"]))
+
+    found = compare(source_of(tmp_path / "items.npz"), opened(tmp_path, a=range(8), b=range(8, 16)))
+
+    assert all(len(each.heads) == 4 and each.n == 5 for each in found.standings)
+    assert max(each.hits for each in found.standings) <= 2
+
+
 def test_a_sample_has_all_classes_in_proportion(tmp_path: Path) -> None:
     found = compared(tmp_path, n=900, recipe=Recipe(rows=90))
 
@@ -155,6 +181,7 @@ def test_a_budget_drops_what_is_surely_worse_and_shows_the_others_all_items(
     assert (none.name, none.is_dropped, none.n) == ("none", True, 64)
     assert none.beside.n == 64
     assert not none.is_level
+    assert list(none.heads) == list(first.heads) == ["ridge", "lda", "knn", "centroid"]
     assert {first.name, second.name} == {"turned0", "turned1"}
     assert found.looked_at == 300
     assert first.n == second.n == found.compared > 295
@@ -173,7 +200,15 @@ def test_a_budget_of_nothing_still_gives_an_answer(tmp_path: Path) -> None:
     assert found.looked_at == 64
     assert list(found.best.heads) == ["ridge"]
     assert found.mixes == ()
-    assert found.notes[-1].startswith("time was over before all joined and reduced")
+    assert found.notes == (
+        "time was over before other heads were fitted to all backbones",
+        "time was over before speeds were measured",
+        "time was over before all joined and reduced embeddings were tried",
+    )
+    assert [each.items_per_s for each in found.standings] == [0, 0, 0]
+    assert [each.facts()["items_per_s"] for each in found.standings] == [None] * 3
+    assert not any(each.is_on_front for each in found.standings)
+    assert found.fastest is found.best
 
 
 def test_the_same_seed_gives_the_same(tmp_path: Path) -> None:
@@ -200,6 +235,35 @@ def test_an_item_that_one_backbone_cannot_embed_is_left_out_for_all(tmp_path: Pa
     ((item_id, problem),) = found.problems.items()
     assert item_id == "class 0/00.npy"
     assert problem.startswith("holds 24 values that are not finite")
+
+
+@pytest.mark.parametrize(("place", "n_skipped"), [(29, 1), (30, 0), (None, 0)])
+def test_an_unreadable_item_counts_where_it_is_looked_at(
+    tmp_path: Path, place: int | None, n_skipped: int
+) -> None:
+    X, y = comparing.items(90)
+    names = [f"{'train' if n < 60 else 'test'}/{name}/{n}.npy" for n, name in enumerate(y)]
+
+    def save(broken: str = "") -> DescribedSource:
+        with tarfile.open(tmp_path / "x.tar", "w") as archive:
+            for name, row in zip(names, X, strict=True):
+                np.save(tmp_path / "row.npy", row)
+                archive.add(tmp_path / "row.npy", name)
+                if f"x.tar/{name}" == broken:
+                    archive.add(tmp_path / "no.json", name.replace(".npy", ".json"))
+        return source_of(tmp_path / "x.tar")
+
+    (tmp_path / "no.json").write_text("{")
+
+    order = list_labelled(save()).ids
+    broken = "x.tar/test/class 1/70.npy" if place is None else order[place]
+
+    backbones = opened(tmp_path, whole=range(8), none=range(12, 20))
+    found = compare(save(broken), backbones, Recipe(rows=30))
+
+    assert (found.looked_at, found.compared, found.skipped) == (30, 30 - n_skipped, n_skipped)
+    assert list(found.problems) == [broken] * n_skipped
+    assert not any(each.endswith(("(whole)", "(none)")) for each in found.problems.values())
 
 
 def test_items_that_are_equal_count_once(tmp_path: Path) -> None:
@@ -247,27 +311,25 @@ def test_few_components_are_enough_where_the_others_are_noise(tmp_path: Path) ->
     assert narrower.name == "all, 12 by PCA"
 
 
-def test_speed_is_that_of_encoding_though_the_cache_is_full(tmp_path: Path) -> None:
-    source = source_of(comparing.save_items(tmp_path / "items.npz", 40))
-    X, _ = comparing.items(40)
-    asked: list[int] = []
+def test_each_of_several_tries_has_to_help_the_more_surely(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 90))
+    manifests = [comparing.seeing(tmp_path, name, range(8)) for name in ("left", "right")]
+    W = np.random.default_rng(0).normal(size=(comparing.WIDTH, 64)).astype(np.float32)
+    model = model_of([node("MatMul", "x W", "y")], {"W": W}, shape=("n", comparing.WIDTH))
+    wide = tiny_manifest(tmp_path, model, dim=64, shape=(comparing.WIDTH,), name="wide")
 
-    def contents() -> list[Content]:
-        asked.append(len(X))
-        return list(X)
+    sample = list_labelled(source)
+    raced = [
+        Contestant(each, source, tmp_path / str(number), cache=None)
+        for number, each in enumerate([Backbone(wide), *map(comparing.backbone, manifests)])
+    ]
+    assert all(each.embed(sample.ids) for each in raced)
+    mixes = list(try_mixes(Sample(sample.ids, sample.y), raced, seed=0))
 
-    def raced(name: str) -> Contestant:
-        (backbone,) = opened(tmp_path, whole=range(8))
-        made = Contestant(backbone, source, tmp_path / name, cache=tmp_path / "cache")
-        assert made.embed(list_labelled(source).ids)
-        return made
-
-    first, again = raced("first"), raced("again")
-    assert (first.computed, again.computed) == (40, 0)
-    assert items_per_s([first], contents) == [40 / first.computed_s]
-    assert asked == []
-    assert min(items_per_s([first, again], contents)) > 40
-    assert asked == [40]
+    assert [(each.kind, each.dim) for each in mixes] == [
+        ("joined", 72), ("joined", 72), ("reduced", 32), ("reduced", 16), ("reduced", 8),
+    ]  # fmt: skip
+    assert [each.confidence for each in mixes] == [1 - 0.05 / 2] * 2 + [1 - 0.05 / 3] * 3
 
 
 def test_only_items_to_train_on_are_looked_at(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import comparing
 from command_line import call, done, objects, refused
 from featx import samples
+from featx.report.elements import DASH
 from featx.zoo import catalog
 from featx.zoo.writing import write_manifest
 
@@ -117,6 +118,17 @@ def test_a_budget_is_kept(folder: Path) -> None:
     assert call(*command(folder, "--budget", "0")).exit_code == 2
 
 
+def test_a_speed_that_there_was_no_time_for_is_no_number(folder: Path, tmp_path: Path) -> None:
+    lines = done(*command(folder, "--budget", 1e-9, "-o", tmp_path / "x.html")).splitlines()
+
+    assert [line.split()[-4:] for line in lines[2:5]] == [
+        ["-", "8", size, "64"] for size in [line.split()[-2] for line in lines[2:5]]
+    ]
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert html.count(f'<td class="number">{DASH}</td><td class="number">8</td>') == 3
+    assert '<figure class="plot"' not in html
+
+
 def test_arrays_may_be_compared_as_they_are(folder: Path) -> None:
     found = facts(*command(folder, "-m", "identity", names="whole none"))
 
@@ -193,8 +205,10 @@ def test_what_cannot_be_compared_is_one_line(folder: Path, tmp_path: Path) -> No
     assert "no such file or folder" in refused("compare", tmp_path / "y.npz", *models)
     assert "is read by this command" in refused(*command(folder, "-o", folder / "items.npz"))
     assert "nowhere is no folder" in refused(*command(folder, "-o", "nowhere/x.html"))
-    (tmp_path / "own.txt").write_text("mine")
-    assert "not a page is in the way" in refused(*command(folder, "-o", tmp_path / "own.txt"))
+    (tmp_path / "own.txt").write_text("<!doctype html> mine")
+    assert "not a page of featx is in the way" in refused(
+        *command(folder, "-o", tmp_path / "own.txt")
+    )
 
 
 @pytest.mark.slow

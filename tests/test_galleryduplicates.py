@@ -1,5 +1,6 @@
 """Near duplicates found through an index are those of all pairs."""
 
+from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
@@ -14,11 +15,13 @@ from featx.evaluate.galleryduplicates import (
     IndexItems,
     gallery_duplicates,
     gallery_matches,
+    near_groups,
     nearest_within,
 )
 from featx.index.metric import MetricName
 from featx.index.opening import build_index
-from featx.types import Vectors
+from featx.index.voting import without_own
+from featx.types import Rows, Vectors
 
 
 def scattered(n: int = 300, dim: int = 12, seed: int = 0) -> Vectors:
@@ -104,6 +107,63 @@ def test_a_crowd_of_equal_and_of_nearly_equal_rows_is_one_group() -> None:
 
     assert (found.groups == 0).all()
     assert found.different == 750
+
+
+@dataclass(frozen=True)
+class Counted(IndexItems):
+    """Items that count the rows that are read."""
+
+    read: list[int] = field(default_factory=list)
+
+    def vectors(self, rows: Rows) -> Vectors:
+        self.read.append(len(rows))
+        return super().vectors(rows)
+
+
+def crowds(n: int, largest: int, seed: int = 0) -> Vectors:
+    """Give rows of which the first lie close together, and the others in pairs."""
+    rng = np.random.default_rng(seed)
+    centres = np.repeat(np.arange(n), 2)[: n - largest] + 1
+    centres = np.concatenate([np.zeros(largest, np.int64), centres])
+    X = rng.normal(size=(n + 1, 32))[centres] + 0.01 * rng.normal(size=(n, 32))
+    return X.astype(np.float32)
+
+
+@pytest.mark.usefixtures("_searched")
+def test_rows_of_one_group_are_not_compared_again() -> None:
+    X = crowds(1200, 1150)
+    items = Counted(build_index("numpy", X))
+
+    found = gallery_duplicates(items)
+
+    assert found.groups.tolist() == near_duplicates(X).groups.tolist()
+    others = 50 * 1150 / 37  # for each block of the crowd, the rows that are not in it
+    assert sum(items.read) < others + 8 * 1200
+
+
+@pytest.mark.usefixtures("_searched")
+def test_known_neighbours_make_the_groups_of_all_pairs() -> None:
+    X = crowds(400, 90)
+    items = IndexItems(build_index("numpy", X))
+    near = without_own(items.nearest(X, 9), np.arange(400))
+
+    groups = near_groups(items, near, threshold=SAME)
+
+    assert groups is not None
+    assert groups.tolist() == near_duplicates(X).groups.tolist()
+
+
+@pytest.mark.usefixtures("_searched")
+@pytest.mark.parametrize(("most", "is_told"), [(89, False), (90, True)])
+def test_a_group_that_is_too_large_ends_the_search(most: int, is_told: bool) -> None:
+    X = crowds(400, 90)
+    items = Counted(build_index("numpy", X))
+    near = without_own(items.nearest(X, 9), np.arange(400))
+
+    groups = near_groups(items, near, threshold=SAME, most=most)
+
+    assert (groups is not None) == is_told
+    assert (sum(items.read) > 400) == is_told  # until then hardly a vector is read
 
 
 @pytest.mark.usefixtures("_searched")

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from featx.errors import InputError
+from featx.evaluate.curation import classes
 from featx.evaluate.curation.alike import compare_rows
 from featx.evaluate.curation.facts import inspection_facts
 from featx.evaluate.curation.inspect import inspect_set
+from featx.evaluate.curation.judged import why_not_judged
 from featx.evaluate.curation.outliers import find_outliers
+from featx.evaluate.interval import wilson_interval
 from featx.types import Vectors
 from memory_set import MemorySet, digits, noise
 
@@ -315,6 +318,83 @@ def test_where_the_threshold_joins_too_many_a_nearer_one_is_taken() -> None:
     assert [each.rows.tolist() for each in found.clusters()] == [[0, 60]]
     assert found.threshold == pytest.approx(0.99)
     assert found.notes[0].endswith("one group of duplicates; 0.99 is taken instead")
+
+
+def test_equal_rows_are_duplicates_and_leaks_however_many_they_are() -> None:
+    X = np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32)
+    X[:30] = X[0]
+    splits = ["test" if row % 3 == 0 else "train" for row in range(100)]
+    y = np.array(["a", "b"] * 50, dtype=object)
+
+    found = inspect_set(MemorySet(X, y, splits=splits))
+
+    assert [group.rows.tolist() for group in found.duplicates] == [list(range(30))]
+    assert found.duplicates[0].is_exact
+    assert found.leaks.rows.tolist() == list(range(0, 30, 3))
+    assert not any("more than a fifth" in note for note in found.notes)
+
+
+def test_equal_rows_stay_duplicates_where_nearness_says_nothing() -> None:
+    X = digits(200).X + np.float32(5000)
+    X[:60] = X[0]
+
+    found = compare_rows(X, threshold=0.98)
+
+    assert [each.rows.tolist() for each in found.clusters()] == [list(range(60))]
+    assert found.notes[0].endswith("only equal ones count")
+
+
+def test_accuracy_counts_near_duplicates_once() -> None:
+    clean, is_wrong = flipped(0.2, n=120)
+    once = inspect_set(clean)
+
+    found = inspect_set(MemorySet(np.tile(clean.X, (9, 1)), np.tile(clean.y, 9)))
+
+    assert (found.distinct, found.accuracy) == (once.distinct, once.accuracy)
+    assert found.interval == once.interval
+    assert 115 <= found.distinct <= 120
+    hits = round(float(once.accuracy or 0) * once.distinct)
+    assert once.interval == wilson_interval(hits, once.distinct)
+    assert is_wrong.sum() > 10
+
+
+def test_a_class_of_copies_of_other_classes_is_not_judged_and_said_to_be() -> None:
+    X, y, _ = blobs()
+    X, y = np.concatenate([X, X[:6]]), np.concatenate([y, ["copy"] * 6])
+
+    found = inspect_set(MemorySet(X, y))
+
+    assert "copy" not in found.classes
+    assert (found.predicted[480:] == -1).all()
+    assert np.isfinite(found.confidence[:480]).all()
+    assert not set(range(480, 486)) & set(found.suspects.rows.tolist())
+    assert (
+        "1 class is not judged, since each item is nearly one of another class: copy" in found.notes
+    )
+
+
+@pytest.mark.parametrize(("n", "is_judged"), [(5000, True), (50_000, False)])
+def test_more_items_and_classes_than_memory_holds_are_not_judged(n: int, is_judged: bool) -> None:
+    names = tuple(map(str, range(n)))
+
+    reason = why_not_judged(np.repeat(np.arange(n), 2), names)
+
+    expected = "100,000 items of 50,000 classes are too many; up to 2,684 items of so many"
+    assert reason.startswith(expected) == (not is_judged)
+    assert bool(reason) == (not is_judged)
+
+
+def test_coarse_clusters_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _ = blobs()
+    monkeypatch.setattr(classes, "MOST_CLUSTERS", 10)
+
+    found = inspect_set(MemorySet(X, y))
+
+    told = [note for note in found.notes if note.startswith("mislabelled clusters")]
+    assert told == [
+        "mislabelled clusters are looked for among groups of about 48 items, not finer; inspect a"
+        " part of the set to find smaller ones"
+    ]
 
 
 def test_classes_that_only_test_holds_are_told() -> None:

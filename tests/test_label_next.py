@@ -13,6 +13,7 @@ from featx.heads.predict import Head
 from featx.train.candidates import fit, kinds
 from featx.train.material import read_material
 from featx.transfer.labelnext.next import label_next
+from featx.transfer.labelnext.picking import MOST, pick_different
 from memory_set import MemorySet, digits
 
 ROUNDS, STEP = 5, 20
@@ -123,6 +124,13 @@ def test_a_head_of_many_labels_has_margins_where_the_set_has_no_labels() -> None
     assert label_next(blobs(), 5, head=learned).by == "margin"
 
 
+@pytest.mark.parametrize("labels", [[6], "6", 6, None, {"used": "6"}, {"used": None}, {}])
+def test_a_head_file_that_counts_no_labels_is_one_of_few(labels: Any) -> None:  # noqa: ANN401
+    odd = replace(linear(), header={**linear().header, "labels": labels})
+
+    assert label_next(blobs(), 5, head=odd).by == "typical"
+
+
 def test_what_is_held_back_or_has_a_label_is_left_alone() -> None:
     data = blobs()
     splits = [("train", "val", "test", None, None)[row % 5] for row in range(180)]
@@ -167,6 +175,34 @@ def test_of_many_items_a_sample_is_searched() -> None:
     found = label_next(data, 5)
 
     assert (found.waiting, found.searched, len(found.rows)) == (25_000, 20_000, 5)
+
+
+def test_of_many_unsure_items_only_as_many_are_searched() -> None:
+    X = np.random.default_rng(0).normal(size=(25_000, 16)).astype(np.float32)
+    data = labelled(MemorySet(X, np.empty(25_000, object)), np.arange(9), ["a", "b", "c"] * 3)
+
+    found = label_next(data, 21_000, head=linear())
+    fewer = label_next(data, 3_000, head=linear())
+
+    assert (found.searched, len(set(found.rows.tolist()))) == (21_000, 21_000)
+    assert (fewer.searched, len(set(fewer.rows.tolist()))) == (20_000, 3_000)
+
+
+def test_more_items_than_clusters_are_taken_from_these_in_turns() -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(MOST), 4)
+    X = 5 * np.eye(MOST)[groups] + rng.normal(scale=0.01, size=(len(groups), MOST))
+    weights = rng.uniform(0.5, 1, len(groups))
+
+    found = pick_different(X, 2 * MOST, weights=weights, seed=0)
+
+    for group in range(MOST):
+        rows = np.flatnonzero(groups == group)
+        apart = np.square(X[rows] - np.average(X[rows], axis=0, weights=weights[rows])).sum(axis=1)
+        rest = np.delete(rows, apart.argmin())
+        first, second = (part[groups[part] == group].tolist() for part in np.split(found, 2))
+        assert first == [rows[apart.argmin()]]
+        assert second == [rest[weights[rest].argmax()]]
 
 
 def test_the_same_is_said_twice_and_a_seed_changes_it() -> None:

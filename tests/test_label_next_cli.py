@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,24 @@ def test_labels_that_nobody_took_are_not_replaced(texts: Path, tmp_path: Path) -
     done("label", texts, out)
     done("label-next", texts, "-n", 2, "-o", out)
     assert {row["label"] for row in table(out)} == {""}
+
+
+def test_the_table_names_items_as_featx_label_finds_them(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    names = [b"caf\xe9.npy", b"a,b.npy", b' "c" .npy', b"d\ne.npy", b"=f.npy", "é.npy".encode()]
+    for name, row in zip(names, digits(6).X, strict=True):
+        np.save(folder / os.fsdecode(name), row)
+    done("embed", folder, "-m", "identity", "-o", tmp_path / "x.emb")
+    done("label-next", tmp_path / "x.emb", "-o", tmp_path / "next.csv")
+    given = {row["id"]: f"label {n}" for n, row in enumerate(table(tmp_path / "next.csv"))}
+    fill_in(tmp_path / "next.csv", given)
+
+    done("label", tmp_path / "x.emb", tmp_path / "next.csv")
+
+    labelled = featx.open(tmp_path / "x.emb")
+    assert dict(zip(labelled.ids, labelled.y.tolist(), strict=True)) == given
+    assert len(given) == 6
 
 
 def test_another_table_is_not_replaced(texts: Path, tmp_path: Path) -> None:

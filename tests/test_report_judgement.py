@@ -1,5 +1,8 @@
 """What a report says of a head, row by row, against the head and its own record."""
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from featx.data.store import EmbeddingSet
 from featx.evaluate.evaluate import evaluate_head
 from featx.evaluate.interval import wilson_interval
 from featx.heads.predict import Head
+from featx.report.accuracy import accuracy_section
 from featx.report.confusion import confusion_section, most_confused
 from featx.report.judgement import (
     Judgement,
@@ -22,7 +26,7 @@ from featx.report.reliability import bins_of
 from featx.report.worst import worst_rows
 from featx.train.recipe import Recipe
 from featx.train.train import train
-from report_sets import text_set
+from report_sets import text_rows, text_set, vectors, written
 from test_report_elements import HOSTILE, Outline
 
 
@@ -83,7 +87,49 @@ def test_a_head_that_has_seen_all_rows_has_none_to_be_judged_by(tmp_path: Path) 
     assert has_unseen(trained(parted), parted)
     assert not has_unseen(trained(whole), whole)
     recorded = judge_recorded(trained(whole))
+    assert recorded is not None
     assert (len(recorded.rows), recorded.names) == (0, ())
+    assert recorded.measures["n"] == 80
+
+
+def test_a_part_of_what_a_head_was_trained_on_is_measured_itself(tmp_path: Path) -> None:
+    head = trained(EmbeddingSet.open(text_set(tmp_path / "w.emb")))
+    part = EmbeddingSet.open(text_set(tmp_path / "p.emb", each=15))  # the first 30 of the 80
+
+    found = judge_held_out(head, *distinct_rows(part), "ridge")
+
+    assert found.measures["n"] == len(found.rows) == 30
+    assert found.measures["accuracy"] == found.hits.mean()
+    assert found.measures["interval"] == list(wilson_interval(int(found.hits.sum()), 30))
+    assert found.measures["baselines"] == {"majority": 0.5}
+    assert head.header["metrics"]["n"] == 80
+
+
+def test_labels_that_have_changed_since_are_measured_anew(tmp_path: Path) -> None:
+    head = trained(EmbeddingSet.open(text_set(tmp_path / "w.emb")))
+    other = [["ham", "spam"][at % 3 == 0] for at in range(80)]
+    held = written(tmp_path / "r.emb", text_rows(other), vectors([0, 1] * 40, apart=2.0), "text")
+
+    found = judge_held_out(head, *distinct_rows(held), "ridge")
+
+    assert found.measures["accuracy"] == found.hits.mean()
+    assert found.measures["accuracy"] < head.header["metrics"]["accuracy"] - 0.1
+
+
+def test_rows_without_a_digest_are_counted_as_not_known(tmp_path: Path) -> None:
+    head = trained(EmbeddingSet.open(text_set(tmp_path / "t.emb")))
+    rows = text_rows(["ham", "spam"] * 50)  # 80 it was trained on, 20 others
+    rows = [replace(row, digest="" if at >= 90 else row.digest) for at, row in enumerate(rows)]
+    held = written(tmp_path / "n.emb", rows, vectors([0, 1] * 50), "text")
+    nameless = [replace(row, digest="") for row in rows]
+    unknown = written(tmp_path / "u.emb", nameless, vectors([0, 1] * 50), "text")
+
+    found = judge_unseen(head, held, None)
+
+    assert found.rows.tolist() == list(range(80, 100))
+    assert found.how == "that it was not trained on, as far as is known (10 have no digest)"
+    assert not has_unseen(head, unknown)
+    assert has_unseen(replace(head, arrays={"coef": head.arrays["coef"]}), unknown)
 
 
 def test_the_worst_errors_are_the_surest() -> None:
@@ -92,6 +138,19 @@ def test_the_worst_errors_are_the_surest() -> None:
     assert worst_rows(found).tolist() == [20, 40, 0]
     assert worst_rows(found, 1).tolist() == [20]
     assert most_confused(found, 5) == [("b", "a", 2), ("a", "b", 1)]
+
+
+def test_many_classes_are_told_without_a_matrix_of_all_pairs() -> None:
+    n = 50_000
+    labels = np.arange(n)
+    guesses = np.where(labels % 10_000 == 7, labels - 7, labels)
+    found = judged(labels.tolist(), guesses.tolist(), [0.5] * n, *map(str, labels))
+
+    html = confusion_section(found, are_texts=False)
+
+    assert most_confused(found, 2) == [("7", "0", 1), ("10007", "10000", 1)]
+    assert html.count("taken for") >= 5
+    assert "the 200 hardest of 50,000" in html
 
 
 def test_bins_hold_as_many_items_each_and_count_those_that_are_right() -> None:
@@ -125,6 +184,20 @@ def test_counts_of_the_matrix_are_buttons_one_of_which_is_in_the_order_of_keys()
     shares = [td.get("style") for td in read.of("td") if td.get("style")]
     assert shares == ["--share:0.667", "--share:0.333", "--share:1.000"]
     assert read.scripts == []
+
+
+def test_baselines_of_any_name_are_drawn_once_each() -> None:
+    names = ["this head (ridge)", "a" * 50, "a" * 60, "$$x$$", "raw", "a head on raw features"]
+    measures = {
+        "accuracy": 0.9, "interval": [0.8, 1.0], "n": 10, "baselines": dict.fromkeys(names, 0.5),
+    }  # fmt: skip
+
+    read = Outline(accuracy_section(measures, "classify", "ridge", ""))
+
+    (text,) = [text for attributes, text in read.scripts]
+    (drawn,) = re.findall(r'"factors":(\[.*?\])', text)
+    others = ["a head on raw features", "$\u200b$x$\u200b$", "a" * 39 + "…"]
+    assert json.loads(drawn) == [*others, "this head (ridge)"]
 
 
 def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from featx.data.rows import Row
 from featx.data.store import EmbeddingSet
+from featx.errors import InputError
 from featx.fingerprint import digest
-from featx.report.permitted import is_below, own_folders
+from featx.report.permitted import is_below, known_contents, may_list, open_folders
 from featx.report.pictures import LARGE, Pictures, pictures_of
 from report_sets import COLOURS, picture, picture_set, source_of, vectors, written
 
@@ -24,7 +25,20 @@ def opened(raw: bytes) -> Image.Image:
 
 
 def shown(held: EmbeddingSet, *roots: Path, budget: int = BUDGET) -> Pictures:
-    return pictures_of(held, range(len(held)), {0}, roots=roots, budget=budget)
+    return pictures_of(held, range(len(held)), [0], roots=roots, budget=budget)
+
+
+def noisy_set(folder: Path, n: int) -> EmbeddingSet:
+    """Write pictures that take much room, and return a set of them."""
+    noise = np.random.default_rng(0).integers(0, 255, (n, 150, 150, 3), dtype=np.uint8)
+    (folder / "photos").mkdir()
+    rows = []
+    for at, pixels in enumerate(noise):
+        path = folder / "photos" / f"{at}.png"
+        Image.fromarray(pixels).save(path)
+        rows.append(Row(id=path.name, uri=str(path), digest=digest(path.read_bytes()).hex()))
+    source = source_of("folder", folder / "photos", "image")
+    return written(folder / "p.emb", rows, vectors([0] * n), "image", source)
 
 
 def one_picture(folder: Path, path: Path, *, source: Path, kind: str = "folder") -> EmbeddingSet:
@@ -109,13 +123,62 @@ def test_a_file_that_is_not_what_was_embedded_is_not_shown(tmp_path: Path) -> No
     assert (list(found.small), found.missing, found.outside) == ([0], 3, 0)
 
 
-def test_a_source_that_names_the_whole_disk_shows_only_known_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "private" / "a.png"
-    path.parent.mkdir()
-    path.write_bytes(picture(7, 2))
-    held = one_picture(tmp_path, path, source=Path("/"))  # whose digest is of other bytes
+@pytest.mark.parametrize("named", ["disk", "home", "above home"])
+def test_a_source_that_names_all_of_a_disk_or_a_home_is_no_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    home = tmp_path / "homes" / "ann"
+    monkeypatch.setenv("HOME", str(home))
+    path = home / "private" / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(picture(0, 0))  # what the set has the digest of
+    source = {"disk": Path("/"), "home": home, "above home": home.parent}[named]
+    held = one_picture(tmp_path, path, source=source)
 
-    assert shown(held).small == {}
+    found, allowed = shown(held), shown(held, path.parent)
+
+    assert (found.small, found.outside) == ({}, 1)
+    assert list(allowed.small) == [0]
+    with pytest.raises(InputError, match="may not be read; name its folder with --root"):
+        known_contents(held, [])
+
+
+def test_a_source_that_lists_from_elsewhere_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    held = one_picture(tmp_path, tmp_path / "photos" / "a.png", source=tmp_path / "photos")
+    arguments = {"base": str(tmp_path / "photos"), "arguments": ["../elsewhere/*.png"]}
+    held.manifest["source"] |= {"kind": "paths"} | arguments
+
+    assert not may_list(held.manifest["source"], [tmp_path / "photos"])
+    assert may_list(held.manifest["source"], [tmp_path])
+    with pytest.raises(InputError, match="may not be read"):
+        known_contents(held, [])
+
+
+def test_an_object_store_is_not_asked_for_what_a_set_names(tmp_path: Path) -> None:
+    held = one_picture(tmp_path, tmp_path / "a.png", source=tmp_path)
+    held.manifest["source"]["paths"] = ["s3://bucket/photos"]
+
+    assert open_folders(held.manifest["source"], []) == []
+    assert not may_list(held.manifest["source"], [Path.cwd()])
+    with pytest.raises(InputError, match="may not be read"):
+        known_contents(held, [])
+
+
+def test_contents_are_those_that_were_embedded(tmp_path: Path) -> None:
+    held = EmbeddingSet.open(picture_set(tmp_path, each=2))
+    photos = tmp_path / "photos"
+    fetch = known_contents(held, [])
+
+    assert fetch([3, 0]) == [photos / "dog" / "1.png", photos / "cat" / "0.png"]
+    (photos / "cat" / "0.png").write_bytes(picture(5, 3))
+    with pytest.raises(InputError, match=r"cat/0.png: is no longer what was embedded"):
+        fetch([1, 0])
+    (photos / "cat" / "1.png").unlink()
+    (tmp_path / "elsewhere.png").write_bytes(picture(1, 0))
+    (photos / "cat" / "1.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(InputError, match=r"cat/1.png: lies outside of the source's folders"):
+        fetch([1])
 
 
 def test_files_that_have_moved_are_found_below_a_named_folder(tmp_path: Path) -> None:
@@ -146,15 +209,7 @@ def test_members_of_a_tar_are_shown(tmp_path: Path) -> None:
 
 
 def test_where_not_all_fit_pictures_get_smaller_and_the_last_have_none(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (10, 200, 200, 3), dtype=np.uint8)
-    (tmp_path / "photos").mkdir()
-    rows = []
-    for at, pixels in enumerate(noise):
-        path = tmp_path / "photos" / f"{at}.png"
-        Image.fromarray(pixels).save(path)
-        rows.append(Row(id=path.name, uri=str(path), digest=digest(path.read_bytes()).hex()))
-    source = source_of("folder", tmp_path / "photos", "image")
-    held = written(tmp_path / "p.emb", rows, vectors([0] * 10), "image", source)
+    held = noisy_set(tmp_path, 10)
 
     wide = shown(held, budget=BUDGET)
     tight = shown(held, budget=1_000)
@@ -163,7 +218,35 @@ def test_where_not_all_fit_pictures_get_smaller_and_the_last_have_none(tmp_path:
     assert opened(tight.small[0]).size == (32, 32)
     assert 0 < len(tight.small) < 10
     assert list(tight.small) == list(range(len(tight.small)))
-    assert sum(map(len, tight.small.values())) < 1_400
+    assert sum(map(len, tight.small.values())) <= 1_000
+
+
+def test_large_pictures_count_as_often_as_they_are_shown(tmp_path: Path) -> None:
+    held, twice = noisy_set(tmp_path, 10), [*range(10), *range(10)]
+
+    def weight(found: Pictures) -> int:
+        large = sum(2 * len(each) for each in found.large.values())
+        return large + sum(map(len, found.small.values()))
+
+    whole = pictures_of(held, range(10), twice, budget=BUDGET)
+    tight = pictures_of(held, range(10), twice, budget=weight(whole) // 2)
+
+    sizes = {max(opened(each).size) for each in whole.large.values()}
+    assert (len(whole.small), len(whole.large), sizes) == (10, 10, {LARGE})
+    assert weight(tight) <= weight(whole) // 2
+    assert list(tight.small) == list(range(10))
+    assert 0 < len(tight.large) < 10
+
+
+def test_a_sample_that_cannot_be_read_does_not_make_the_rest_too_large(tmp_path: Path) -> None:
+    held = noisy_set(tmp_path, 60)
+    for at in np.linspace(0, 59, 48, dtype=int):  # those that tell how large pictures are
+        (tmp_path / "photos" / f"{at}.png").unlink()
+
+    found = shown(held, budget=5_000)
+
+    assert found.missing == 48
+    assert 0 < sum(map(len, found.small.values())) <= 5_000
 
 
 def test_a_path_that_no_file_can_have_is_a_text(tmp_path: Path) -> None:
@@ -185,10 +268,10 @@ def test_folders_of_a_source_are_those_that_it_names(tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "b", tmp_path / "a" / "t.csv", tmp_path / "a" / "*" / "*.png", "-"]
     one = {"kind": "paths", "paths": [str(path) for path in paths]}
 
-    found = own_folders({"kind": "merge", "sources": [one, {"kind": "lines", "paths": ["-"]}]})
+    found = open_folders({"kind": "merge", "sources": [one, {"paths": ["-", "/a\0b/c"]}]}, [])
 
     assert found == [tmp_path / "a" / "b", tmp_path / "a", tmp_path / "a"]
-    assert own_folders({}) == []
+    assert open_folders({}, [tmp_path / "a" / ".."]) == [tmp_path]
 
 
 def test_no_path_that_cannot_be_is_below_a_folder(tmp_path: Path) -> None:

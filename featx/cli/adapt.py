@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     "--target",
     required=True,
     metavar="SET",
-    type=click.Path(path_type=Path),
+    type=SetPath(path_type=Path),
     help="Items of the other domain, labelled or not.",
 )
 @click.option(
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--source",
     metavar="SET",
-    type=click.Path(path_type=Path),
+    type=SetPath(path_type=Path),
     help="Set that the head was trained on.  [default: where the head says it was]",
 )
 @o.seed_option

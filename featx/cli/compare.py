@@ -121,13 +121,13 @@ def compare(
 
 def _require_page(out: Path | None, source: Sequence[str]) -> None:
     """Raise before the work, not after it, if a page cannot be written."""
-    from featx.cli.report import require_own
     from featx.cli.train import require_place
+    from featx.report.outputs import require_page
 
     require_place(out)
     if out is not None:
         o.require_apart(out, *source)
-        require_own(out, b"<!doctype html>", "a page")
+        require_page(out)
 
 
 def _say_problems(found: "Comparison", *, quiet: bool) -> None:
@@ -169,5 +169,5 @@ def _row(each: "Standing", kinds: Sequence[str], *, is_best: bool) -> list[str]:
     heads = [f"{each.heads[kind]:.3f}" if kind in each.heads else "-" for kind in kinds]
     accuracy = [f"{each.accuracy:.3f}", f"[{low:.3f}, {high:.3f}]"]
     size = f"{each.size_bytes / _MEGABYTE:.1f}"
-    speed = f"{each.items_per_s:.1f}"
+    speed = f"{each.items_per_s:.1f}" if each.items_per_s else "-"
     return [mark, each.name, *accuracy, *beside, *heads, speed, str(each.dim), size, f"{each.n:,}"]

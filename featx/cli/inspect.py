@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.corrected import require_taken
 from featx.cli.inspected import show, show_applied
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
@@ -17,7 +19,7 @@ _FINDINGS = ("suspects", "clusters", "leaks", "duplicates", "outliers")
 
 
 @click.command()
-@click.argument("target", metavar="SET|GALLERY", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET|GALLERY", type=SetPath(path_type=Path))
 @click.option(
     "-n", "shown", type=click.IntRange(min=0), default=10, show_default=True,
     help="Lines of each finding; --json has all.",
@@ -68,7 +70,7 @@ def inspect(
 
     \b
     --json prints one object:
-      {"items", "labelled", "classes", "accuracy", "interval",
+      {"items", "labelled", "classes", "accuracy", "interval", "distinct",
        "suspects": [{"id", "label", "suggested", "confidence"}, ...],
        "clusters": [{"ids", "label", "suggested", "confidence"}, ...],
        "duplicates": [{"items": [{"id", "label", "split", "similarity"}, ...],
@@ -84,7 +86,9 @@ def inspect(
         _require_out(out, target)
     opened = _opened(target)
     # A misspelt path is told before scikit-learn is imported, which takes seconds.
-    from featx.evaluate.curation.cleaned import USUAL, changes
+    from featx.evaluate.curation.cleaned import COLUMNS, USUAL, changes
+
+    require_taken(out, COLUMNS, "findings", target, opened)
     from featx.evaluate.curation.facts import inspection_facts
     from featx.evaluate.curation.inspect import inspect_set
 
@@ -117,9 +121,8 @@ def _opened(target: Path) -> "EmbeddingSet | GallerySet":
 
 def _require_out(out: Path, target: Path) -> None:
     """Raise before the inspection, not after it, if what is asked for cannot be written."""
-    from featx.cli.train import refuse_other_tables, require_place
+    from featx.cli.train import require_place
     from featx.errors import InputError, StoreError
-    from featx.evaluate.curation.cleaned import COLUMNS
 
     if out.suffix not in {".csv", ".emb"}:
         message = f"--apply: {out} is neither; expected a table, X.csv, or a set, X.emb"
@@ -129,7 +132,6 @@ def _require_out(out: Path, target: Path) -> None:
         raise InputError(message)
     if out.suffix == ".csv":
         require_place(out)
-        refuse_other_tables(out, COLUMNS, "findings")
         return
     if (target / "gallery.json").is_file():
         message = f"--apply: {target} is a gallery; expected a table of it, X.csv"

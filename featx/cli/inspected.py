@@ -66,7 +66,8 @@ def _headline(target: Path, facts: dict[str, Any]) -> str:
     if facts["accuracy"] is None:
         return line
     low, high = facts["interval"]
-    return f"{line}; {facts['accuracy']:.3f} [{low:.3f}, {high:.3f}] of the labels are as expected"
+    line += f"; {facts['accuracy']:.3f} [{low:.3f}, {high:.3f}] of the labels"
+    return f"{line} of {facts['distinct']:,} different items are as expected"
 
 
 _Section = tuple[str, Sequence[str], Sequence[Sequence[object]]]

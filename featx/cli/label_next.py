@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.corrected import require_taken
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
@@ -24,7 +26,7 @@ _MEANINGS = {
 
 
 @click.command("label-next")
-@click.argument("target", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET", type=SetPath(path_type=Path))
 @click.option(
     "-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many items."
 )
@@ -63,7 +65,7 @@ def label_next(
     _require_csv(out)
     require_place(out)
     opened = o.open_set(target)
-    _require_kept(out, opened)
+    require_taken(out, COLUMNS, "items to label", target, opened)
     guide = None if head is None else load_head(head)
     from featx.transfer.labelnext.next import label_next as choose
 
@@ -88,37 +90,16 @@ def _require_csv(out: Path | None) -> None:
         raise InputError(message)
 
 
-def _require_kept(out: Path | None, opened: "EmbeddingSet") -> None:
-    """Raise before a table is replaced that is none of ours, or whose labels nobody took yet."""
-    from featx.cli.train import refuse_other_tables
-    from featx.data.labels import read_labels
-    from featx.errors import StoreError
-
-    if out is None or not out.exists():
-        return
-    refuse_other_tables(out, COLUMNS, "items to label")
-    given = read_labels(out, id_col="id", label_col="label", split_col="split").labels
-    held = dict(zip(opened.ids, opened.y.tolist(), strict=True))
-    lost = sum(label is not None and held.get(name) != label for name, label in given.items())
-    if lost:
-        labels = "label is" if lost == 1 else "labels are"
-        message = (
-            f"{out}: {lost:,} of its {labels} not in {opened.path}; run: featx label"
-            f" {opened.path} {out}; or choose another name"
-        )
-        raise StoreError(message)
-
-
 def _described(opened: "EmbeddingSet", found: "Next") -> list[dict[str, Any]]:
     """Return what is told of each item, as JSON values."""
     items = opened.items.take(found.rows).to_pylist()
     column = "preview" if opened.modality == "text" else "uri"
     return [
         {
-            "id": o.printable(item["id"]),
+            "id": item["id"],
             "suggested": suggested,
             "margin": None if suggested is None else round(margin, 4),
-            "item": o.printable(item[column] or ""),
+            "item": item[column] or "",
         }
         for item, suggested, margin in zip(
             items, found.suggested, found.margins.tolist(), strict=True

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.report.places import Method
 
 
 @click.command()
-@click.argument("target", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET", type=SetPath(path_type=Path))
 @click.option(
     "-o",
     "--out",
@@ -36,15 +37,13 @@ def map(target: Path, out: Path, method: str, seed: int, as_json: bool) -> None:
     an item, as the set has them.  Other tools draw it:
     embedding-atlas X.parquet --x x --y y --text text
     """
-    from featx.cli.report import require_own
     from featx.cli.train import require_place
+    from featx.report.outputs import require_map
 
     require_place(out)
-    require_own(out, b"PAR1", "a Parquet table")
+    require_map(out)
     opened = o.open_set(target)
-    from featx.report.mapfile import require_map, write_map
-
-    require_map(out, opened)
+    from featx.report.mapfile import write_map
 
     places = write_map(opened, out, cast("Method", method), seed=seed)
     if as_json:

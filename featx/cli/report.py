@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.heads.predict import Head
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="SET|HEAD", type=click.Path(path_type=Path))
-@click.argument("on", metavar="[SET]", required=False, type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET|HEAD", type=SetPath(path_type=Path))
+@click.argument("on", metavar="[SET]", required=False, type=SetPath(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Page to write: X.html."
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     "roots",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder whose pictures may be shown, besides those that the set was embedded from.",
+    help="Folder whose items may be read, besides those that the set was embedded from.",
 )
 @click.option(
     "--map",
@@ -68,9 +69,10 @@ def report(
     --root, if they are still what was embedded; texts as far as the set holds them.
     """
     from featx.cli.train import require_place
+    from featx.report.outputs import require_page
 
     require_place(out)
-    require_own(out, b"<!doctype html>", "a page")
+    require_page(out)
     from featx.report.findings import Wish
 
     wish = Wish(
@@ -80,11 +82,12 @@ def report(
         layout=cast("Method", layout),
         seed=seed,
         command=o.command_line(),
+        roots=roots,
     )
     found = _found(target, on, wish, quiet=quiet)
     from featx.report.report import write_report
 
-    told = write_report(found, out, wish, roots=roots)
+    told = write_report(found, out, wish)
     if as_json:
         o.print_json(told)
         return
@@ -134,26 +137,3 @@ def _line(told: dict[str, Any]) -> str:
         if told.get(name):
             parts.append(o.counted(told[name], noun))
     return f"{told['out']}: {', '.join(parts)}"
-
-
-def require_own(out: Path, start: bytes, what: str) -> None:
-    """Raise before a file of another kind would be replaced.
-
-    Parameters
-    ----------
-    out : Path
-    start : bytes
-        That files of the kind begin with.
-    what : str
-        The kind, for the message.
-    """
-    from featx.data.files import explained
-    from featx.errors import StoreError
-
-    if not out.is_file() or not out.stat().st_size:
-        return
-    with explained(out), out.open("rb") as file:
-        is_own = file.read(len(start)) == start
-    if not is_own:
-        message = f"{out}: a file that is not {what} is in the way; choose another name"
-        raise StoreError(message)

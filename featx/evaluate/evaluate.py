@@ -59,7 +59,8 @@ def evaluate_head(
 
     Scores split ``test``, else ``val``, else all rows, minus rows whose item the head was trained
     on.  A row whose class the head does not know counts as wrong, but is left out of what is said
-    of probabilities and sets.
+    of probabilities and sets.  Items that the head was adapted to without their labels are scored:
+    often there are no others of that domain.
 
     Parameters
     ----------
@@ -79,8 +80,9 @@ def evaluate_head(
         number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (``labels`` and
         ``counts``, rows true; of classes), ``unknown_labels``, ``novel`` (share that is flagged),
         ``leaks`` (``n`` scored rows that are nearly rows trained on, None where the set holds
-        none of those, and ``accuracy_without`` them), ``excluded`` (rows trained on),
-        ``split`` (of all rows scored, or None) and ``notes``.
+        none of those, and ``accuracy_without`` them), ``adapted_to`` (the same of rows that the
+        head was adapted to), ``excluded`` (rows trained on), ``split`` (of all rows scored, or
+        None) and ``notes``.
 
     Raises
     ------
@@ -110,6 +112,9 @@ def evaluate_head(
         "chosen": head.header.get("chosen", {"head": head.kind}),
         "unknown_labels": list(names[len(head.classes) :]),
         "leaks": _leaks(head, scored, np.asarray(answers)),
+        "adapted_to": _counted(
+            head, scored, np.asarray(answers), _is_among(head, scored.rows, "adapted_digests")
+        ),
         "excluded": len(trained),
         "split": _split_of(embedding_set, rows),
     }
@@ -131,7 +136,7 @@ def unseen_rows(
         If no row has a label, or none that is in the split.
     """
     everything = labelled_rows(embedding_set)
-    is_seen = _is_seen(head, everything)
+    is_seen = _is_among(head, everything, "trained_digests")
     if split is None:
         rows = labelled_rows(embedding_set, splits=("test", "val"))
     else:
@@ -141,7 +146,27 @@ def unseen_rows(
         if not len(rows):
             message = f"embedding set: no labelled row in split {split!r}; choose another split"
             raise InputError(message)
-    return rows.take(~_is_seen(head, rows)), everything.take(is_seen)
+    _refuse_own_set(head, embedding_set, rows)
+    return rows.take(~_is_among(head, rows, "trained_digests")), everything.take(is_seen)
+
+
+def _refuse_own_set(head: Head, embedding_set: LabelledSet, rows: LabelledRows) -> None:
+    """Raise where a head of too many items to know them again would be scored on its own set.
+
+    Raises
+    ------
+    InputError
+        Unless the rows are of split ``test`` or ``val``, which no head is trained on.
+    """
+    own = head.header.get("set", {}).get("set_id")
+    is_own = own is not None and own == getattr(embedding_set, "set_id", None)
+    knows = len(head.arrays.get("trained_digests", ())) > 0 or "streamed" not in head.header
+    if is_own and not knows and _split_of(embedding_set, rows) not in {"test", "val"}:
+        message = (
+            f"{named(embedding_set)}: the head was trained on this set, and on too many items to "
+            "know them again; score it on split test or val, or on another set"
+        )
+        raise InputError(message)
 
 
 def _split_of(embedding_set: LabelledSet, rows: LabelledRows) -> str | None:
@@ -151,10 +176,11 @@ def _split_of(embedding_set: LabelledSet, rows: LabelledRows) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _is_seen(head: Head, rows: LabelledRows) -> NDArray[np.bool_]:
-    trained = head.arrays.get("trained_digests", np.empty((0, 32), np.uint8))
+def _is_among(head: Head, rows: LabelledRows, name: str) -> NDArray[np.bool_]:
+    """Return which rows are of items whose digests an array of the head holds."""
+    held = head.arrays.get(name, np.empty((0, 32), np.uint8))
     is_known = rows.digests.any(axis=1)
-    return np.asarray(np.isin(digest_keys(rows.digests), digest_keys(trained)) & is_known)
+    return np.asarray(np.isin(digest_keys(rows.digests), digest_keys(held)) & is_known)
 
 
 def _classes(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[str, Any]:
@@ -234,13 +260,19 @@ def _leaks(head: Head, scored: _Scored, answers: NDArray[Any]) -> dict[str, Any]
     """Return how many scored rows are nearly rows that the head was trained on."""
     if not len(scored.trained):
         return {"n": None}
-    found = between(scored.rows.X, scored.trained.X)
-    leaks: dict[str, Any] = {"n": len(found)}
-    kept = np.ones(len(scored.y), dtype=bool)
-    kept[found.queries] = False
-    if len(found) and kept.any() and head.task == "classify":
-        leaks["accuracy_without"] = float((answers.argmax(axis=1) == scored.y)[kept].mean())
-    return leaks
+    is_leak = np.zeros(len(scored.y), dtype=bool)
+    is_leak[between(scored.rows.X, scored.trained.X).queries] = True
+    return _counted(head, scored, answers, is_leak)
+
+
+def _counted(
+    head: Head, scored: _Scored, answers: NDArray[Any], is_such: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return how many scored rows are of a kind, and the accuracy of classes without them."""
+    found: dict[str, Any] = {"n": int(is_such.sum())}
+    if is_such.any() and not is_such.all() and head.task == "classify":
+        found["accuracy_without"] = float((answers.argmax(axis=1) == scored.y)[~is_such].mean())
+    return found
 
 
 def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
@@ -248,10 +280,12 @@ def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
     if unknown := found["unknown_labels"]:
         notes.append(f"the head knows no {', '.join(unknown[:10])}")
     if n := found["leaks"]["n"]:
-        rest = found["leaks"].get("accuracy_without")
-        without = "" if rest is None else f"; without them the accuracy is {rest:.3f}"
         items = "item is nearly an item" if n == 1 else "items are nearly items"
-        notes.append(f"{n} scored {items} trained on{without}")
+        notes.append(f"{n} scored {items} trained on{_without(found['leaks'])}")
+    if n := found["adapted_to"]["n"]:
+        which = f"{n} of {len(scored.y)} scored items" if n < len(scored.y) else "these items"
+        rest = _without(found["adapted_to"])
+        notes.append(f"the head was adapted to {which}, without their labels{rest}")
     if head.task == "classify":
         counts = np.bincount(scored.y, minlength=len(scored.names))
         tiny = [name for name, n in zip(scored.names, counts, strict=True) if 0 < n < TINY]
@@ -263,3 +297,8 @@ def _warnings(head: Head, found: dict[str, Any], scored: _Scored) -> list[str]:
     if note := measures.beaten(head.task, found):
         notes.append(note)
     return notes
+
+
+def _without(counted: dict[str, Any]) -> str:
+    rest = counted.get("accuracy_without")
+    return "" if rest is None else f"; without them the accuracy is {rest:.3f}"

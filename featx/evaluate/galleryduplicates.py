@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -201,13 +202,62 @@ def nearest_within(items: Items, rows: Rows) -> tuple[Rows, NDArray[np.float64]]
     return rows[near], cosines(U, U[near])
 
 
-@dataclass(frozen=True, slots=True)
+def near_groups(
+    items: Items, near: Neighbours, *, threshold: float, most: int | None = None
+) -> Rows | None:
+    """Return the groups of rows whose nearest others are known already.
+
+    Parameters
+    ----------
+    items : Items
+        N rows, all of which can be found; of metric ``"cosine"``.
+    near : Neighbours
+        Shapes (N, K); rows whose K others are all near are compared with all rows.
+    threshold : float, above 0
+    most : int, optional
+        Rows that a group may hold.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,), or None
+        The first row of the group of each; None as soon as a group holds more than `most`.
+    """
+    rows = items.rows
+    union = _Union(items, threshold, np.arange(len(rows)), most)
+    crowded = [np.empty(0, np.int64)]
+    for part in _parts(len(rows)):
+        known = Neighbours(near.similarities[part], near.rows[part])
+        crowded.append(union.join(rows[part], known))
+        if union.is_too_large:
+            return None
+    if near.rows.shape[1] < len(rows) - 1:
+        union.compare(np.concatenate(crowded))
+    return None if union.is_too_large else union.groups
+
+
+@dataclass(frozen=True)
 class _Union:
-    """Groups that grow as near pairs are found."""
+    """Groups that grow as near pairs are found.
+
+    Attributes
+    ----------
+    items : Items
+    threshold : float
+    groups : ndarray of int64
+        Changed in place.
+    most : int or None
+        Rows that a group may hold before nothing more is compared.
+    """
 
     items: Items
     threshold: float
     groups: Rows
+    most: int | None = None
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a group holds more than `most` rows."""
+        return self.most is not None and int(np.bincount(self.groups).max()) > self.most
 
     def search(self, rows: Rows) -> None:
         """Join the groups of rows and their near neighbours."""
@@ -217,31 +267,58 @@ class _Union:
                 block = rows[part]
                 X = self.items.vectors(block)
                 found = without_own(self.items.nearest(X, depth + 1), block)
-                self._join(block, found.rows, found.similarities, X.shape[1])
+                full = self.join(block, found)
                 if found.rows.shape[1] == depth:
-                    is_full = found.similarities[:, -1] >= self.threshold - slack(X.shape[1])
-                    crowded.append(block[is_full])
+                    crowded.append(full)
             rows = np.concatenate(crowded)
         self.compare(rows)
+
+    def join(self, rows: Rows, near: Neighbours) -> Rows:
+        """Join rows (B,) with those of their nearest others (B, K) that are near.
+
+        Returns the rows whose others are all near: there may be more of them.
+        """
+        floor = self._floor
+        at, column = np.nonzero(near.similarities >= floor)
+        self._settle(rows[at], near.rows[at, column], near.similarities[at, column])
+        return rows[(near.similarities >= floor).all(axis=1)]
 
     def compare(self, rows: Rows) -> None:
         """Join the groups of rows and of all that are near, by a look at every row."""
         everyone = self.items.rows
+        # Rows of one group side by side, so that many blocks hold no pair that is still open; and
+        # those that are asked for first, so that each of their pairs is looked at once.
+        is_other = ~np.isin(everyone, rows)
+        everyone = everyone[np.lexsort((self.groups[everyone], is_other))]
         for part in _parts(len(rows)):
-            U = unit_rows(self.items.vectors(rows[part]))
-            for other in _parts(len(everyone), _TILE):
-                near = U @ unit_rows(self.items.vectors(everyone[other])).T
-                columns = np.broadcast_to(everyone[other], near.shape)
-                self._join(rows[part], columns, near, U.shape[1])
+            if self.is_too_large:
+                return
+            block = everyone[part]
+            U = unit_rows(self.items.vectors(block))
+            for start in range(part.start, len(everyone), _TILE):
+                others = everyone[start : start + _TILE]
+                is_open = self.groups[block][:, None] != self.groups[others]
+                if is_open.any():
+                    near = U @ unit_rows(self.items.vectors(others)).T
+                    at = np.flatnonzero(is_open & (near >= self._floor))
+                    left, right = np.divmod(at, len(others))
+                    self._settle(block[left], others[right], near.ravel()[at])
 
-    def _join(self, rows: Rows, others: Rows, near: Vectors, dim: int) -> None:
-        """Join each row (B,) with those of its `others` (B, K) that are near by float32 cosines."""
-        at, column = np.nonzero(near >= self.threshold - slack(dim))
-        left, right, found = rows[at], others[at, column], near[at, column]
+    @property
+    def _floor(self) -> float:
+        """The least float32 cosine of a pair that may be near."""
+        return self.threshold - self._slack
+
+    @cached_property
+    def _slack(self) -> float:
+        return slack(self.items.vectors(self.items.rows[:1]).shape[1])
+
+    def _settle(self, left: Rows, right: Rows, near: Vectors) -> None:
+        """Join each pair that is near, whose float32 cosines leave it open."""
         is_open = self.groups[left] != self.groups[right]
-        left, right, found = left[is_open], right[is_open], found[is_open]
+        left, right, near = left[is_open], right[is_open], near[is_open]
         is_near = np.ones(len(left), bool)
-        doubtful = np.flatnonzero(found <= self.threshold + slack(dim))
+        doubtful = np.flatnonzero(near <= self.threshold + self._slack)
         pair = (unit_rows(self.items.vectors(side[doubtful])) for side in (left, right))
         is_near[doubtful] = cosines(*pair) >= self.threshold
         unite(self.groups, left[is_near], right[is_near])

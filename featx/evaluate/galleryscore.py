@@ -22,7 +22,7 @@ from featx.evaluate.labelled import (
 )
 from featx.evaluate.retrieval import mean_average_precision, recall_at_k
 from featx.gallery.gallery import Gallery
-from featx.gallery.snapshot import Keep, Snapshot
+from featx.gallery.held import Held
 from featx.index.metric import unit_rows
 from featx.index.neighbours import Neighbours
 from featx.index.opening import build_index
@@ -184,27 +184,27 @@ class _Voting:
 
     Attributes
     ----------
-    snapshot : Snapshot
+    snapshot : Held
     names : list of str
         Labels, sorted.
     codes : ndarray of int64, shape (N,)
         Of each row of the snapshot; -1 for those that cannot vote.
     """
 
-    snapshot: Snapshot
+    snapshot: Held
     names: list[str]
     codes: Rows
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> "_Voting":
+    def of(cls, snapshot: Held) -> "_Voting":
         """Return the labelled items of a snapshot."""
-        numbers = snapshot.recent.store.labels
-        names = sorted(numbers)
-        place = np.full(len(numbers) + 1, -1)  # the last is that of no label
-        place[[numbers[name] for name in names]] = np.arange(len(names))
-        given = np.concatenate((snapshot.base.labels, snapshot.recent.labels))
-        codes = np.full(len(given), -1)
-        codes[snapshot.rows] = place[given[snapshot.rows]]
+        given, rows = snapshot.label_names, snapshot.rows
+        order = sorted(range(len(given)), key=given.__getitem__)
+        place = np.full(len(given) + 1, -1)  # the last is that of no label
+        place[order] = np.arange(len(given))
+        names = [given[number] for number in order]
+        codes = np.full(int(rows.max(initial=-1)) + 1, -1)
+        codes[rows] = place[snapshot.label_codes(rows)]
         return cls(snapshot, names, codes)
 
     @property
@@ -215,7 +215,7 @@ class _Voting:
     @property
     def depth(self) -> int:
         """Neighbours that are looked at."""
-        return max(int(self.snapshot.base.facts["k"]), *RANKS)
+        return max(int(self.snapshot.facts["k"]), *RANKS)
 
     def encode(self, labels: Sequence[str]) -> tuple[Rows, list[str]]:
         """Return codes of labels, and the labels that the gallery does not know, coded last."""
@@ -241,10 +241,7 @@ class _Voting:
         )
 
     def _search(self, Q: Vectors, k: int) -> Neighbours:
-        recent = self.snapshot.recent
-        may_vote = recent.alive & (recent.labels >= 0)
-        keep = Keep(self.snapshot.living.labelled, may_vote if recent.count else None)
-        return self.snapshot.nearest(Q, k, keep)
+        return self.snapshot.nearest_labelled(Q, k)
 
     def holds(self, Q: Vectors, found: Neighbours, ids: list[str] | None) -> NDArray[np.bool_]:
         """Return which queries are items of the gallery; see `score_queries`."""
@@ -279,7 +276,7 @@ class _Voting:
         self, found: Neighbours, truth: Rows, *, is_held_out: bool = False
     ) -> dict[str, Any]:
         """Return the measures of queries whose neighbours were found."""
-        facts, most = self.snapshot.base.facts, found.rows.shape[1]
+        facts, most = self.snapshot.facts, found.rows.shape[1]
         voters = Neighbours(found.similarities[:, : facts["k"]], found.rows[:, : facts["k"]])
         votes = neighbour_votes(
             voters, facts["temperature"], weights=facts["vote"], metric=self.snapshot.metric

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from featx.data.segment import RowView
 from featx.data.space import Made
+from featx.data.spool import take_rows
 from featx.errors import InputError
 from featx.heads.conformal import item_jitter, row_jitter
 from featx.heads.moments import row_blocks
@@ -90,7 +91,7 @@ class LabelledRows:
         return replace(
             self,
             rows=self.rows[kept],
-            X=self.X[kept],
+            X=take_rows(self.X, kept),
             labels=self.labels[kept],
             digests=self.digests[kept],
         )
@@ -148,7 +149,7 @@ def left_out(
 
 def named(embedding_set: LabelledSet) -> str:
     """Return the path of a set, for messages; what it is where it lies in memory."""
-    return str(getattr(embedding_set, "path", "embedding set"))
+    return str(getattr(embedding_set, "where", "embedding set"))
 
 
 def made_of(embedding_set: LabelledSet) -> Made:
@@ -168,6 +169,12 @@ def item_ids(embedding_set: LabelledSet, rows: Rows) -> list[str] | None:
     return [str(each) for each in embedding_set.items.column("id").take(rows).to_pylist()]
 
 
+def row_names(embedding_set: LabelledSet) -> list[str]:
+    """Return the id of every row; its number where the set has no ids."""
+    rows = np.arange(len(embedding_set.y))
+    return item_ids(embedding_set, rows) or list(map(str, rows.tolist()))
+
+
 def set_jitter(embedding_set: LabelledSet, rows: LabelledRows) -> NDArray[np.float64]:
     """Return the chance in sets of kind ``aps`` that these items get when they are predicted."""
     ids = item_ids(embedding_set, rows.rows)
@@ -175,10 +182,10 @@ def set_jitter(embedding_set: LabelledSet, rows: LabelledRows) -> NDArray[np.flo
 
 
 def _vectors(X: Vectors | RowView, rows: Rows) -> Vectors:
-    """Return some rows; the memory map itself, uncopied, if they are all."""
+    """Return some rows; the memory map itself, uncopied, if they are all, else see `take_rows`."""
     if len(rows) == len(X) and isinstance(X, np.ndarray) and X.dtype == np.float32:
         return X
-    return np.ascontiguousarray(X[rows], dtype=np.float32)
+    return take_rows(X, rows)
 
 
 def digest_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:

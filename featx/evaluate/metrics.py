@@ -48,8 +48,19 @@ def per_class(confusion: NDArray[np.int64]) -> list[dict[str, float]]:
     >>> per_class(np.array([[3, 1], [0, 0]]))[0]
     {'precision': 1.0, 'recall': 0.75, 'f1': 0.8571428571428571, 'support': 4}
     """
-    hits = np.diag(confusion)
-    predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
+    return class_measures(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+
+
+def class_measures(hits: Codes, predicted: Codes, support: Codes) -> list[dict[str, float]]:
+    """Return what `per_class` does, from counts (C,) instead of a matrix of all pairs of classes.
+
+    Parameters
+    ----------
+    hits : ndarray of int64, shape (C,)
+        Items of each class that are taken for it.
+    predicted, support : ndarray of int64, shape (C,)
+        Items that are taken for it, and items of it.
+    """
     columns = {
         "precision": hits / np.maximum(predicted, 1),
         "recall": hits / np.maximum(support, 1),

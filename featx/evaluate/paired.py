@@ -37,8 +37,8 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """Accuracy gained."""
-        return (self.wins - self.losses) / self.n
+        """Accuracy gained; 0 of no rows."""
+        return (self.wins - self.losses) / max(1, self.n)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -49,7 +49,8 @@ class Paired:
         """Return the interval of the difference, of matched pairs (Agresti and Min 2005).
 
         Half a row is added to each kind of pair, which keeps the coverage where pairs that differ
-        are few.  An interval without 0 is what McNemar's test calls significant.
+        are few.  An interval without 0 is about what McNemar's test calls significant: at 95 % and
+        100 rows 5 wins against no loss are such, of which its exact form says p = .0625.
 
         Parameters
         ----------

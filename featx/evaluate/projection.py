@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from featx.errors import FeatxError
 from featx.gallery.gallery import Gallery
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.index.metric import unit_rows
 from featx.types import Rows, Vectors
 
@@ -60,12 +60,12 @@ class Projection:
     method: Method
 
 
-def project(snapshot: Snapshot, *, most: int = MOST_ROWS, seed: int = 0) -> Projection:
+def project(snapshot: Held, *, most: int = MOST_ROWS, seed: int = 0) -> Projection:
     """Lay out the items of a gallery, or as many of them, drawn evenly over the classes.
 
     Parameters
     ----------
-    snapshot : Snapshot
+    snapshot : Held
     most : int
     seed : int
         Of the draw and of the layout.
@@ -76,13 +76,13 @@ def project(snapshot: Snapshot, *, most: int = MOST_ROWS, seed: int = 0) -> Proj
     return Projection(rows=rows, places=places, method=method)
 
 
-def mark_of(snapshot: Snapshot) -> str:
+def mark_of(snapshot: Held) -> str:
     """Return what differs once a map of the gallery has to be drawn anew."""
-    facts = snapshot.base.facts
+    facts = snapshot.facts
     return f"{facts['set']['set_id']} {facts['space']} {snapshot.seq} {len(snapshot)}"
 
 
-def evenly(snapshot: Snapshot, most: int, rng: np.random.Generator) -> Rows:
+def evenly(snapshot: Held, most: int, rng: np.random.Generator) -> Rows:
     """Return at most so many rows, ascending: of each class as many as of any that has them."""
     rows = rng.permutation(snapshot.rows)
     codes = snapshot.label_codes(rows)
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _document(snapshot: Snapshot, found: Projection) -> dict[str, object]:
+def _document(snapshot: Held, found: Projection) -> dict[str, object]:
     places = found.places.round(_DIGITS).tolist()
     pairs = zip(found.rows.tolist(), places, strict=True)
     return {

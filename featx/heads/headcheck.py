@@ -75,9 +75,10 @@ def _check_arrays(head: Head) -> None:
 
 def _shapes_fit(head: Head) -> bool:
     arrays, n_classes = head.arrays, len(head.classes)
-    digests = arrays.get("trained_digests", np.empty((0, 32), np.uint8))
-    if digests.ndim != 2 or digests.shape[1] != 32 or digests.dtype != np.uint8:
-        return False
+    for name in ("trained_digests", "adapted_digests"):
+        digests = arrays.get(name, np.empty((0, 32), np.uint8))
+        if digests.ndim != 2 or digests.shape[1] != 32 or digests.dtype != np.uint8:
+            return False
     if any(arrays[name].shape != (n_classes,) for name in _OF_TASK[head.task]):
         return False
     if not _FITS[head.kind](arrays, n_classes):

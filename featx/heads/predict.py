@@ -50,8 +50,9 @@ class Head:
         ``codes`` (N,) int64, ``k`` and ``vote_temperature``, both (), the latter the largest
         number where all k count the same.  ``sklearn``: ``graph``,
         the bytes of an ONNX file.  Of any kind ``trained_digests`` (N, 32) uint8: the items it
-        was fitted to.  Of tags ``scale`` and ``shift`` (C,), which calibrate the logits; of
-        values ``spread`` (C,), half the width of the intervals.
+        was fitted to, and ``adapted_digests``: those it was adapted to without labels.  Of tags
+        ``scale`` and ``shift`` (C,), which calibrate the logits; of values ``spread`` (C,), half
+        the width of the intervals.
     task : {"classify", "multilabel", "regress"}
     temperature : float
         Divides the logits of classes before the softmax.

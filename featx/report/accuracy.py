@@ -65,21 +65,25 @@ def _drawn(
     measures: Mapping[str, Any], measure: str, head: str, others: Mapping[str, float]
 ) -> plot.Drawing:
     """Return the head with its interval, above what it is compared with."""
-    names = [head, *others]
-    values = [measures[measure], *others.values()]
+    drawn_values = {plot.plain(head): measures[measure]}
+    for name, value in others.items():
+        drawn_values.setdefault(plot.plain(name), value)
+    names, values = list(drawn_values), list(drawn_values.values())
     said = "; ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
     drawn = plot.figure(
         label=f"{_words(measure)}: {said}. The numbers follow as a table.",
         height=56 * len(names) + 44,
         y_range=names[::-1],
-        x_range=(min(0.0, *values), 1.0),
+        x_range=(min(0.0, *values), 1.02),
         x_label=_words(measure),
     )
     drawn.figure.ygrid.visible = False
     drawn.figure.yaxis.axis_line_color = drawn.figure.yaxis.major_tick_line_color = None
     if measure != "micro_f1":  # which has no interval
         low, high = measures["interval"]
-        bar = drawn.figure.segment([low], [head], [high], [head], line_width=4, line_alpha=0.35)
+        bar = drawn.figure.segment(
+            [low], names[:1], [high], names[:1], line_width=4, line_alpha=0.35
+        )
         plot.themed(bar.glyph, line_color="accent")
     dots = drawn.figure.scatter(values[:1], names[:1], size=12)
     plot.themed(dots.glyph, fill_color="accent", line_color="card")

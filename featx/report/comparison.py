@@ -81,7 +81,7 @@ def _front(standings: Sequence["Standing"]) -> str:
         [
             each.name,
             f"{each.accuracy:.3f}",
-            f"{each.items_per_s:.1f}",
+            f"{each.items_per_s:.1f}" if each.items_per_s else DASH,
             f"{each.dim:,}",
             f"{each.size_bytes / _MEGABYTE:.1f}",
             "yes" if each.is_on_front else "no",

@@ -12,7 +12,7 @@
     const found = items.ids.flatMap((_, at) =>
       items.labels[at] === +label && items.guesses[at] === +guess ? [at] : []);
     found.sort((one, other) => items.sure[other] - items.sure[one]);
-    heading.textContent = button.title;
+    heading.textContent = button.getAttribute("aria-label");
     const shown = found.slice(0, MOST);
     words.textContent = shown.length < +times
       ? `${shown.length} of ${times} items, the surest first` : "The surest first";
@@ -20,6 +20,11 @@
     dialog.showModal();
     dialog.scrollTop = 0;
   }
+
+  document.addEventListener("pointerover", event => {
+    const button = event.target.closest("button.count");
+    if (button) button.title = button.getAttribute("aria-label");
+  });
 
   document.addEventListener("click", event => {
     const button = event.target.closest("button.count");

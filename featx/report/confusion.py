@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.evaluate.metrics import confusion_matrix, per_class
+from featx.evaluate.metrics import class_measures, confusion_matrix
 from featx.report.elements import Cell, folded, note, scrolling, section, short, table
 from featx.report.judgement import Judgement
 from featx.report.words import number
@@ -19,6 +19,7 @@ MOST_ROWS = 200
 """Classes that the table lists."""
 
 _SHOWN_NAME = 24
+_SAID_NAME = 80
 
 _DIALOG = """<dialog id="counted" aria-labelledby="counted-heading">
 <form method="dialog"><h3 id="counted-heading"></h3>
@@ -40,36 +41,33 @@ def confusion_section(judgement: Judgement, *, are_texts: bool) -> str:
         Whether items are shown by words rather than by pictures.
     """
     names = judgement.names
-    counts = confusion_matrix(judgement.labels, judgement.guesses, len(names))
     if len(names) <= MOST_CLASSES:
         words = "Rows are labels, columns what they are taken for. A count opens its items"
-        shown = _matrix(names, counts)
+        shown = _matrix(names, confusion_matrix(judgement.labels, judgement.guesses, len(names)))
         words += "; arrow keys move between counts."
     else:
         words = (
             f"The pairs of {len(names):,} classes that are confused most. A count opens its items."
         )
-        shown = _pairs(names, counts)
+        shown = _pairs(judgement)
     dialog = _DIALOG.replace('class="cards"', 'class="cards texts"') if are_texts else _DIALOG
-    return section(
-        "confusion", "What is taken for what", words, shown, _classes(names, counts), dialog
-    )
+    return section("confusion", "What is taken for what", words, shown, _classes(judgement), dialog)
 
 
 def most_confused(judgement: Judgement, most: int = 1) -> list[tuple[str, str, int]]:
     """Return label, guess and count of the pairs that are confused most often."""
-    counts = confusion_matrix(judgement.labels, judgement.guesses, len(judgement.names))
-    return [
-        (judgement.names[label], judgement.names[guess], count)
-        for label, guess, count in _worst(counts, most)
-    ]
+    names = judgement.names
+    return [(names[label], names[guess], times) for label, guess, times in _worst(judgement, most)]
 
 
-def _worst(counts: NDArray[np.int64], most: int) -> list[tuple[int, int, int]]:
-    off = counts * (1 - np.eye(len(counts), dtype=np.int64))
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    pairs = zip(*np.unravel_index(order, off.shape), strict=True)
-    return [(int(i), int(j), int(off[i, j])) for i, j in pairs if off[i, j]]
+def _worst(judgement: Judgement, most: int) -> list[tuple[int, int, int]]:
+    """Return codes of label and guess, and the count, of the pairs that are confused most often."""
+    # Of many classes nearly all cells of the matrix are empty.
+    n, is_wrong = len(judgement.names), ~judgement.hits
+    cells = n * judgement.labels[is_wrong] + judgement.guesses[is_wrong]
+    cells, times = np.unique(cells, return_counts=True)
+    order = np.argsort(-times, kind="stable")[:most]
+    return [(*divmod(int(cells[at]), n), int(times[at])) for at in order]
 
 
 def _matrix(names: tuple[str, ...], counts: NDArray[np.int64]) -> str:
@@ -110,25 +108,27 @@ def _cells(names: tuple[str, ...], counts: NDArray[np.int64], label: int) -> str
 def _button(names: tuple[str, ...], pair: tuple[int, int, int], *, in_turn: bool = True) -> str:
     """Return a count that opens the items of a label that were taken for a class."""
     label, guess, times = pair
-    said = f"{names[label]} taken for {names[guess]}"
-    title = escape(f"{f'{names[label]}, right' if label == guess else said}: {times:,}")
+    name = short(names[label], _SAID_NAME)
+    said = f"{name} taken for {short(names[guess], _SAID_NAME)}"
+    title = escape(f"{f'{name}, right' if label == guess else said}: {times:,}")
     turn = "" if in_turn else ' tabindex="-1"'
     return (
-        f'<button class="count" type="button"{turn} title="{title}" aria-label="{title}" '
+        f'<button class="count" type="button"{turn} aria-label="{title}" '
         f'data-label="{label}" data-guess="{guess}" data-times="{times}">{times:,}</button>'
     )
 
 
-def _pairs(names: tuple[str, ...], counts: NDArray[np.int64]) -> str:
-    worst = _worst(counts, MOST_PAIRS)
+def _pairs(judgement: Judgement) -> str:
+    names, worst = judgement.names, _worst(judgement, MOST_PAIRS)
     if not worst:
         return note("No item is taken for another class.")
+    sizes = np.bincount(judgement.labels)
     rows: list[list[str | Cell]] = [
         [
             short(names[pair[0]]),
             short(names[pair[1]]),
             Cell(_button(names, pair), "number"),
-            f"{counts[pair[0]].sum():,}",
+            f"{sizes[pair[0]]:,}",
         ]
         for pair in worst
     ]
@@ -136,8 +136,10 @@ def _pairs(names: tuple[str, ...], counts: NDArray[np.int64]) -> str:
     return table(header, rows, caption="Pairs of classes that are confused most")
 
 
-def _classes(names: tuple[str, ...], counts: NDArray[np.int64]) -> str:
-    measured = per_class(counts)
+def _classes(judgement: Judgement) -> str:
+    names = judgement.names
+    columns = judgement.labels[judgement.hits], judgement.guesses, judgement.labels
+    measured = class_measures(*(np.bincount(codes, minlength=len(names)) for codes in columns))
     order = np.argsort([each["f1"] for each in measured], kind="stable")
     rows = [
         [

@@ -9,7 +9,7 @@ from featx.report.itemcards import Items
 from featx.report.words import counted, listed, number, percent
 
 MOST = 24
-"""Suspected labels and strange items that are shown."""
+"""Suspected labels, strange items and the like that are shown."""
 
 MOST_GROUPS = 12
 """Groups of duplicates that are shown."""
@@ -18,13 +18,17 @@ MOST_MEMBERS = 8
 """Items of a group that are shown."""
 
 
-def curation_rows(found: Inspection) -> list[int]:
-    """Return the rows that the sections show, in that order."""
+def carded_rows(found: Inspection) -> list[int]:
+    """Return the rows that the sections show as cards, in that order; some twice."""
     rows = [*found.suspects.rows[:MOST].tolist()]
     for group in _shown(found.duplicates):
         rows += group.rows[:MOST_MEMBERS].tolist()
-    rows += [*found.leaks.rows[:MOST].tolist(), *found.leaks.others[:MOST].tolist()]
     return [*rows, *found.outliers.rows[:MOST].tolist()]
+
+
+def leaking_rows(found: Inspection) -> list[int]:
+    """Return the rows that the table of leaks names."""
+    return [*found.leaks.rows[:MOST].tolist(), *found.leaks.others[:MOST].tolist()]
 
 
 def curation_sections(items: Items, found: Inspection) -> Iterator[str]:
@@ -59,8 +63,8 @@ def _suspects(items: Items, found: Inspection) -> str:
     shown = found.suspects.rows[:MOST].tolist()
     said = [
         f'<span class="label">{escape(items.label(row))}</span> '
-        f'<span class="wrong">rather {escape(found.classes[suggested])}, {percent(sure)}</span>'
-        for row, suggested, sure in zip(
+        f'<span class="wrong">rather {escape(short(found.classes[code]))}, {percent(sure)}</span>'
+        for row, code, sure in zip(
             shown, found.suspects.suggested, found.suspects.confidence, strict=False
         )
     ]
@@ -78,19 +82,21 @@ def _classes(found: Inspection) -> str:
     said = [
         f"{counted(len(each.rows), 'item')} labelled {short(each.label)} lie together and look "
         f"like {short(each.suggested)}, {percent(each.confidence)} sure."
-        for each in found.clusters
+        for each in found.clusters[:MOST]
     ]
     said += [
         f"{short(each.first)} and {short(each.second)} overlap: {each.times:,} items, "
         f"{percent(each.share)} of both, are taken for the other."
-        for each in found.overlaps
+        for each in found.overlaps[:MOST]
     ]
+    more = len(found.clusters) + len(found.overlaps) - len(said)
     return section(
         "classes",
         "Classes that run into each other",
         "Groups of items whose label all others contradict, and classes that are hard to tell "
         "apart: perhaps one class, or in need of a clearer rule.",
         notes(said),
+        note(f"{more:,} more; featx inspect lists them.") if more else "",
     )
 
 
@@ -172,4 +178,5 @@ def small_classes(found: Inspection) -> str:
     if not small:
         return ""
     have = "class has" if len(small) == 1 else "classes have"
-    return f"{len(small):,} {have} fewer than five items: {listed(small)}."
+    names = listed([short(name, 40) for name in small])
+    return f"{len(small):,} {have} fewer than five items: {names}."

@@ -2,12 +2,16 @@
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 DASH = "\N{EN DASH}"
 """Stands where there is no number, and between the ends of a range."""
+
+# What a text may take beside three bytes a character, so that a short one is cut by its length.
+_SPARE_BYTES = 100
 
 _NUMBER = re.compile(rf"[-+]?[\d.,{DASH}]+(?:\s?%)?|{DASH}")
 
@@ -133,15 +137,29 @@ def json_text(document: Mapping[str, object]) -> str:
 
 
 def short(text: str, length: int = 120) -> str:
-    r"""Return a text on one line, cut to a length.
+    r"""Return a text on one line, cut to a length, and to fewer of characters that take more bytes.
 
     Examples
     --------
     >>> short("a text\n of many words", 12)
     'a text of m…'
+    >>> short("<" * 120, 40)
+    '<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<…'
     """
     line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    room = 3 * length + _SPARE_BYTES
+    if len(line) <= length and _page_bytes(line) <= room:
+        return line
+    kept = bisect_right(range(length), room, key=lambda n: _page_bytes(line[:n])) - 1
+    return f"{line[:kept]}…"
+
+
+def _page_bytes(text: str) -> int:
+    """Return what a text takes on a page, at most: some characters are written as six."""
+    n_written = sum(map(text.count, "<>&\"'\\"))
+    if not text.isprintable():
+        n_written += sum(not each.isprintable() for each in text)
+    return len(text.encode("utf-8", "replace")) + 5 * n_written
 
 
 def _row(line: Sequence[str | Cell]) -> str:

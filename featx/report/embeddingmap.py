@@ -107,7 +107,8 @@ def map_section(
     sampled : str
         A sentence on which items are shown; empty where all are.
     """
-    documents = [_used(colouring) for colouring in colourings]
+    is_drawn = np.isfinite(places.xy[rows, 0])
+    documents = [_used(colouring, is_drawn) for colouring in colourings]
     return section(
         "map",
         "The map",
@@ -162,14 +163,15 @@ def _by_name(name: str, names: Sequence[str], codes: Codes, *, none: str) -> Col
     return Colouring(name, groups, np.array([position[code] for code in codes.tolist()]))
 
 
-def _used(colouring: Colouring) -> dict[str, Any]:
-    """Return a colouring without groups that no item is in, as JSON values."""
-    counts = np.bincount(colouring.codes, minlength=len(colouring.groups))
+def _used(colouring: Colouring, is_drawn: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a colouring without groups that no item on the map is in, as JSON values."""
+    counts = np.bincount(colouring.codes[is_drawn], minlength=len(colouring.groups))
     kept = np.flatnonzero(counts)
+    codes = np.where(is_drawn, colouring.codes, kept[0])  # what is not drawn has any
     groups = [
         colouring.groups[code]._asdict() | {"count": int(counts[code])} for code in kept.tolist()
     ]
-    return {"groups": groups, "codes": np.searchsorted(kept, colouring.codes).tolist()}
+    return {"groups": groups, "codes": np.searchsorted(kept, codes).tolist()}
 
 
 def _drawn(xy: NDArray[np.float32], name: str) -> plot.Drawing:

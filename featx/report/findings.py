@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.data.origin import contents_of
+from featx.data.origin import Contents
 from featx.data.store import EmbeddingSet
-from featx.errors import InputError
+from featx.errors import FeatxError, InputError
+from featx.evaluate.baselines import has_raw_baseline
 from featx.evaluate.curation.inspect import inspect_set
 from featx.evaluate.curation.inspection import Inspection
 from featx.evaluate.labelled import made_of, named
@@ -24,18 +26,22 @@ from featx.report.judgement import (
     judge_recorded,
     judge_unseen,
 )
+from featx.report.permitted import known_contents
 from featx.report.places import Method
 from featx.train.candidates import require_kind
 from featx.train.curve import learning_curve, require_enough
 from featx.train.material import Material
 from featx.train.recipe import Recipe
 from featx.train.train import train
+from featx.transfer.adapt.made import MARK as ADAPTED
 
 CURVE_ROWS = 20_000
 """Of more rows no curve is measured: it takes 25 fits, and `featx train --curve` measures it."""
 
 Say = Callable[[str], None]
 """What is done with a line for people."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,8 @@ class Wish:
     seed : int
     command : str
         For the record.
+    roots : tuple of Path
+        Folders that may be read besides those of the set's source.
     """
 
     head: str = "auto"
@@ -61,6 +69,7 @@ class Wish:
     layout: Method = "pca"
     seed: int = 0
     command: str = ""
+    roots: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +135,17 @@ def of_set(embedding_set: EmbeddingSet, wish: Wish, say: Say) -> Findings:
     head, judgement, curve = None, None, None
     if inspection.classes:
         say("training a head")
-        contents = contents_of(embedding_set) if wish.raw else None
         recipe = Recipe(head=wish.head, seed=wish.seed, command=wish.command)
-        head = train(embedding_set, recipe, contents=contents)
+        head = _with_raw(
+            lambda contents: train(embedding_set, recipe, contents=contents),
+            embedding_set,
+            wish,
+            notes,
+        )
         notes += head.header["warnings"]
         material, groups = distinct_rows(embedding_set)
         if has_unseen(head, embedding_set):
-            judgement = judge_unseen(head, embedding_set, contents)
-            notes += judgement.measures["notes"]
+            judgement = _unseen(head, embedding_set, wish, notes)
         else:
             judgement = judge_held_out(head, material, groups, _name_of(head, wish.head))
         curve = _curve(material, _name_of(head, wish.head), wish, notes)
@@ -189,27 +201,70 @@ def of_head_on_set(
     )
 
 
-def _judged(head: Head, embedding_set: EmbeddingSet, wish: Wish, notes: list[str]) -> Judgement:
-    """Judge a head by the rows of a set, or by what its file says where none has a label."""
+def _judged(
+    head: Head, embedding_set: EmbeddingSet, wish: Wish, notes: list[str]
+) -> Judgement | None:
+    """Judge a head by the rows of a set, or by what its file says where these cannot judge it."""
     if all(label is None for label in embedding_set.y):
-        notes.append("no item of the set has a label: what is said of accuracy is of the training")
-        return judge_recorded(head)
-    if has_unseen(head, embedding_set):
-        contents = contents_of(embedding_set) if wish.raw else None
-        judgement = judge_unseen(head, embedding_set, contents)
-        notes += judgement.measures["notes"]
-        return judgement
-    notes.append("the head was trained on all labelled items: each is judged by a fit without it")
-    if head.task != "classify":
-        return judge_recorded(head)
+        notes.append("no item of the set has a label to judge the head by")
+    elif has_unseen(head, embedding_set):
+        return _unseen(head, embedding_set, wish, notes)
+    elif not _can_be_fitted_again(head):
+        notes.append("the head was made of all labelled items: none is left to judge it by")
+    else:
+        try:
+            return _held_out(head, embedding_set, notes)
+        except InputError as cause:
+            notes.append(f"the items of the set do not judge the head: {cause}")
+    judgement = judge_recorded(head)
+    if judgement is not None:
+        notes.append("what is said of accuracy is what was measured when the head was made")
+    return judgement
+
+
+def _can_be_fitted_again(head: Head) -> bool:
+    """Return whether a fit to its rows makes a head: not so where it was adapted since."""
+    return head.task == "classify" and "metrics" in head.header and ADAPTED not in head.header
+
+
+def _unseen(head: Head, embedding_set: EmbeddingSet, wish: Wish, notes: list[str]) -> Judgement:
+    """Judge a head by the rows that it was not trained on."""
+    judgement = _with_raw(
+        lambda contents: judge_unseen(head, embedding_set, contents), embedding_set, wish, notes
+    )
+    notes += judgement.measures["notes"]
+    return judgement
+
+
+def _held_out(head: Head, embedding_set: EmbeddingSet, notes: list[str]) -> Judgement:
+    """Judge a head by rows that it was trained on, each by a fit without it."""
     judgement = judge_held_out(head, *distinct_rows(embedding_set), _name_of(head, head.kind))
-    was = judgement.measures["accuracy"]
-    if abs(float(judgement.hits.mean()) - was) > 0.5 / len(judgement.rows):
+    notes.append("the head was trained on all labelled items: each is judged by a fit without it")
+    was = head.header["metrics"]
+    if judgement.measures != was:
         notes.append(
-            f"accuracy is {judgement.hits.mean():.3f} on these items, and was {was:.3f} when the"
-            " head was trained: items or labels have changed since"
+            f"accuracy was {was['accuracy']:.3f} on {was['n']:,} items when the head was trained;"
+            " items or labels are others now, and it is told of a head of its kind that is fitted"
+            " to these alone"
         )
     return judgement
+
+
+def _with_raw(
+    run: Callable[[Contents | None], _T],
+    embedding_set: EmbeddingSet,
+    wish: Wish,
+    notes: list[str],
+) -> _T:
+    """Run with the contents of a set; without, which is noted, where they may not be used."""
+    if not wish.raw or not has_raw_baseline(embedding_set.modality):
+        return run(None)
+    try:
+        return run(known_contents(embedding_set, wish.roots))
+    except FeatxError as cause:
+        found = run(None)  # which raises it again, if it was not of the contents
+        notes.append(f"no baseline on raw features: {cause}")
+        return found
 
 
 def _novelty(

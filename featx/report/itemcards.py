@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from typing import Any
@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.data.store import EmbeddingSet
-from featx.report.elements import block, short
+from featx.report.elements import block, json_text, short
 from featx.report.judgement import Judgement
 from featx.report.pictures import Pictures
 
 TEXT_LENGTH = 160
 """Characters of a text that are shown."""
+
+LENGTHS = (TEXT_LENGTH, 120, 80, 40, 20, 10)
+"""Characters of what the scripts know of items: the first of which all fit into their budget."""
+
+MOST_TOLD_BYTES = 2_000_000
+"""Of texts, ids and names that the scripts know."""
 
 # What a set keeps of an item that is no text is its format and size.
 _TELLING = frozenset({"text", "array"})
@@ -35,7 +41,7 @@ class Items:
     """
 
     embedding_set: EmbeddingSet
-    pictures: Pictures
+    pictures: Pictures = field(default_factory=Pictures)
     judgement: Judgement | None = None
 
     @cached_property
@@ -72,13 +78,13 @@ class Items:
         previews: list[str | None] = self.embedding_set.items.column("preview").to_pylist()
         return previews
 
-    def text(self, row: int) -> str:
+    def text(self, row: int, length: int = TEXT_LENGTH) -> str:
         """Return some words that remind of an item; empty where its name says as much."""
-        return short(self._previews[row] or "", TEXT_LENGTH)
+        return short(self._previews[row] or "", length)
 
     def figure(self, row: int) -> str:
         """Return a picture of an item, or some words, as HTML."""
-        picture = self.pictures.large.get(row) or self.pictures.small.get(row)
+        picture = self.pictures.large.get(row)
         if picture is not None:
             data = b64encode(picture).decode("ascii")
             source = f"data:image/webp;base64,{data}"
@@ -89,7 +95,11 @@ class Items:
     def label(self, row: int) -> str:
         """Return the label of an item, in words."""
         code = int(self.labels[row])
-        return self.names[code] if code >= 0 else "no label"
+        return short(self.names[code]) if code >= 0 else "no label"
+
+    def guess(self, row: int) -> str:
+        """Return what an item that was judged was taken for."""
+        return short(self.names[self.guesses[row]])
 
     def cards(self, rows: Iterable[int], said: Sequence[str]) -> str:
         """Return cards of items.
@@ -111,12 +121,10 @@ class Items:
 
     def block(self, rows: NDArray[np.int64]) -> str:
         """Return what the scripts of a page know of some items."""
-        ids = self.embedding_set.ids
         small = self.pictures.small
+        told = (self._told(rows, length) for length in LENGTHS)
         document: dict[str, Any] = {
-            "names": self.names,
-            "ids": [short(ids[row]) for row in rows],
-            "texts": [self.text(row) if self._is_told(row) else "" for row in rows],
+            **next(each for each in told if _fits(each)),
             "labels": self.labels[rows].tolist(),
             "guesses": self.guesses[rows].tolist(),
             "sure": self.sure[rows].round(4).tolist(),
@@ -124,5 +132,21 @@ class Items:
         }
         return block("items", document)
 
+    def _told(self, rows: NDArray[np.int64], length: int) -> dict[str, Any]:
+        """Return names by the codes that occur, ids and texts, all cut to a length."""
+        ids = self.embedding_set.ids
+        codes = np.union1d(self.labels[rows], self.guesses[rows])
+        return {
+            "names": {int(code): short(self.names[code], length) for code in codes if code >= 0},
+            "ids": [short(ids[row], length) for row in rows],
+            "texts": [self.text(row, length) if self._is_told(row) else "" for row in rows],
+        }
+
     def _is_told(self, row: int) -> bool:
         return self.embedding_set.modality in _TELLING or row not in self.pictures.small
+
+
+def _fits(told: dict[str, Any]) -> bool:
+    """Return whether texts are few enough bytes; the shortest always are."""
+    size_bytes = len(json_text(told).encode("utf-8", "backslashreplace"))
+    return size_bytes <= MOST_TOLD_BYTES

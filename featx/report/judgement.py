@@ -1,5 +1,6 @@
 """What a head says of items that it was not fitted to, row by row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,15 @@ from numpy.typing import NDArray
 
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError
+from featx.evaluate.baselines import guess
 from featx.evaluate.evaluate import Fetch, evaluate_head, unseen_rows
+from featx.evaluate.labelled import LabelledRows, digest_keys
+from featx.evaluate.measures import OF_SETS
 from featx.evaluate.truth import label_numbers
 from featx.heads.folds import deal_folds
 from featx.heads.moments import row_blocks
 from featx.heads.predict import Head
-from featx.train.calibrate import HeldOut, calibrate
+from featx.train.calibrate import HeldOut, calibrate, measure
 from featx.train.candidates import FOREIGN, fit
 from featx.train.material import Material, read_material
 from featx.train.recipe import FOLDS, Recipe
@@ -64,7 +68,13 @@ class Judgement:
 def has_unseen(head: Head, embedding_set: EmbeddingSet) -> bool:
     """Return whether a set has labelled rows that `head` was surely not trained on."""
     rows, _ = unseen_rows(head, embedding_set, None)
-    return bool(rows.digests.any())  # of an item without a digest nobody knows
+    return len(rows) > _unknown(head, rows)
+
+
+def _unknown(head: Head, rows: LabelledRows) -> int:
+    """Return of how many rows nobody knows whether a head was trained on them."""
+    is_trained = len(head.arrays.get("trained_digests", ())) > 0
+    return int((~rows.digests.any(axis=1)).sum()) if is_trained else 0
 
 
 def judge_unseen(head: Head, embedding_set: EmbeddingSet, contents: Fetch | None) -> Judgement:
@@ -76,11 +86,13 @@ def judge_unseen(head: Head, embedding_set: EmbeddingSet, contents: Fetch | None
         As `featx.evaluate.evaluate.evaluate_head` does.
     """
     measures = evaluate_head(head, embedding_set, contents=contents)
+    rows, _ = unseen_rows(head, embedding_set, None)
     split = measures["split"]
     how = f"of split {split}" if split else "that it was not trained on"
+    if unknown := _unknown(head, rows):
+        how += f", as far as is known ({unknown:,} have no digest)"
     if head.task != "classify":
         return _without_rows(head.task, measures, how)
-    rows, _ = unseen_rows(head, embedding_set, None)
     names, labels = label_numbers(rows.labels.tolist(), "classify", head.classes)
     guesses, sure = np.empty(len(rows), np.int64), np.empty(len(rows))
     for part in row_blocks(rows.X):
@@ -101,13 +113,13 @@ def judge_held_out(head: Head, material: Material, groups: Rows, name: str) -> J
     """Judge a head by its own training rows, each by a fit without it or without its fold.
 
     The head itself knows all of them.  One of its kind is fitted to the rows as
-    `featx.train.train.train` does it; its held-out answers are those that the measures in the
-    header of the head come from, if it was trained on these rows.
+    `featx.train.train.train` does it; if the head was trained on these rows its header says the
+    same of it, and more, which is what the measures are then.
 
     Parameters
     ----------
     head : Head
-        Of classes.
+        Of classes, from `featx.train.train.train`.
     material : Material
     groups : ndarray of int64, shape (N,)
         From `distinct_rows`, as the material.
@@ -117,17 +129,23 @@ def judge_held_out(head: Head, material: Material, groups: Rows, name: str) -> J
     Raises
     ------
     InputError
-        If it is an estimator of scikit-learn whose name is not known.
+        If it is an estimator of scikit-learn whose name is not known, or the rows are too few to
+        fit one of its kind.
     """
     if name == FOREIGN.rstrip(":"):
         message = "head: trained on all labelled rows, by an estimator of scikit-learn that cannot"
         raise InputError(f"{message} be fitted again; report on a set with other items")
     seed = int(head.header.get("seed", 0))
     fitted = fit(name, material, seed=seed, groups=groups)
-    guesses, sure = _calibrated(material, fitted.logits, seed)
+    jitter = np.zeros(len(material))
+    held_out = HeldOut(task="classify", logits=fitted.logits, y=material.y, jitter=jitter)
+    guesses, sure = _calibrated(held_out, seed)
+    measures = dict(head.header["metrics"])
+    if not _is_of(measures, float((guesses == material.y).mean()), head, material):
+        measures = _measured(held_out, seed) | {"chosen": {"head": fitted.kind, **fitted.tuned}}
     return Judgement(
         task="classify",
-        measures=dict(head.header["metrics"]),
+        measures=measures,
         how="left out of the fit in turn",
         names=material.names,
         rows=material.rows.rows,
@@ -137,26 +155,42 @@ def judge_held_out(head: Head, material: Material, groups: Rows, name: str) -> J
     )
 
 
+def _is_of(measures: Mapping[str, Any], accuracy: float, head: Head, material: Material) -> bool:
+    """Return whether the measures of a header are those of some rows with these labels."""
+    trained = digest_keys(head.arrays["trained_digests"])
+    return (
+        measures["n"] == len(material)
+        and abs(measures["accuracy"] - accuracy) < 0.5 / len(material)
+        and bool(np.isin(digest_keys(material.rows.digests), trained).all())
+    )
+
+
+def _measured(held_out: HeldOut, seed: int) -> dict[str, Any]:
+    """Return the measures of held-out rows; none of sets, which the head makes as it was told."""
+    found = measure(held_out, Recipe(seed=seed))
+    return {
+        **{name: value for name, value in found.items() if name not in OF_SETS},
+        "baselines": guess("classify", held_out.y),
+    }
+
+
 def distinct_rows(embedding_set: EmbeddingSet) -> tuple[Material, Rows]:
     """Return the rows that a head of classes is judged by, one of each group of twins."""
     material = read_material(embedding_set, "classify")
     return one_of_each(material, find_twins(material.rows.X).groups)
 
 
-def _calibrated(
-    material: Material, logits: NDArray[Any], seed: int
-) -> tuple[_Codes, NDArray[np.float64]]:
+def _calibrated(held_out: HeldOut, seed: int) -> tuple[_Codes, NDArray[np.float64]]:
     """Return classes and how sure they are, each of five parts calibrated by the others."""
-    jitter = np.zeros(len(material))
-    held_out = HeldOut(task="classify", logits=logits, y=material.y, jitter=jitter)
-    recipe = Recipe(seed=seed)
-    guesses, sure = np.empty(len(material), np.int64), np.empty(len(material))
-    parts = deal_folds(material.y, FOLDS, seed=seed)
+    y, recipe = held_out.y, Recipe(seed=seed)
+    guesses, sure = np.empty(len(y), np.int64), np.empty(len(y))
+    parts = deal_folds(y, FOLDS, seed=seed)
     for part in np.unique(parts):
         calibration = calibrate(held_out.take(parts != part), recipe)
         own = np.flatnonzero(parts == part)
         for block in row_blocks(own):
-            _answer(calibration.answers(logits[own[block]]), own[block], guesses, sure)
+            answers = calibration.answers(held_out.logits[own[block]])
+            _answer(answers, own[block], guesses, sure)
     return guesses, sure
 
 
@@ -171,20 +205,13 @@ def _answer(
     sure[rows] = probabilities.max(axis=1)
 
 
-def judge_recorded(head: Head) -> Judgement:
-    """Return how a head did when it was trained; its header says nothing of single rows.
+def judge_recorded(head: Head) -> Judgement | None:
+    """Return how a head did when it was made; its header says nothing of single rows.
 
-    Raises
-    ------
-    InputError
-        If it was not measured, as a head that was adapted or made of names alone.
+    None if it was not measured, as one that was adapted without labels or made of names alone.
     """
     if "metrics" not in head.header:
-        message = (
-            "head: its file does not say how good it is, since it was never measured; report on it"
-            " with a set of labelled items"
-        )
-        raise InputError(message)
+        return None
     how = "left out of the fit in turn"
     return _without_rows(head.task, dict(head.header["metrics"]), how)
 

@@ -6,32 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featx.data.files import explained, writing
+from featx.data.files import writing
 from featx.data.store import EmbeddingSet
-from featx.errors import StoreError
+from featx.report.outputs import MAP_MARK
 from featx.report.places import Method, Places, lay_out
 
 COLUMNS = ("id", "uri", "label", "split", "text")
-
-
-def require_map(out: Path, embedding_set: EmbeddingSet) -> None:
-    """Raise before a table that is no map, or a part of the set, would be replaced.
-
-    Raises
-    ------
-    StoreError
-    """
-    folder = embedding_set.path.resolve()
-    if folder in out.resolve().parents:
-        message = f"{out}: lies in {embedding_set.path}; choose a place outside"
-        raise StoreError(message)
-    if not out.is_file() or not out.stat().st_size:
-        return
-    with explained(out):
-        names = pq.read_schema(out).names
-    if names != [*COLUMNS, "x", "y"]:
-        message = f"{out}: a table that is not a map is in the way; choose another name"
-        raise StoreError(message)
 
 
 def write_map(
@@ -68,5 +48,5 @@ def write_map(
     for name, values in zip("xy", places.xy.T, strict=True):
         columns[name] = pa.array(values, mask=np.isnan(values))
     with writing(out) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        pq.write_table(pa.table(columns).replace_schema_metadata(MAP_MARK), temporary)
     return places

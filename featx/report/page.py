@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from featx.data.files import writing
+from featx.report.outputs import PAGE_MARK
 
 # The browser itself refuses whatever is not in the file.
 _POLICY = (
@@ -20,6 +21,7 @@ _HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{mark}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -67,6 +69,7 @@ def writing_page(
         If the disk is full or the place cannot be written; `path` is as it was.
     """
     head = _HEAD.format(
+        mark=PAGE_MARK,
         policy=escape(_policy(scripts)),
         title=escape(title),
         summary=escape(summary),

@@ -1,7 +1,8 @@
 """Pictures of a page: read from files that it may show, and made anew, small."""
 
 import io
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,7 +16,7 @@ from featx.data.sources import kind_of, open_description
 from featx.data.store import EmbeddingSet
 from featx.errors import FeatxError, ItemError
 from featx.fingerprint import digest
-from featx.report.permitted import each_source, is_below, is_permitted, own_folders
+from featx.report.permitted import each_source, is_below, is_permitted, may_list, open_folders
 from featx.types import Content, Item
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ QUALITY = {LARGE: 60, 96: 50, 72: 50, 56: 45, 48: 45, 40: 45, 32: 45}
 
 # Pictures that are made small at several sizes, to see what they take.
 _TRIED = 48
+# Of the budget, that large pictures may take.
+_LARGE_SHARE = 0.4
+# Each holds a whole image, of up to 179 million pixels.
+_THREADS = 2
 # Items that are read together, and so what is held of files.
 _CHUNK = 64
 
@@ -60,7 +65,7 @@ class Pictures:
 def pictures_of(
     embedding_set: EmbeddingSet,
     rows: Sequence[int],
-    featured: Collection[int],
+    featured: Sequence[int],
     *,
     roots: Sequence[Path] = (),
     budget: int,
@@ -72,34 +77,62 @@ def pictures_of(
     embedding_set : EmbeddingSet
     rows : sequence of int
         The most important first: where not all fit, the last ones have no picture.
-    featured : collection of int
-        Of these a large one is made too.
+    featured : sequence of int
+        Of these a large one is made too, or a small one is taken where the large ones are too many
+        for a part of the budget; a row that is there twice counts twice.
     roots : sequence of Path, optional
         Folders that may be read besides those of the source.
     budget : int
-        Bytes that the small ones may take.
+        Bytes that all may take.
     """
     if embedding_set.modality != "image" or not rows:
         return Pictures()
     album = _Album(embedding_set, roots)
     spaced = [rows[at] for at in np.linspace(0, len(rows) - 1, min(_TRIED, len(rows)), dtype=int)]
-    side, n = _fitting([image for _, image in album.images(spaced)], len(rows), budget)
-    large, small = {}, {}
+    sample, times = [image for _, image in album.images(spaced)], Counter(featured)
+    large, small = _Shelf(_for_large(sample, len(featured), budget)), _Shelf(budget)
+    small.room -= large.room
+    side, n = _fitting(sample, len(rows), small.room)
+    found = set()
     for row, image in album.images(rows[:n]):
-        small[row] = _webp(image, side)
-        if row in featured:
-            large[row] = _webp(image, LARGE)
-    lost = [row for row in rows[:n] if row not in small]
+        found.add(row)
+        picture = _webp(image, side)
+        small.put(row, picture)
+        if row in times and not large.put(row, _webp(image, LARGE), times[row]):
+            large.put(row, picture, times[row])
+    lost = [row for row in rows[:n] if row not in found]
     outside = sum(map(album.is_outside, lost))
-    return Pictures(large, small, missing=len(lost) - outside, outside=outside)
+    return Pictures(large.held, small.held, missing=len(lost) - outside, outside=outside)
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """Pictures that take no more than a number of bytes."""
+
+    room: int
+    held: dict[int, bytes] = field(default_factory=dict)
+
+    def put(self, row: int, picture: bytes, times: int = 1) -> bool:
+        """Keep a picture if there is room for it, a number of times; return whether there was."""
+        size_bytes = times * len(picture)
+        if size_bytes > self.room:
+            return False
+        self.room -= size_bytes
+        self.held[row] = picture
+        return True
+
+
+def _for_large(images: Sequence["Image"], n: int, budget: int) -> int:
+    """Return how many bytes `n` large pictures may take: what such have, up to a share of all."""
+    sizes = [len(_webp(image, LARGE)) for image in images]
+    return min(int(_LARGE_SHARE * budget), n * max(sizes, default=0))
 
 
 def _fitting(images: Sequence["Image"], n: int, budget: int) -> tuple[int, int]:
     """Return the side of small pictures, and how many of `n` fit into the budget."""
-    side, size_bytes = SMALL[0], 1.0
-    for side in SMALL:
-        sizes = [len(_webp(image, side)) for image in images]
-        size_bytes = float(np.mean(sizes)) if sizes else 1.0
+    side, size_bytes = SMALL[-1], 1.0
+    for side in SMALL if images else ():
+        size_bytes = float(np.mean([len(_webp(image, side)) for image in images]))
         if size_bytes * n <= budget:
             return side, n
     return side, int(budget / size_bytes)
@@ -112,14 +145,14 @@ class _Album:
         source = embedding_set.manifest.get("source") or {}
         self._sources = list(each_source(source))
         self._roots = [root.resolve() for root in roots]
-        self._folders = [*self._roots, *own_folders(source)]
+        self._folders = open_folders(source, roots)
         columns = embedding_set.items.select(["id", "uri", "digest"]).to_pydict()
         self._ids, self._uris, self._digests = columns["id"], columns["uri"], columns["digest"]
 
     def images(self, rows: Iterable[int]) -> Iterator[tuple[int, "Image"]]:
         """Yield the rows that can be shown, each once, with an image of at most `LARGE`."""
         contents = self._contents(dict.fromkeys(rows))
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             while chunk := list(islice(contents, _CHUNK)):
                 found = pool.map(lambda each: self._image(*each), chunk)
                 for (row, _), image in zip(chunk, found, strict=True):
@@ -171,7 +204,8 @@ class _Album:
 
     def _listed(self, wanted: dict[str, int]) -> Iterator[tuple[int, Content]]:
         """Yield the contents that the source itself lists, as far as it can be listed."""
-        for item in chain.from_iterable(map(_readable, self._sources)):
+        listed = (each for each in self._sources if may_list(each, self._folders))
+        for item in chain.from_iterable(map(_readable, listed)):
             row = wanted.pop(item.id, None)
             if row is not None and is_permitted(item.content, self._folders):
                 yield row, item.content

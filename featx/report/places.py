@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from featx.data.segment import RowView
 from featx.errors import InputError, MissingPackageError
 from featx.heads.moments import row_blocks
-from featx.types import Rows, Vectors
+from featx.types import Vectors
 
 Method = Literal["pca", "umap"]
 
@@ -123,8 +123,3 @@ def _umap(X: Vectors | RowView, seed: int) -> NDArray[np.float32]:
 def _are_finite(X: Vectors | RowView) -> NDArray[np.bool_]:
     is_finite = [np.isfinite(X[part]).all(axis=1) for part in row_blocks(np.empty(len(X)))]
     return np.concatenate(is_finite) if is_finite else np.empty(0, dtype=bool)
-
-
-def finite_rows(places: Places) -> Rows:
-    """Return the numbers of the rows that are on the map."""
-    return np.flatnonzero(np.isfinite(places.xy[:, 0]))

@@ -41,7 +41,7 @@ def provenance_section(
 
 def _of_set(embedding_set: EmbeddingSet) -> Iterator[Pair]:
     manifest = embedding_set.manifest
-    yield "set", str(embedding_set.path)
+    yield "set", embedding_set.where
     yield "items", f"{len(embedding_set):,}{'' if embedding_set.finished else ', unfinished'}"
     yield "source", _sources(manifest.get("source") or {})
     yield "backbone", f"{embedding_set.model}, {embedding_set.dim:,} dimensions"

@@ -1,7 +1,8 @@
 """The report: one page on a set, a head, or both, that opens without a network."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,22 @@ import numpy as np
 from featx.report import plot
 from featx.report.accuracy import accuracy_section
 from featx.report.confusion import confusion_section
-from featx.report.curation import balance_table, curation_rows, curation_sections
-from featx.report.elements import section, table
+from featx.report.curation import MOST as MOST_LISTED
+from featx.report.curation import (
+    MOST_MEMBERS,
+    balance_table,
+    carded_rows,
+    curation_sections,
+    leaking_rows,
+)
+from featx.report.elements import section, short, table
 from featx.report.embeddingmap import colourings_of, map_section, strangeness
 from featx.report.findings import Findings, Wish
 from featx.report.itemcards import Items
 from featx.report.learning import learning_section
 from featx.report.page import own_file, writing_page
 from featx.report.pictures import pictures_of
-from featx.report.places import finite_rows, lay_out
+from featx.report.places import lay_out
 from featx.report.provenance import provenance_section
 from featx.report.reliability import reliability_section
 from featx.report.shown import MOST, shown_rows
@@ -27,16 +35,17 @@ from featx.report.words import counted, number
 from featx.report.worst import worst_rows, worst_section
 from featx.types import Rows
 
-PICTURE_BYTES = 1_850_000
-"""Of small pictures in all: a third more in the page, which is to stay below 5 MB."""
+MOST_BYTES = 4_900_000
+"""Of a page without its head and summary, which are short: pictures take what is left of it."""
+
+# Text stands for bytes of a picture, four characters for three.
+_PICTURE_SHARE = 0.75
 
 _HEADING = re.compile(r'<section id="([\w-]+)".*?<h2[^>]*>(.*?)</h2>', re.DOTALL)
 _ID = re.compile(r' id="([\w-]+)"')
 
 
-def write_report(
-    found: Findings, out: Path, wish: Wish, *, roots: Sequence[Path] = ()
-) -> dict[str, Any]:
+def write_report(found: Findings, out: Path, wish: Wish) -> dict[str, Any]:
     """Write the page of what was found, and return what is on it, as JSON values.
 
     Parameters
@@ -45,24 +54,35 @@ def write_report(
     out : Path
         There whole, or not at all.
     wish : Wish
-    roots : sequence of Path, optional
-        Folders whose pictures may be shown besides those of the set's source.
 
     Raises
     ------
     FeatxError
         As `featx.report.places.lay_out` does, or if the page cannot be written.
     """
-    items, rows = _items(found, roots)
+    items, rows, featured = _items(found)
+    before, after = list(_before(found, items, rows, wish)), list(_after(found, wish))
+    bare = [*before, *_cards(found, items, rows), *after]
+    scripts = _scripts(bare)
+    if items is not None:
+        asked = [*dict.fromkeys([*featured, *rows.tolist()])]
+        budget = int(_PICTURE_SHARE * max(0, MOST_BYTES - _size_bytes([*bare, *scripts])))
+        pictures = pictures_of(
+            items.embedding_set, asked, featured, roots=wish.roots, budget=budget
+        )
+        items = replace(items, pictures=pictures)
+    sections = [*before, *_cards(found, items, rows), *after]
     remarks = _remarks(found, items, rows)
-    sections = list(_sections(found, items, rows, wish))
-    found_in = filter(None, map(_HEADING.match, sections))
-    headings = {match[1]: match[2] for match in found_in}
-    with writing_page(out, found.name, _under(found), scripts=_scripts(sections)) as write:
+    headings = {match[1]: match[2] for match in filter(None, map(_HEADING.match, sections))}
+    with writing_page(out, found.name, _under(found), scripts=scripts) as write:
         write(summary_section(found, remarks, headings))
         for each in sections:
             write(each)
     return _told(found, items, rows, remarks) | {"out": str(out), "bytes": out.stat().st_size}
+
+
+def _size_bytes(texts: Iterable[str]) -> int:
+    return sum(len(each.encode("utf-8", "backslashreplace")) for each in texts)
 
 
 def _under(found: Findings) -> str:
@@ -72,21 +92,19 @@ def _under(found: Findings) -> str:
     return f"{what} by the items of {on.path.name}" if on and found.subject == "head" else what
 
 
-def _items(found: Findings, roots: Sequence[Path]) -> tuple[Items | None, Rows]:
-    """Return the items of the set, and which rows are shown one by one."""
+def _items(found: Findings) -> tuple[Items | None, Rows, list[int]]:
+    """Return the items of the set, which rows are known one by one, and which have a card."""
     held = found.embedding_set
     if held is None:
-        return None, np.empty(0, np.int64)
-    featured = curation_rows(found.inspection) if found.inspection else []
-    first = list(featured)
+        return None, np.empty(0, np.int64), []
+    carded = carded_rows(found.inspection) if found.inspection else []
+    first = [*carded, *(leaking_rows(found.inspection) if found.inspection else [])]
     if found.judgement is not None and len(found.judgement.rows):
-        featured = [*worst_rows(found.judgement).tolist(), *featured]
-        first = [*worst_rows(found.judgement, MOST).tolist(), *featured]
+        carded = [*worst_rows(found.judgement).tolist(), *carded]
+        first = [*worst_rows(found.judgement, MOST).tolist(), *first]
     codes = np.unique([label or "" for label in held.y], return_inverse=True)[1]
     rows = shown_rows(codes.astype(np.int64), first)
-    asked = [*dict.fromkeys([*featured, *rows.tolist()])]
-    pictures = pictures_of(held, asked, set(featured), roots=roots, budget=PICTURE_BYTES)
-    return Items(embedding_set=held, pictures=pictures, judgement=found.judgement), rows
+    return Items(embedding_set=held, judgement=found.judgement), rows, carded
 
 
 def _remarks(found: Findings, items: Items | None, rows: Rows) -> list[str]:
@@ -119,7 +137,8 @@ def _remarks(found: Findings, items: Items | None, rows: Rows) -> list[str]:
     return remarks
 
 
-def _sections(found: Findings, items: Items | None, rows: Rows, wish: Wish) -> Iterator[str]:
+def _before(found: Findings, items: Items | None, rows: Rows, wish: Wish) -> Iterator[str]:
+    """Yield what stands before the cards: numbers, plots and the map."""
     judgement, head = found.judgement, found.head
     if judgement is not None and head is not None:
         words = f"Measured on {counted(judgement.measures['n'], 'item')} {judgement.how}."
@@ -131,28 +150,36 @@ def _sections(found: Findings, items: Items | None, rows: Rows, wish: Wish) -> I
     if found.curve is not None:
         yield learning_section(found.curve)
     if items is not None:
-        yield from _of_items(found, items, rows, wish)
+        yield from _map(found, items, rows, wish)
     elif head is not None:
         yield from _of_header(found)
-    balance = balance_table(found.inspection) if found.inspection else ""
-    yield provenance_section(found.embedding_set, head, wish.command, balance)
-    if items is not None:
-        yield items.block(rows)
 
 
-def _of_items(found: Findings, items: Items, rows: Rows, wish: Wish) -> Iterator[str]:
+def _map(found: Findings, items: Items, rows: Rows, wish: Wish) -> Iterator[str]:
     held = items.embedding_set
     places = lay_out(held.X, wish.layout, seed=wish.seed)
     colourings = list(colourings_of(items, rows))
     if found.distances is not None:
         colourings.append(strangeness(found.distances, found.threshold, rows))
     sampled = "" if len(rows) == len(held) else f"{len(rows):,} of {len(held):,} items are on it."
-    if len(finite_rows(places)):
+    if np.isfinite(places.xy[rows, 0]).any():
         yield map_section(items, places, rows, colourings, sampled)
+
+
+def _cards(found: Findings, items: Items | None, rows: Rows) -> Iterator[str]:
+    """Yield what shows items one by one, and what the scripts know of them."""
+    if items is None:
+        return
     if found.judgement is not None and not found.judgement.hits.all():
         yield worst_section(items, found.judgement)
     if found.inspection is not None:
         yield from curation_sections(items, found.inspection)
+    yield items.block(rows)
+
+
+def _after(found: Findings, wish: Wish) -> Iterator[str]:
+    balance = balance_table(found.inspection) if found.inspection else ""
+    yield provenance_section(found.embedding_set, found.head, wish.command, balance)
 
 
 def _of_header(found: Findings) -> Iterator[str]:
@@ -161,8 +188,11 @@ def _of_header(found: Findings) -> Iterator[str]:
     suspects = found.head.header.get("suspects", {"n": 0, "first": []})
     if suspects["n"]:
         rows = [
-            [each["id"], each["label"], each["suggested"], number(each["confidence"])]
-            for each in suspects["first"]
+            [
+                *(short(each[name]) for name in ("id", "label", "suggested")),
+                number(each["confidence"]),
+            ]
+            for each in suspects["first"][:MOST_LISTED]
         ]
         yield section(
             "suspects",
@@ -173,7 +203,10 @@ def _of_header(found: Findings) -> Iterator[str]:
         )
     groups = found.head.header.get("duplicates", {}).get("first", [])
     if groups:
-        rows = [[str(at), ", ".join(ids)] for at, ids in enumerate(groups, start=1)]
+        rows = [
+            [str(at), ", ".join(map(short, ids[:MOST_MEMBERS]))]
+            for at, ids in enumerate(groups[:MOST_LISTED], start=1)
+        ]
         yield section(
             "duplicates",
             "Items that are there more than once",

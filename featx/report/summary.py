@@ -1,6 +1,6 @@
 """The summary of a page: what a reader should know, in sentences, before any number."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -16,7 +16,12 @@ from featx.report.findings import Findings
 from featx.report.judgement import Judgement
 from featx.report.learning import doubled
 from featx.report.words import counted, items_of, number, percent
+from featx.transfer.adapt.made import MARK as ADAPTED
 
+MOST_NOTES = 24
+"""Of what was found, that are shown."""
+
+_NOTE_LENGTH = 400
 _NO_BETTER = " It does no better than that."
 
 Point = tuple[str, str]
@@ -38,7 +43,7 @@ def summary_section(found: Findings, remarks: list[str], headings: Mapping[str, 
         f"<li>{escape(said)}{_link(name, headings)}</li>\n" for said, name in _points(found)
     )
     listed = f'<ul class="points">\n{points}</ul>\n' if points else ""
-    also = notes([*found.notes, *remarks])
+    also = notes([*map(_cut, found.notes[:MOST_NOTES]), *remarks, *_more(found.notes)])
     minor = f"<details open>\n<summary>To bear in mind</summary>\n{also}</details>\n" * bool(also)
     return (
         '<section id="summary" aria-labelledby="summary-heading">\n'
@@ -48,6 +53,15 @@ def summary_section(found: Findings, remarks: list[str], headings: Mapping[str, 
     )
 
 
+def _cut(sentence: str) -> str:
+    return short(sentence, _NOTE_LENGTH)
+
+
+def _more(sentences: Sequence[str]) -> list[str]:
+    n = len(sentences) - MOST_NOTES
+    return [f"{n:,} more notes; --json lists them"] if n > 0 else []
+
+
 def lead(found: Findings) -> str:
     """Return the first sentences: what it is, and how good the head is."""
     said = [_what(found)]
@@ -55,6 +69,11 @@ def lead(found: Findings) -> str:
         said.append(_how_good(found.judgement, found.head.kind))
     elif found.subject == "set":
         said.append("Its labels cannot be learned from, so that there is no head to judge.")
+    else:
+        said.append(
+            "How good it is was not measured when it was made: give the report a set of labelled "
+            "items that it has not seen, too."
+        )
     return " ".join(said)
 
 
@@ -62,14 +81,21 @@ def _what(found: Findings) -> str:
     held, head = found.embedding_set, found.head
     if held is None:
         assert head is not None
-        labels, model = head.header.get("labels", {}), head.header.get("model", "an unknown model")
-        used = counted(int(labels.get("used", 0)), "item")
-        of = _of_names(head)
-        return f"A head of {of}, trained on {used} that were embedded with {model}."
+        model = short(str(head.header.get("model", "an unknown model")))
+        return f"A head of {_of_names(head)}, {_made(head)} that were embedded with {model}."
     items = items_of(held.modality, len(held))
     names = {label for label in held.y.tolist() if label is not None}
     of = f" in {_classes(len(names))}" if names else ", none of them labelled"
-    return f"{items}{of}, embedded with {held.model}."
+    return f"{items}{of}, embedded with {short(held.model)}."
+
+
+def _made(head: Head) -> str:
+    if "zero_shot" in head.header:
+        return "made of their names, for items"
+    used = counted(int(head.header.get("labels", {}).get("used", 0)), "item")
+    if ADAPTED not in head.header:
+        return f"trained on {used}"
+    return f"trained on {used} and adapted to {head.header[ADAPTED]['target']['rows']:,}"
 
 
 def _of_names(head: Head) -> str:

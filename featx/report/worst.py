@@ -34,8 +34,8 @@ def worst_section(items: Items, judgement: Judgement) -> str:
 
 
 def _said(items: Items, row: int) -> str:
-    guess = items.names[items.guesses[row]]
+    guess = f"taken for {items.guess(row)}, {percent(items.sure[row])}"
     return (
         f'<span class="label">{escape(items.label(row))}</span> '
-        f'<span class="wrong">taken for {escape(guess)}, {percent(items.sure[row])}</span>'
+        f'<span class="wrong">{escape(guess)}</span>'
     )

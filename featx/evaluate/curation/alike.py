@@ -6,16 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.data.segment import RowView
-from featx.evaluate.duplicates import Duplicates, first_equal, row_keys
-from featx.evaluate.galleryduplicates import (
-    PAIRWISE_ROWS,
-    IndexItems,
-    gallery_duplicates,
-    nearest_within,
-)
-from featx.index.stack import Stack
-from featx.index.tuning import build_tuned
-from featx.index.voting import without_own
+from featx.evaluate.curation.nearby import Nearby
+from featx.evaluate.duplicates import Duplicates
+from featx.evaluate.galleryduplicates import near_groups, nearest_within
 from featx.types import Rows, Vectors
 
 NEIGHBOURS = 5
@@ -26,12 +19,10 @@ better (AUROC .956) than the fifth alone (.937) or a Mahalanobis distance (.904)
 """
 
 LARGEST = 5
-"""One of so many parts of the items: a larger group of near duplicates says nothing of them."""
+"""One of so many parts of the different items: a larger group of near ones says nothing of them."""
 
 EQUAL = 1 - 1e-6
 """Cosine of rows that differ by rounding."""
-
-_BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +50,8 @@ class Alike:
 
     Attributes
     ----------
-    items : IndexItems
-        The rows, as they can be searched.
+    nearby : Nearby
+        The rows, and the nearest others of each.
     found : Duplicates
         Among them.
     threshold : float
@@ -70,77 +61,96 @@ class Alike:
     notes : list of str
     """
 
-    items: IndexItems
+    nearby: Nearby
     found: Duplicates
     threshold: float
     likeness: NDArray[np.float64]
     notes: list[str]
 
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return a copy of some rows."""
+        return self.nearby.items.vectors(self.nearby.place[rows])
+
     def clusters(self) -> list[Cluster]:
         """Return the groups of two rows or more, the largest first."""
-        return [
-            Cluster(
-                rows=rows,
-                similarities=np.minimum(nearest_within(self.items, rows)[1], 1),
-                has_one_vector=not first_equal(row_keys(self.items.vectors(rows))).any(),
-            )
-            for rows in self.found.clusters()
-        ]
+        return [self._cluster(rows) for rows in self.found.clusters()]
+
+    def _cluster(self, rows: Rows) -> Cluster:
+        nearby, places = self.nearby, self.nearby.place[rows]
+        different = np.unique(places)
+        similarities = nearby.of_copies[different].astype(np.float64)
+        if len(different) > 1:
+            is_alone = nearby.copies[different] == 1
+            near = nearest_within(nearby.items, different)[1]
+            similarities[is_alone] = np.minimum(near, 1)[is_alone]
+        return Cluster(
+            rows=rows,
+            similarities=similarities[np.searchsorted(different, places)],
+            has_one_vector=len(different) == 1,
+        )
 
 
 def compare_rows(X: Vectors | RowView, *, threshold: float, seed: int = 0) -> Alike:
     """Find near duplicates among rows, and how like its neighbours each row is.
 
-    Up to 20,000 rows are compared pair by pair for duplicates; more are searched in an index whose
-    recall is tuned to .99, as for `featx index`.  100,000 rows of 384 take about a minute of two
-    cores.
+    One search for the 24 nearest of each different row serves both; see `Nearby.of`.
 
     Parameters
     ----------
     X : ndarray of float32 or RowView, shape (N, D), N > 0
         Finite.
     threshold : float, above 0
-        Where a group of that cosine would hold more than a fifth of all rows, nearness says
-        little, and half or a quarter of the distance to 1 is taken; else only equal rows count.
+        Where a group of that cosine would hold more than a fifth of the different rows, nearness
+        says little, and half or a quarter of the distance to 1 is taken; else only equal rows
+        count.
     seed : int
         Of the index.
     """
-    items = IndexItems(build_tuned("auto", Stack.of(X), "cosine", seed=seed)[1])
+    nearby = Nearby.of(X, seed=seed)
     notes = []
-    if len(X) > PAIRWISE_ROWS:
+    if not nearby.is_exact:
         notes.append(
             f"neighbours among {len(X):,} items come from an index that finds 99 % of them"
         )
-    found, reached = _told_apart(items, threshold)
+    groups, reached = _told_apart(nearby, threshold)
     if reached != threshold:
         taken = "only equal ones count" if reached == EQUAL else f"{reached:g} is taken instead"
         notes.append(
-            f"a cosine of {threshold:g} puts more than a fifth of the items into one group of"
-            f" duplicates; {taken}"
+            f"a cosine of {threshold:g} puts more than a fifth of the different items into one"
+            f" group of duplicates; {taken}"
         )
-    likeness = _likeness(items)
-    return Alike(items=items, found=found, threshold=reached, likeness=likeness, notes=notes)
+    n = len(nearby.first)
+    return Alike(
+        nearby=nearby,
+        found=Duplicates(nearby.first[groups][nearby.place], different=n, searched=n),
+        threshold=reached,
+        likeness=_likeness(nearby)[nearby.place],
+        notes=notes,
+    )
 
 
-def _told_apart(items: IndexItems, threshold: float) -> tuple[Duplicates, float]:
-    """Return groups, none of which holds more than a fifth of all rows, and their cosine."""
-    n = len(items.rows)
+def _told_apart(nearby: Nearby, threshold: float) -> tuple[Rows, float]:
+    """Return groups of different rows, none of more than a fifth of them, and their cosine."""
+    n = len(nearby.first)
+    most = max(n // LARGEST, LARGEST)
     for each in (threshold, (1 + threshold) / 2, (3 + threshold) / 4, EQUAL):
-        found = gallery_duplicates(items, threshold=each)
-        largest = int(np.bincount(found.groups).max())
-        if largest <= max(n / LARGEST, LARGEST):
-            return found, each
-    return Duplicates(np.arange(n), found.different, found.searched), EQUAL
+        groups = near_groups(nearby.items, nearby.near, threshold=each, most=most)
+        if groups is not None:
+            return groups, each
+    return np.arange(n), EQUAL
 
 
-def _likeness(items: IndexItems) -> NDArray[np.float64]:
-    n = len(items.rows)
-    found = np.full(n, np.nan)
-    if n < 2:
-        return found
-    k = min(NEIGHBOURS, n - 1)
-    for start in range(0, n, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, n))
-        near = without_own(items.nearest(items.vectors(rows), k + 1), rows)
-        found[rows] = near.similarities.mean(axis=1, dtype=np.float64)
-    return found
+def _likeness(nearby: Nearby) -> NDArray[np.float64]:
+    """Return the mean cosine of each different row to the five nearest others, (K,).
+
+    Those that are equal to it are the nearest, and a neighbour counts as often as it is there.
+    """
+    copies, near = nearby.copies, nearby.near
+    times = np.column_stack([copies - 1, copies[near.rows[:, :NEIGHBOURS]]])
+    times = np.diff(np.minimum(times.cumsum(axis=1), NEIGHBOURS), axis=1, prepend=0)
+    cosines = np.column_stack([nearby.of_copies, near.similarities[:, :NEIGHBOURS]])
+    counted = times.sum(axis=1)
+    total = np.einsum("nk,nk->n", times, cosines, dtype=np.float64)
+    likeness = np.full(len(total), np.nan)
+    np.divide(total, counted, out=likeness, where=counted > 0)
+    return likeness

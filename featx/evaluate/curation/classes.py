@@ -37,6 +37,8 @@ CLUSTER_ROWS = (20, 50, 125)
 """Rows that a cluster holds on average: finely, coarsely, and between."""
 
 MOST_CLUSTERS = 500
+"""Clusters that are made; of more than 10,000 rows they hold more, which is said."""
+
 FITTED_ROWS = 20_000
 """Rows that clusters are made from, at most; all others join the nearest."""
 
@@ -57,6 +59,7 @@ class LabelFindings:
     predicted: Rows
     accuracy: float | None = None
     interval: tuple[float, float] | None = None
+    distinct: int = 0
     suspects: SuspectedLabels = field(default_factory=SuspectedLabels)
     clusters: tuple[MislabelledCluster, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
@@ -87,10 +90,21 @@ def findings(judged: Judged, n: int, *, seed: int) -> LabelFindings:
         predicted=predicted,
         accuracy=judged.accuracy,
         interval=judged.interval,
+        distinct=len(judged.distinct.codes),
         suspects=suspected(judged) if is_able else SuspectedLabels(),
         clusters=mislabelled_clusters(judged, seed=seed) if is_able else (),
         overlaps=overlapping(judged),
-        notes=() if is_able else (UNABLE,),
+        notes=_coarse(len(judged.distinct.codes)) if is_able else (UNABLE,),
+    )
+
+
+def _coarse(n: int) -> tuple[str, ...]:
+    """Return a note where clusters are larger than the finest should be."""
+    if n <= MOST_CLUSTERS * CLUSTER_ROWS[0]:
+        return ()
+    return (
+        f"mislabelled clusters are looked for among groups of about {n // MOST_CLUSTERS:,} items,"
+        " not finer; inspect a part of the set to find smaller ones",
     )
 
 
@@ -113,18 +127,20 @@ def _is_doubted(judged: Judged) -> NDArray[np.bool_]:
 
 def overlapping(judged: Judged) -> tuple[Overlap, ...]:
     """Return pairs of classes of whose rows a twentieth or more, and five, are confused."""
-    n = len(judged.names)
-    pairs = np.bincount(n * judged.codes + judged.predicted, minlength=n * n).reshape(n, n)
-    times = np.triu(pairs + pairs.T, k=1)
-    both = judged.counts[:, None] + judged.counts
+    n, predicted, counts = len(judged.names), judged.predicted, judged.counts
+    pair = np.sort(np.column_stack([judged.codes, predicted])[predicted != judged.codes], axis=1)
+    # Of many classes few pairs are there, and a matrix of all would be large.
+    cells, times = np.unique(n * pair[:, 0] + pair[:, 1], return_counts=True)
+    first, second = np.divmod(cells, n)
+    both = counts[first] + counts[second]
     found = [
         Overlap(
-            first=judged.names[i],
-            second=judged.names[j],
-            times=int(times[i, j]),
-            share=float(times[i, j] / both[i, j]),
+            first=judged.names[first[at]],
+            second=judged.names[second[at]],
+            times=int(times[at]),
+            share=float(times[at] / both[at]),
         )
-        for i, j in zip(*np.nonzero((times >= SMALL) & (times >= LEAST_SHARE * both)), strict=True)
+        for at in np.flatnonzero((times >= SMALL) & (times >= LEAST_SHARE * both))
     ]
     return tuple(sorted(found, key=lambda each: -each.share))
 

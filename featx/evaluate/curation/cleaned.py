@@ -12,8 +12,9 @@ from featx.data.files import writing
 from featx.data.rows import BATCH_ROWS, Row
 from featx.data.store import EmbeddingSet
 from featx.data.writer import Facts, SetWriter
+from featx.errors import InputError
 from featx.evaluate.curation.inspection import DuplicateGroup, Inspection
-from featx.evaluate.labelled import LabelledSet, item_ids
+from featx.evaluate.labelled import LabelledSet, row_names
 
 Finding = Literal["suspects", "clusters", "leaks", "duplicates", "outliers"]
 
@@ -102,7 +103,7 @@ def write_table(path: Path, embedding_set: LabelledSet, made: dict[int, Change])
         If it cannot be written.
     """
     labels = embedding_set.y.tolist()
-    ids = item_ids(embedding_set, np.arange(len(labels))) or list(map(str, range(len(labels))))
+    ids = row_names(embedding_set)
     splits = embedding_set.items.column("split").to_pylist()
     with writing(path) as place, place.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -119,11 +120,16 @@ def write_set(
 
     Raises
     ------
+    InputError
+        If no row would be left.
     StoreError
         If `out` is something else, or cannot be written.
     """
     manifest = embedding_set.manifest
     gone = {row for row, change in made.items() if change.label is None}
+    if len(gone) == len(embedding_set):
+        message = f"{out}: no item would be left; act on fewer findings with --fix, or --relabel"
+        raise InputError(message)
     labels = {row: change.label for row, change in made.items()}
     with SetWriter(
         out, model=manifest["model"], command=command, source=manifest.get("source")

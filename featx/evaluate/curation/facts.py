@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from featx.evaluate.curation.inspection import Inspection
-from featx.evaluate.labelled import LabelledSet, item_ids
+from featx.evaluate.labelled import LabelledSet, row_names
 
 _DIGITS = 6
 
@@ -24,8 +22,9 @@ def inspection_facts(found: Inspection, embedding_set: LabelledSet) -> dict[str,
     -------
     dict
         ``items``, ``labelled``, ``classes`` (name → rows), ``accuracy``, ``interval``,
-        ``suspects``, ``clusters``, ``duplicates``, ``leaks``, ``outliers``, ``overlaps``,
-        ``imbalance`` (``ratio``, and ``small`` classes), ``unfit`` (ids) and ``notes``.
+        ``distinct``, ``suspects``, ``clusters``, ``duplicates``, ``leaks``, ``outliers``,
+        ``overlaps``, ``imbalance`` (``ratio``, and ``small`` classes), ``unfit`` (ids) and
+        ``notes``.
     """
     facts = _Facts(embedding_set)
     return {
@@ -34,6 +33,7 @@ def inspection_facts(found: Inspection, embedding_set: LabelledSet) -> dict[str,
         "classes": found.balance.counts,
         "accuracy": found.accuracy,
         "interval": None if found.interval is None else list(found.interval),
+        "distinct": found.distinct,
         "suspects": facts.suspects(found),
         "clusters": facts.clusters(found),
         "duplicates": facts.duplicates(found),
@@ -53,9 +53,7 @@ class _Facts:
     """Names of the rows of a set."""
 
     def __init__(self, embedding_set: LabelledSet) -> None:
-        n = len(embedding_set.y)
-        ids = item_ids(embedding_set, np.arange(n))
-        self._ids = ids or [str(row) for row in range(n)]
+        self._ids = row_names(embedding_set)
         self._labels = embedding_set.y.tolist()
         self._splits = embedding_set.items.column("split").to_pylist()
 

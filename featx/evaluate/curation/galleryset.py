@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.types import Vectors
 
 
@@ -43,9 +43,9 @@ class GallerySet:
         return int(self.X.shape[1])
 
     @classmethod
-    def of(cls, held: Snapshot) -> Self:
+    def of(cls, held: Held) -> Self:
         """Copy what a gallery holds."""
-        facts = held.base.facts
+        facts = held.facts
         items = list(held.items())
         columns = {
             "id": [item_id for item_id, _ in items],
@@ -57,7 +57,7 @@ class GallerySet:
         }
         table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
         return cls(
-            path=held.base.path,
+            path=held.path,
             X=held.vectors(held.rows),
             y=np.array(columns["label"], dtype=object),
             items=table,

@@ -16,6 +16,7 @@ from featx.evaluate.curation.outliers import find_outliers
 from featx.evaluate.duplicates import SAME
 from featx.evaluate.labelled import LabelledSet, left_out
 from featx.evaluate.truth import SEPARATOR
+from featx.types import Rows
 
 SHOWN_NAMES = 10
 
@@ -55,6 +56,7 @@ def inspect_set(
         likeness=likeness,
         accuracy=of_labels.accuracy,
         interval=of_labels.interval,
+        distinct=of_labels.distinct,
         suspects=of_labels.suspects,
         duplicates=tuple(_group(held, each) for each in alike.clusters()),
         leaks=_leaks(held, alike),
@@ -75,14 +77,40 @@ def inspect_set(
 def _of_labels(held: Held, alike: Alike, seed: int) -> LabelFindings:
     """Judge the labels, where there is something to judge."""
     kept = np.flatnonzero([label is not None for label in held.labels[held.rows]])
-    labels = held.labels[held.rows[kept]].tolist()
-    names = tuple(sorted(set(labels)))
-    places = {name: code for code, name in enumerate(names)}
-    codes = np.array([places[label] for label in labels], dtype=np.int64)
+    labels = held.labels[held.rows[kept]]
+    if reason := why_not_judged(*_numbered(labels)):
+        return _not_judged(held, reason)
+    groups = alike.found.groups[kept]
+    # Heads are fitted to the first of each group of near duplicates, and so know no other class.
+    known = _names(labels[np.unique(groups, return_index=True)[1]])
+    copied = sorted(_names(labels) - known)
+    is_known = np.array([label in known for label in labels], dtype=bool)
+    kept, groups = kept[is_known], groups[is_known]
+    codes, names = _numbered(labels[is_known])
     if reason := why_not_judged(codes, names):
-        return LabelFindings.none(held.n, f"labels are not judged: {reason}")
-    judged = judge(alike.items, kept, codes, names, alike.found.groups[kept])
-    return findings(replace(judged, rows=held.rows[kept]), held.n, seed=seed)
+        found = _not_judged(held, reason)
+    else:
+        judged = judge(alike.nearby, kept, codes, names, groups)
+        found = findings(replace(judged, rows=held.rows[kept]), held.n, seed=seed)
+    if not copied:
+        return found
+    classes = "class is" if len(copied) == 1 else "classes are"
+    note = (
+        f"{len(copied):,} {classes} not judged, since each item is nearly one of another class:"
+        f" {_listed(copied)}"
+    )
+    return replace(found, notes=(*found.notes, note))
+
+
+def _not_judged(held: Held, reason: str) -> LabelFindings:
+    return LabelFindings.none(held.n, f"labels are not judged: {reason}")
+
+
+def _numbered(labels: NDArray[np.object_]) -> tuple[Rows, tuple[str, ...]]:
+    """Return the class of each label and the names of the classes."""
+    names = tuple(sorted(_names(labels)))
+    places = {name: code for code, name in enumerate(names)}
+    return np.array([places[label] for label in labels], dtype=np.int64), names
 
 
 def _group(held: Held, cluster: Cluster) -> DuplicateGroup:

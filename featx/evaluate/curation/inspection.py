@@ -194,9 +194,11 @@ class Inspection:
     likeness : ndarray of float64, shape (N,)
         Mean cosine to the five nearest other rows; NaN where the vector is not finite or alone.
     accuracy : float or None
-        Share of judged rows whose label is the likeliest class.
+        Share of the distinct judged rows whose label is the likeliest class.
     interval : tuple of two floats, or None
         Its 95 % interval.
+    distinct : int
+        Judged rows, near duplicates counted once.
     suspects : SuspectedLabels
     duplicates : tuple of DuplicateGroup
         The largest first.
@@ -220,6 +222,7 @@ class Inspection:
     likeness: NDArray[np.float64]
     accuracy: float | None
     interval: tuple[float, float] | None
+    distinct: int
     suspects: SuspectedLabels
     duplicates: tuple[DuplicateGroup, ...]
     leaks: Leaks

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.evaluate.galleryduplicates import IndexItems
+from featx.evaluate.curation.nearby import Nearby
 from featx.evaluate.interval import wilson_interval
 from featx.heads.calibration import softmax
-from featx.index.voting import without_own
 from featx.types import Rows, Vectors
 
 NEIGHBOURS = 20
@@ -20,21 +19,25 @@ whose labels 5 % and 20 % were flipped: AUROC .944 with 40, .940 with 20, .931 w
 temperature; in the mean of three heads 20 and 40 do the same, .959.
 """
 
-_BLOCK = 1024
+MOST_ANSWERS = 1 << 27
+"""Labelled rows times classes that are judged: 512 MiB of probabilities, and several as large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distinct:
-    """N labelled rows, one of each group of near duplicates and class that it stands for.
+    """N labelled rows, the first of each group of near duplicates.
 
     Attributes
     ----------
+    at : ndarray of int64, shape (N,)
+        Which of all M labelled rows they are.
     X : ndarray of float32, shape (N, D)
     codes : ndarray of int64, shape (N,)
     alpha, temperature : float
         Of a ridge head of these rows.
     """
 
+    at: Rows
     X: Vectors
     codes: Rows
     alpha: float
@@ -83,19 +86,25 @@ class Judged:
         return np.bincount(self.codes, minlength=len(self.names))
 
     @property
+    def hits(self) -> int:
+        """Distinct rows whose label is the likeliest class."""
+        return int((self.predicted[self.distinct.at] == self.distinct.codes).sum())
+
+    @property
     def accuracy(self) -> float:
-        """Share of rows whose label is the likeliest class."""
-        return float((self.predicted == self.codes).mean())
+        """Share of the distinct rows whose label is the likeliest class."""
+        return self.hits / len(self.distinct.codes)
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the accuracy."""
-        return wilson_interval(int((self.predicted == self.codes).sum()), len(self.codes))
+        return wilson_interval(self.hits, len(self.distinct.codes))
 
     @property
     def knows_more_than_a_guess(self) -> bool:
         """Whether the heads are surely better than naming the commonest class."""
-        return self.interval[0] > float(self.counts.max() / len(self.codes))
+        codes = self.distinct.codes
+        return self.interval[0] > float(np.bincount(codes).max() / len(codes))
 
 
 def why_not_judged(codes: Rows, names: tuple[str, ...]) -> str:
@@ -113,27 +122,32 @@ def why_not_judged(codes: Rows, names: tuple[str, ...]) -> str:
         return f"the only class is {names[0]!r:.80}"
     if np.median(np.bincount(codes)) < 2:
         return f"most of the {len(names):,} classes have one item"
+    if len(codes) * len(names) > MOST_ANSWERS:
+        return (
+            f"{len(codes):,} items of {len(names):,} classes are too many; up to"
+            f" {MOST_ANSWERS // len(names):,} items of so many are judged, so inspect a part"
+        )
     return ""
 
 
-def judge(
-    items: IndexItems, rows: Rows, codes: Rows, names: tuple[str, ...], groups: Rows
-) -> Judged:
+def judge(nearby: Nearby, rows: Rows, codes: Rows, names: tuple[str, ...], groups: Rows) -> Judged:
     """Judge each row by the mean of three heads: ridge, discriminants, and nearest neighbours.
 
     Each gives probabilities of a row by a fit without it: exact leave-one-out of `RidgeProbe` and
-    `LDAProbe`, and the vote of the 20 nearest others.  They are fitted to one of each group of near
-    duplicates, and what one gets goes for all of its group: a row whose copy stays is not left
-    out.  The three err in different ways: on texts and pictures of whose labels some were flipped,
-    their mean tells flipped from right ones better (AUROC .959) than the best of them (.954).
+    `LDAProbe`, and the vote of the 20 nearest others.  They are fitted to the first of each group
+    of near duplicates, and what that one gets goes for all of its group: a row whose copy stays is
+    not left out.  The three err in different ways: on texts and pictures of whose labels some were
+    flipped, their mean tells flipped from right ones better (AUROC .959) than the best of them
+    (.954).
 
     Parameters
     ----------
-    items : IndexItems
+    nearby : Nearby
         All rows, labelled or not; the numbers below are theirs.
     rows : ndarray of int64, shape (M,)
         Those with a label, ascending.
     codes : ndarray of int64, shape (M,)
+        Of each class some row is the first of its group.
     names : tuple of str
     groups : ndarray of int64, shape (M,)
         Near duplicates have one number.
@@ -146,56 +160,37 @@ def judge(
     from featx.heads.lda import LDAProbe
     from featx.heads.ridge import RidgeProbe
 
-    kept, place = _distinct(codes, groups)
-    X, y = items.vectors(rows[kept]), codes[kept]
+    _, kept, place = np.unique(groups, return_index=True, return_inverse=True)
+    different = nearby.place[rows[kept]]
+    X, y = nearby.items.vectors(different), codes[kept]
     ridge, lda = RidgeProbe().fit(X, y), LDAProbe().fit(X, y)
-    likely = _votes(items, rows[kept], y, len(names))
+    likely = _votes(nearby, different, y, len(names))
     for head in (ridge, lda):
         likely += softmax(head.held_out_logits_ / np.float32(head.temperature_))
     return Judged(
         rows=rows,
         codes=codes,
         names=names,
-        distinct=Distinct(X=X, codes=y, alpha=ridge.alpha_, temperature=ridge.temperature_),
+        distinct=Distinct(
+            at=kept, X=X, codes=y, alpha=ridge.alpha_, temperature=ridge.temperature_
+        ),
         place=place,
         probabilities=(likely / np.float32(3))[place],
     )
 
 
-def _distinct(codes: Rows, groups: Rows) -> tuple[Rows, Rows]:
-    """Return the first row of each group, and which of those stands for each row.
-
-    A class, none of whose rows is the first of a group, keeps its own first one.
-    """
-    _, first, of_row = np.unique(groups, return_index=True, return_inverse=True)
-    lost = np.setdiff1d(codes, codes[first])
-    own = [int(np.flatnonzero(codes == code)[0]) for code in lost]
-    kept = np.union1d(first, np.array(own, dtype=np.int64))
-    stands = first[of_row]
-    stands[own] = own
-    return kept, np.searchsorted(kept, stands)
-
-
-def _votes(items: IndexItems, rows: Rows, codes: Rows, n_classes: int) -> NDArray[np.float32]:
-    """Return the share of each class in the vote of the nearest others of some rows, (N, C).
+def _votes(nearby: Nearby, rows: Rows, codes: Rows, n_classes: int) -> NDArray[np.float32]:
+    """Return the share of each class in the vote of the nearest others among some rows, (N, C).
 
     One more vote is dealt out as the classes are: of neighbours far off, nothing is certain.
     """
-    keep = np.zeros(len(items.rows), bool)
-    keep[rows] = True
-    places = np.zeros(len(keep), np.int64)
-    places[rows] = codes
+    near = nearby.among(rows, NEIGHBOURS)
+    of_row = np.empty(len(nearby.first), np.int64)
+    of_row[rows] = codes
+    best = near.similarities.max(axis=1, initial=-1, keepdims=True)
+    votes = np.exp((near.similarities - best) / np.float32(TEMPERATURE))
     prior = (np.bincount(codes, minlength=n_classes) / len(codes)).astype(np.float32)
-    found = np.empty((len(rows), n_classes), np.float32)
-    k = min(NEIGHBOURS, len(rows) - 1)
-    others = IndexItems(items.index, keep)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        near = without_own(others.nearest(items.vectors(block), k + 1), block)
-        best = near.similarities.max(axis=1, initial=-1, keepdims=True)
-        votes = np.exp((near.similarities - best) / np.float32(TEMPERATURE))
-        own = found[start : start + _BLOCK]
-        own[:] = prior
-        np.add.at(own, (np.arange(len(block))[:, None], places[near.rows]), votes)
-        own /= own.sum(axis=1, keepdims=True)
+    found = np.tile(prior, (len(rows), 1))
+    np.add.at(found, (np.arange(len(rows))[:, None], of_row[near.rows]), votes)
+    found /= found.sum(axis=1, keepdims=True)
     return found

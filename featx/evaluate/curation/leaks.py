@@ -78,5 +78,4 @@ def _within(alike: Alike, rows: Rows, ranks: Rows) -> list[_Part]:
 
 
 def _near(alike: Alike, queries: Rows, rows: Rows) -> Matches:
-    vectors = alike.items.vectors
-    return between(vectors(queries), vectors(rows), threshold=alike.threshold)
+    return between(alike.vectors(queries), alike.vectors(rows), threshold=alike.threshold)

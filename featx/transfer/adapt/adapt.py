@@ -29,6 +29,8 @@ class Outcome:
         None where the head was kept.
     expected_gain : float or None
         Share of the target's items that are expected to be right more than before.
+    interval : (float, float) or None
+        Of 95 %, of that share, where labels tell it.
     shift : Shift or None
         None where there are no rows to measure it on.
     compared : tuple of Judged
@@ -42,6 +44,7 @@ class Outcome:
     reason: str
     method: str | None
     expected_gain: float | None
+    interval: tuple[float, float] | None
     shift: Shift | None
     compared: tuple[Judged, ...]
     notes: tuple[str, ...]
@@ -53,6 +56,7 @@ class Outcome:
             "reason": self.reason,
             "method": self.method,
             "expected_gain": self.expected_gain,
+            "interval": self.interval,
             "shift": {} if self.shift is None else self.shift.facts(),
             "compared": [asdict(each) for each in self.compared],
         }
@@ -86,7 +90,8 @@ def adapt_head(
         If the target lies in another space than the head.
     InputError
         If the head is not one of classes or was adapted already, the target has labels of other
-        classes alone, it is too small for the method, or too little is known of the source.
+        classes alone, it is too small for the method, or too little is known of the source, or
+        that tells no classes apart.
     """
     recipe = recipe or Recipe()
     if MARK in head.header:
@@ -122,6 +127,7 @@ def adapt_head(
         is_adapted=True,
         method=solved.method,
         expected_gain=solved.expected_gain,
+        interval=solved.interval,
         compared=solved.compared,
         notes=tuple(dict.fromkeys([*notes, *made.header["warnings"]])),
     )
@@ -135,6 +141,7 @@ def _kept(head: Head, reason: str, notes: list[str], shift: Shift | None = None)
         reason=reason,
         method=None,
         expected_gain=None,
+        interval=None,
         shift=shift,
         compared=(),
         notes=tuple(notes),

@@ -68,6 +68,13 @@ class Source:
         """Share of each class, shape (C,)."""
         return self.moments.target_mean
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the classes have one mean, up to rounding: of equal rows, for one."""
+        apart = np.abs(self.moments.class_means() - self.moments.mean)
+        eps = np.finfo(self.base.coef.dtype).eps
+        return bool((apart <= eps * np.abs(self.moments.mean)).all())
+
     def solved(self, moments: Moments) -> Linear:
         """Return the ridge head of other moments, at the same penalty and temperature."""
         found = ridge(moments, self.alpha, dtype=self.base.coef.dtype)

@@ -26,7 +26,7 @@ MARK = "adapted"
 
 UNMEASURED = (
     "without labels of the target neither its accuracy nor its probabilities are measured,"
-    " and its sets hold the label alone; featx evaluate needs a few labels to tell"
+    " and its sets hold the label alone; featx evaluate tells, with labels of a few other items"
 )
 
 _MEASURED_ROWS = 10
@@ -40,7 +40,8 @@ def adapted_head(
 
     Novelty is fitted to the target's rows and the classes they are taken for, so that it tells
     items unlike those.  Accuracy, sets and suspected labels of the source's head are not handed on:
-    they are of other items.  Where labels of the target were read they make new ones.
+    they are of other items.  Where labels of the target were read they make new ones.  Digests tell
+    the rows of the target whose labels were read, and those that were adapted to without them.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ def adapted_head(
         "method": solved.method,
         "reason": solved.reason,
         "expected_gain": solved.expected_gain,
+        "interval": solved.interval,
         "shift": shift.facts(),
         "target": {"set": target.name, "rows": len(target)},
     }
@@ -65,8 +67,10 @@ def adapted_head(
     linear, held_out = solved.linear, _held_out(solved, target)
     is_measured = held_out is not None and len(held_out.y) >= _MEASURED_ROWS
     warnings = [*target.notes, *([] if is_measured else [UNMEASURED])]
-    digests = [head.arrays.get("trained_digests", np.empty((0, 32), np.uint8))]
-    digests += [target.digests[target.codes >= 0]] if held_out is not None else []
+    none = np.empty((0, 32), np.uint8)
+    # Rows without a label have no part in what `labelled` predicts.
+    read = none if held_out is None else target.digests[target.codes >= 0]
+    followed = target.digests if held_out is None else none
     header: dict[str, Any] = {key: head.header[key] for key in KEPT if key in head.header}
     if held_out is not None and is_measured:
         header["metrics"] = _metrics(held_out, len(head.classes), chosen)
@@ -76,7 +80,8 @@ def adapted_head(
         arrays={
             "coef": linear.coef,
             "intercept": linear.intercept,
-            "trained_digests": np.concatenate(digests),
+            "trained_digests": np.concatenate([head.arrays.get("trained_digests", none), read]),
+            "adapted_digests": followed,
         },
         temperature=float(linear.temperature),
         conformal=calibrate(held_out, HeadRecipe()).conformal if is_measured and held_out else None,
@@ -98,7 +103,7 @@ def _held_out(solved: Solved, target: Target) -> HeldOut | None:
     """Return what the head says of each labelled row of the target without it."""
     if solved.labelled is None:
         return None
-    y = target.codes[target.codes >= 0]
+    y = target.codes[target.codes >= 0][solved.labelled.rows]
     logits = solved.labelled.held_out
     return HeldOut(task="classify", logits=logits, y=y, jitter=np.zeros(len(y)))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.data.places import is_url
 from featx.data.store import EmbeddingSet
 from featx.errors import FeatxError, InputError
 from featx.evaluate.labelled import (
@@ -50,6 +51,8 @@ def find_source(head: Head, beside: Path) -> EmbeddingSet | None:
     if not isinstance(hint, dict) or not isinstance(hint.get("path"), str):
         return None
     path = Path(hint["path"])
+    if is_url(path):  # a head may come from anyone, and names no bucket to read from
+        return None
     for place in (path, beside.parent / path.name):
         try:
             found = EmbeddingSet.open(place)

@@ -59,16 +59,16 @@ def ask_neighbours(source: Source, rows: SourceRows, X: NDArray[Any]) -> Referee
     X : ndarray of float32 or float64, shape (M, D)
     """
     target, n_classes = moments_of(X), len(source.prior)
-    votes = [
-        _votes(align(source.moments, target)(X), rows, n_classes) for align in ALIGNMENTS.values()
-    ]
-    own = np.mean(votes, axis=0)
-    named = [each.argmax(axis=1) for each in votes]
+    own, named = np.zeros((len(X), n_classes)), []
+    for align in ALIGNMENTS.values():
+        votes = _votes(align(source.moments, target)(X), rows, n_classes)
+        own += votes / len(ALIGNMENTS)
+        named.append(votes.argmax(axis=1))
     agreed = [float((one == other).mean()) for one, other in combinations(named, 2)]
     near = nearest(X, X, PEERS, centre=target.mean, is_same=True)
     return Referees(
         own=own,
-        around=own[near].mean(axis=1),
+        around=_mean_over(near, own),
         competence=_competence(rows, n_classes),
         agreement=float(np.mean(agreed)),
     )
@@ -76,7 +76,21 @@ def ask_neighbours(source: Source, rows: SourceRows, X: NDArray[Any]) -> Referee
 
 def _votes(Z: NDArray[Any], rows: SourceRows, n_classes: int, *, is_same: bool = False) -> Votes:
     near = nearest(Z, rows.X, VOTERS, centre=rows.X.mean(axis=0), is_same=is_same)
-    return np.asarray((rows.codes[near][:, :, None] == np.arange(n_classes)).mean(axis=1))
+    votes, every = np.zeros((len(Z), n_classes)), np.arange(len(Z))
+    for neighbour in near.T:
+        votes[every, rows.codes[neighbour]] += 1
+    return np.asarray(votes / near.shape[1])
+
+
+def _mean_over(near: NDArray[np.int64], votes: Votes) -> Votes:
+    """Return the mean of the votes of the rows `near` (M, k) each, one neighbour at a time.
+
+    All at once would be k times the memory, which counts where there are thousands of classes.
+    """
+    found = np.zeros((len(near), votes.shape[1]))
+    for neighbour in near.T:
+        found += votes[neighbour]
+    return np.asarray(found / near.shape[1])
 
 
 def _competence(rows: SourceRows, n_classes: int) -> float:

@@ -14,7 +14,8 @@ def remembered_moments(head: Head) -> Moments | None:
     """Return the moments of the training rows, and of the indicators of their classes.
 
     They are solved from what tells novel items, which holds the means of the classes and both
-    covariances, penalised; float32 keeps about five digits of them.
+    covariances, penalised; float32 keeps about five digits of them.  Of nearly equal rows one
+    counts, as it did there; the shares of the classes are those of all rows.
 
     Parameters
     ----------
@@ -30,7 +31,10 @@ def remembered_moments(head: Head) -> Moments | None:
         return None
     if len(novelty.centres) != len(counts) or not (novelty.background > 0).all():
         return None
-    turned = np.linalg.inv(novelty.whiten.astype(np.float64))
+    try:
+        turned = np.linalg.inv(novelty.whiten.astype(np.float64))
+    except np.linalg.LinAlgError:  # a file may hold anything
+        return None
     off_mean, covariance = novelty.centres @ turned, _covariance(novelty, turned)
     if novelty.basis is not None:
         basis = novelty.basis.astype(np.float64)
@@ -52,11 +56,13 @@ def _covariance(novelty: Novelty, turned: NDArray[np.float64]) -> NDArray[np.flo
     penalised = turned.T @ (turned / novelty.background[:, None])
     width, dim = len(penalised), len(novelty.mean)
     spread = np.trace(penalised) / (1 + PENALTY * width / dim)
-    return np.asarray(penalised - PENALTY * spread / dim * np.eye(width))
+    values, vectors = np.linalg.eigh(penalised)
+    # What float32 made of a direction without spread may be less than the penalty.
+    return np.asarray((vectors * np.maximum(values - PENALTY * spread / dim, 0)) @ vectors.T)
 
 
 def _counts(head: Head) -> NDArray[np.float64] | None:
-    """Return how many rows each class had, shape (C,)."""
+    """Return how many rows each class had, nearly equal ones counted once, shape (C,)."""
     labels: Any = head.header.get("labels")
     counts = labels.get("counts") if isinstance(labels, dict) else None
     if not isinstance(counts, dict) or set(counts) != set(head.classes):
@@ -64,4 +70,9 @@ def _counts(head: Head) -> NDArray[np.float64] | None:
     found = [counts[name] for name in head.classes]
     if not all(type(each) is int and each > 0 for each in found):
         return None
-    return np.array(found, dtype=np.float64)
+    all_rows = np.array(found, dtype=np.float64)
+    duplicates: Any = head.header.get("duplicates")
+    distinct = duplicates.get("distinct") if isinstance(duplicates, dict) else None
+    if type(distinct) is not int or not distinct > 1:
+        return all_rows
+    return np.asarray(all_rows * (distinct / all_rows.sum()))

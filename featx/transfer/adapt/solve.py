@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
+from featx.evaluate.paired import Paired
 from featx.transfer.adapt.choose import Asked, Judged, choose
 from featx.transfer.adapt.domains import Source
 from featx.transfer.adapt.labelled import LabelledFit, fit_labelled
@@ -56,6 +57,8 @@ class Solved:
         Whether rows of the target trained it.
     expected_gain : float or None
         Share of the target's rows that are expected to be right more than before; None if unknown.
+    interval : (float, float) or None
+        Of 95 %, of that share, where labels tell it.
     compared : tuple of Judged
         What ``auto`` looked at.
     labelled : LabelledFit or None
@@ -67,6 +70,7 @@ class Solved:
     method: str | None = None
     is_refit: bool = False
     expected_gain: float | None = None
+    interval: tuple[float, float] | None = None
     compared: tuple[Judged, ...] = ()
     labelled: LabelledFit | None = None
 
@@ -77,12 +81,19 @@ def solve(problem: Problem, recipe: Recipe) -> Solved:
     Raises
     ------
     InputError
-        If the target has too few rows for the method that was asked for, or no labels.
+        If the target has too few rows for the method that was asked for, or no labels, or the
+        source tells no classes apart.
     """
     if recipe.method == AUTO:
         return _chosen(problem, recipe)
+    if problem.source.is_blind:
+        message = (
+            f"{recipe.method}: the classes of the source have one mean, which tells nothing apart;"
+            " train the head on items that differ"
+        )
+        raise InputError(message)
     if recipe.method == LABELLED:
-        return _labelled(problem)
+        return _labelled(problem, recipe)
     if len(problem.X) < LEAST_ROWS:
         message = (
             f"{recipe.method}: the target has {len(problem.X)} rows; expected {LEAST_ROWS} or more;"
@@ -124,26 +135,31 @@ def _chosen(problem: Problem, recipe: Recipe) -> Solved:
     )
 
 
-def _labelled(problem: Problem) -> Solved:
-    kept = problem.codes >= 0
-    if not kept.any():
+def _labelled(problem: Problem, recipe: Recipe) -> Solved:
+    labelled = np.flatnonzero(problem.codes >= 0)
+    if not len(labelled):
         message = (
             "labelled: the target has no labels of the head's classes;"
             " run: featx label TARGET labels.csv, or choose another method"
         )
         raise InputError(message)
-    codes = problem.codes[kept]
-    fit = fit_labelled(problem.source, problem.X[kept], codes)
-    before = float((problem.before[kept] == codes).mean())
-    after = float((fit.held_out.argmax(axis=1) == codes).mean())
+    codes = problem.codes[labelled]
+    fit = fit_labelled(problem.source, problem.X[labelled], codes, seed=recipe.seed)
+    truth, before = codes[fit.rows], problem.before[labelled[fit.rows]]
+    was_right, is_right = before == truth, fit.held_out.argmax(axis=1) == truth
+    gain = Paired.of(was_right, is_right)
+    low, high = gain.interval
     return Solved(
         linear=fit.linear,
         method=LABELLED,
         is_refit=True,
-        expected_gain=after - before,
+        expected_gain=gain.difference,
+        interval=gain.interval,
         labelled=fit,
         reason=(
-            f"of {len(codes):,} labelled rows {after:.1%} are right when each is left out,"
-            f" before {before:.1%}; a row of the source counts {fit.weight:g}"
+            f"of {gain.n:,} labelled rows, nearly equal ones counted once, {is_right.mean():.1%}"
+            f" are right when each is left out, before {was_right.mean():.1%} (95 % interval of"
+            f" the gain {100 * low:+.1f} to {100 * high:+.1f} points);"
+            f" a row of the source counts {fit.weight:g}"
         ),
     )

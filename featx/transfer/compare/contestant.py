@@ -38,14 +38,10 @@ class Contestant:
         Of its files.
     problems : dict of str to str
         Items that it cannot embed, the first ten of each part: id → why.
-    skipped : int
-        Items that it cannot embed.
     truncated : int
         Items of which something was cut off.
     item_s : float
         Seconds an item took in the last part.
-    computed, computed_s : int and float
-        Items of the parts of which the cache held nothing, and the seconds that they took.
     """
 
     def __init__(
@@ -55,9 +51,8 @@ class Contestant:
         self.name = backbone.manifest.name
         self.size_bytes = sum(entry.size_bytes for entry in backbone.manifest.files.values())
         self.problems: dict[str, str] = {}
-        self.skipped = self.truncated = 0
-        self.item_s = self.computed_s = 0.0
-        self.computed = 0
+        self.truncated = 0
+        self.item_s = 0.0
         self._source = source
         self._folder = folder
         self._cache = cache
@@ -101,13 +96,8 @@ class Contestant:
                 steps.close()
                 return False
         self.problems |= dict(progress.first_errors)
-        self.skipped += progress.errors
         self.truncated += progress.truncated
-        seconds = time.perf_counter() - started_s
-        self.item_s = seconds / len(ids)
-        if not progress.cached:
-            self.computed += len(ids)
-            self.computed_s += seconds
+        self.item_s = (time.perf_counter() - started_s) / len(ids)
         self._take(EmbeddingSet.open(out))
         return True
 

@@ -49,7 +49,7 @@ class Mix:
     hits: int
     n: int
     gain: Paired
-    confidence: float = 0.95
+    confidence: float
 
     @property
     def name(self) -> str:
@@ -95,6 +95,9 @@ def try_mixes(sample: Sample, ranked: Sequence[Contestant], *, seed: int) -> Ite
     best, others = ranked[0], ranked[1 : 1 + JOINED]
     X = best.vectors(sample.ids)
     alone = hits_of(sample.material(X), seed=seed)
+    widths = _widths(X)
+    # Of several that are tried one may help by chance; so each has to do so the more surely.
+    tries = {"joined": len(others), "reduced": len(widths)}
 
     def mix(kind: Literal["joined", "reduced"], models: tuple[str, ...], Z: Vectors) -> Mix:
         hits = hits_of(sample.material(Z), seed=seed)
@@ -105,13 +108,13 @@ def try_mixes(sample: Sample, ranked: Sequence[Contestant], *, seed: int) -> Ite
             hits=int(hits.sum()),
             n=len(hits),
             gain=Paired.of(alone, hits),
-            confidence=1 - 0.05 / max(1, len(others)) if kind == "joined" else 0.95,
+            confidence=1 - 0.05 / tries[kind],
         )
 
     for other in others:
         both = np.hstack([_of_one_spread(X), _of_one_spread(other.vectors(sample.ids))])
         yield mix("joined", (best.name, other.name), both)
-    for Z in _reduced(X):
+    for Z in _reduced(X, widths):
         yield mix("reduced", (best.name,), Z)
 
 
@@ -122,14 +125,18 @@ def _of_one_spread(X: Vectors) -> Vectors:
     return np.asarray(centred / np.float32(spread or 1.0), dtype=np.float32)
 
 
-def _reduced(X: Vectors) -> Iterator[Vectors]:
-    """Yield rows in their first principal components, fewer and fewer."""
-    from sklearn.decomposition import PCA
-
+def _widths(X: Vectors) -> list[int]:
+    """Return how many principal components are tried, descending."""
     widths = [X.shape[1] // part for part in PARTS]
-    widths = [width for width in widths if _NARROWEST <= width < len(X)]
+    return [width for width in widths if _NARROWEST <= width < len(X)]
+
+
+def _reduced(X: Vectors, widths: Sequence[int]) -> Iterator[Vectors]:
+    """Yield rows in their first principal components, so many each time."""
     if not widths:
         return
+    from sklearn.decomposition import PCA
+
     Z = PCA(widths[0], svd_solver="covariance_eigh").fit_transform(X)
     for width in widths:
         yield np.ascontiguousarray(Z[:, :width], dtype=np.float32)

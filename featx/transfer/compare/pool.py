@@ -28,14 +28,11 @@ class Pool:
         Class codes.
     names : tuple of str
         Of the C classes.
-    problems : dict of str to str
-        Labelled items that the source cannot read: id → why.
     """
 
     ids: tuple[str, ...]
     y: NDArray[np.int64]
     names: tuple[str, ...]
-    problems: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,7 +41,7 @@ class Pool:
 def list_labelled(source: DescribedSource, *, seed: int = 0) -> Pool:
     """Return the labelled items of a source: split ``train`` where there are splits.
 
-    The source is listed once; no item is read.
+    The source is listed once; no item is read, and one that cannot be is told by those that try.
 
     Parameters
     ----------
@@ -58,16 +55,11 @@ def list_labelled(source: DescribedSource, *, seed: int = 0) -> Pool:
         If there are no labels to learn from, or no class has two items.
     """
     listed: dict[str, tuple[str, str | None]] = {}
-    problems: dict[str, str] = {}
     n_items = 0
     for item in source:
         n_items += 1
-        if item.label is None or item.id in listed:
-            continue
-        if item.problem:
-            problems[item.id] = item.problem
-        else:
-            listed[item.id] = item.label, item.split
+        if item.label is not None:
+            listed.setdefault(item.id, (item.label, item.split))
     labels = _training(listed, n_items)
     counts = Counter(labels.values())
     if len(counts) == 1 or max(counts.values()) < PAIR:
@@ -75,7 +67,7 @@ def list_labelled(source: DescribedSource, *, seed: int = 0) -> Pool:
     names, y = label_numbers(list(labels.values()), "classify")
     order = nested_order(y, seed=seed)
     ids = list(labels)
-    return Pool(ids=tuple(ids[i] for i in order), y=y[order], names=names, problems=problems)
+    return Pool(ids=tuple(ids[i] for i in order), y=y[order], names=names)
 
 
 def nested_order(y: NDArray[np.int64], *, seed: int = 0) -> Rows:

@@ -53,11 +53,6 @@ class Round:
         """The backbone with most hits, the first of several."""
         return self.contestants[int(np.argmax([hits.sum() for hits in self.hits]))]
 
-    @property
-    def missing(self) -> int:
-        """Items that were looked at and that not all could embed."""
-        return self.size - len(self.sample) - self.sample.twins
-
     def hits_of(self, contestant: Contestant) -> NDArray[np.bool_]:
         """Return which items one of the backbones gets right, (N,)."""
         return self.hits[self.contestants.index(contestant)]

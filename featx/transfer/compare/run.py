@@ -65,10 +65,11 @@ def compare(
             for number, backbone in enumerate(backbones)
         ]
         rounds = run_race(contestants, pool, recipe, clock, watch)
-        speeds = items_per_s(contestants, lambda: _contents(source, pool))
+        speeds = items_per_s(contestants, lambda: _contents(source, pool), left_s=clock.left_s)
         ending = _Ending(rounds, recipe, clock)
         standings = ending.standings(contestants, speeds)
         mixes = ending.mixes([contestants[number] for number, _ in standings])
+    skipped = _skipped(pool, rounds)
     return Comparison(
         modality=backbones[0].manifest.modality,
         labelled=len(pool),
@@ -77,8 +78,8 @@ def compare(
         classes=rounds[-1].sample.n_classes,
         standings=tuple(standing for _, standing in standings),
         mixes=mixes,
-        problems=_problems(pool, contestants),
-        skipped=len(pool.problems) + rounds[-1].missing,
+        problems=_problems(skipped, contestants),
+        skipped=len(skipped),
         notes=(*_notes(contestants, rounds[-1]), *ending.notes),
         seconds=round(clock.spent_s, 3),
     )
@@ -121,7 +122,11 @@ class _Ending:
         for number in last:
             beside = self._rounds[-1].beside(contestants[number], contestants[best])
             found[number] = replace(found[number], beside=beside, level=level)
-        on_front = pareto_front([each.accuracy for each in found.values()], speeds)
+        on_front = [False] * len(speeds)
+        if all(speeds):
+            on_front = pareto_front([each.accuracy for each in found.values()], speeds)
+        else:
+            self.notes.append("time was over before speeds were measured")
         for number, is_on_front in zip(found, on_front, strict=True):
             dropped = number not in last
             found[number] = replace(found[number], is_on_front=is_on_front, is_dropped=dropped)
@@ -156,10 +161,24 @@ def _rank(standing: Standing) -> tuple[bool, int, float, float]:
     return (not standing.is_dropped, standing.n, standing.accuracy, standing.logme)
 
 
-def _problems(pool: Pool, contestants: Sequence[Contestant]) -> dict[str, str]:
-    found = dict(pool.problems)
-    for each in contestants:
-        found |= {item_id: f"{why} ({each.name})" for item_id, why in each.problems.items()}
+def _skipped(pool: Pool, rounds: Sequence[Round]) -> set[str]:
+    """Return the items that were looked at and that a backbone could not embed."""
+    return {
+        item_id
+        for each in rounds
+        for item_id in pool.ids[: each.size]
+        if not all(item_id in contestant for contestant in each.contestants)
+    }
+
+
+def _problems(skipped: set[str], contestants: Sequence[Contestant]) -> dict[str, str]:
+    """Return the first ones: id → why, and which backbone says so unless all do."""
+    found = {
+        item_id: f"{why} ({each.name})" if any(item_id in one for one in contestants) else why
+        for each in contestants
+        for item_id, why in each.problems.items()
+        if item_id in skipped
+    }
     return dict(islice(found.items(), SHOWN_PROBLEMS))
 
 

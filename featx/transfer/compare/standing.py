@@ -8,14 +8,13 @@ import numpy as np
 
 from featx.evaluate.interval import wilson_interval
 from featx.evaluate.paired import Paired
-from featx.train.candidates import kinds
 from featx.train.choose import CHOOSING_ROWS
 from featx.transfer.compare.contestant import Contestant
 from featx.transfer.compare.race import Round, hits_of
 from featx.transfer.logme import logme
 
-DEAR = ("logreg",)
-"""Kinds of head that are not fitted here: they have no closed form."""
+CHEAP = ("lda", "knn", "centroid")
+"""Kinds of head that are fitted beside ridge, however few the items are: all in closed form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class Standing:
     logme : float
         See `featx.transfer.logme.logme`.
     items_per_s : float
-        On this machine, without the cache.
+        On this machine, without the cache; 0 if time was over before it was measured.
     beside : Paired
         What it is worth beside the best, on the same items; if it was dropped, beside the leader
         of its last round.
@@ -46,7 +45,8 @@ class Standing:
     is_dropped : bool
         Whether it left the race early; `n` then is smaller than that of others.
     is_on_front : bool
-        Whether no other is as accurate and as fast, and better in one of both.
+        Whether no other is as accurate and as fast, and better in one of both.  Never without
+        speeds.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Standing:
             "dropped": self.is_dropped,
             "heads": dict(self.heads),
             "logme": self.logme,
-            "items_per_s": round(self.items_per_s, 2),
+            "items_per_s": round(self.items_per_s, 2) or None,
             "on_front": self.is_on_front,
             "dim": self.dim,
             "size_bytes": self.size_bytes,
@@ -115,9 +115,8 @@ def measured(
     material = sample.material(contestant.vectors(sample.ids))
     heads = {"ridge": float(hits.mean())}
     if with_heads:
-        others = [kind for kind in kinds(material) if kind not in {"ridge", *DEAR}]
-        for kind in others:
-            heads[kind] = float(hits_of(material, seed=seed, kind=kind).mean())
+        found = {kind: hits_of(material, seed=seed, kind=kind) for kind in CHEAP}
+        heads |= {kind: float(right.mean()) for kind, right in found.items()}
     return Standing(
         name=contestant.name,
         dim=contestant.backbone.dim,

@@ -29,7 +29,7 @@ COLD = 2
 SHARE = 10
 """Of so many times the items that are wanted, those of the least margin, the picks are taken."""
 
-SEARCHED, MOST_KNOWN = 20_000, 500
+SEARCHED, MOST_KNOWN = 20_000, 250
 """Waiting and labelled items that are clustered, at most; of more a sample is."""
 
 By = Literal["typical", "margin"]
@@ -80,8 +80,9 @@ def label_next(
 
     Every waiting item gets a margin; k-means of the `SHARE` times `n` least sure ones, weighted
     by one less the margin, gives `n` clusters, and from each its most central item is taken.
-    With few labels all items are clustered, at most `SEARCHED`, and the picks are from clusters
-    that hold no labelled one.
+    With few labels all items are clustered, and the picks are from clusters that hold no labelled
+    one.  At most `SEARCHED` items are clustered, or `n`, and there are at most
+    `featx.transfer.labelnext.picking.MOST` clusters, which then give several items each.
 
     Parameters
     ----------
@@ -164,8 +165,14 @@ def _fitted(embedding_set: LabelledSet, pool: Pool, seed: int) -> Head | None:
 def _is_cold(pool: Pool, head: Head | None) -> bool:
     """Return whether there are too few labels, here or in `head`, for margins to mean anything."""
     classes = max(pool.classes, 2 if head is None else len(head.classes))
-    of_head = 0 if head is None else int(head.header.get("labels", {}).get("used", 0))
-    return max(len(pool.labelled), of_head) < COLD * classes
+    return max(len(pool.labelled), _labels_of(head)) < COLD * classes
+
+
+def _labels_of(head: Head | None) -> int:
+    """Return how many labels a head was trained on, as far as its file says."""
+    labels = None if head is None else head.header.get("labels")
+    used = labels.get("used") if isinstance(labels, dict) else None
+    return used if isinstance(used, int) else 0
 
 
 def _asked(
@@ -185,7 +192,7 @@ def _asked(
 
 def _unsure(margins: NDArray[np.float64], n: int) -> Rows:
     """Return the places of the least margins, ascending by margin."""
-    return np.argsort(margins, kind="stable")[: SHARE * n]
+    return np.argsort(margins, kind="stable")[: min(SHARE * n, max(SEARCHED, n))]
 
 
 def _sampled(n_rows: int, n: int, seed: int) -> Rows:
