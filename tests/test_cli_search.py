@@ -350,3 +350,13 @@ def test_json_is_one_object_a_query_as_the_help_says(clusters: Path) -> None:
 def test_a_path_of_ours_that_is_not_there_is_no_text(argument: str) -> None:
     assert names_file(argument)
     assert not names_file("nope or not.")
+
+
+def test_a_page_replaces_pages_of_its_own_and_nothing_else(pictures: Path, tmp_path: Path) -> None:
+    query, other = min((pictures / "p" / "birds").iterdir()), tmp_path / "index.html"
+    other.write_text("<!doctype html><title>Mine</title>", encoding="utf-8")
+
+    line = refused("search", pictures / "p.knn", query, "--html", other)
+
+    assert line.startswith(f"{other}: a file that is not a page of featx is in the way;")
+    assert other.read_text(encoding="utf-8") == "<!doctype html><title>Mine</title>"

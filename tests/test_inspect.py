@@ -51,6 +51,20 @@ def test_flipped_labels_are_found_and_hardly_any_other_is_suspected(share: float
     assert (np.diff(confidence) <= 0).all()
 
 
+def test_where_so_many_labels_are_wrong_that_no_doubt_is_sure_a_note_says_so() -> None:
+    clean = digits(1_600, d=96)
+    two = np.isin(clean.y, ["digit 3", "digit 8"])
+    is_wrong = np.random.default_rng(0).random(int(two.sum())) < 0.25
+    other = np.where(clean.y[two] == "digit 3", "digit 8", "digit 3")
+    mixed = MemorySet(clean.X[two], np.where(is_wrong, other, clean.y[two]))
+
+    found = inspect_set(mixed)
+
+    assert roc_auc_score(is_wrong, -found.confidence) > 0.9
+    assert len(found.suspects.rows) < 0.2 * is_wrong.sum()
+    assert any("featx train --suspects lists more" in note for note in found.notes)
+
+
 def test_suggestions_are_the_labels_before_they_were_flipped() -> None:
     embedding_set, is_wrong = flipped(0.1)
     truth = digits(800, d=96).y

@@ -33,6 +33,9 @@ learning (Northcutt, Jiang and Chuang 2021), whose bar is what rows labelled so 
 reached .24 and .39 with .69 and .70 of the flipped.
 """
 
+BLIND_SHARE = 0.1
+"""Where fewer labels than this are themselves that sure, a doubt is hardly ever reached."""
+
 CLUSTER_ROWS = (20, 50, 125)
 """Rows that a cluster holds on average: finely, coarsely, and between."""
 
@@ -94,7 +97,20 @@ def findings(judged: Judged, n: int, *, seed: int) -> LabelFindings:
         suspects=suspected(judged) if is_able else SuspectedLabels(),
         clusters=mislabelled_clusters(judged, seed=seed) if is_able else (),
         overlaps=overlapping(judged),
-        notes=_coarse(len(judged.distinct.codes)) if is_able else (UNABLE,),
+        notes=((*_blind(judged), *_coarse(len(judged.distinct.codes))) if is_able else (UNABLE,)),
+    )
+
+
+def _blind(judged: Judged) -> tuple[str, ...]:
+    """Return a note where heads are too unsure to doubt the label of a typical row."""
+    two = np.partition(judged.probabilities, -2, axis=1)[:, -2:]
+    sure = int((SURE * two[:, 0] < two[:, 1]).sum())
+    if sure >= BLIND_SHARE * len(two):
+        return ()
+    return (
+        f"of {sure:,} of {len(two):,} labels a class is held for {SURE} times as likely as any"
+        " other: many are wrong, or classes are alike, and few wrong ones are listed; featx train"
+        " --suspects lists more of them, and more that are right",
     )
 
 
