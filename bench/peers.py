@@ -43,6 +43,8 @@ PEERS = {
         "datasets==3.6.0",
         "pyarrow==19.0.1",
     ],
+    "readers": ["datasets==5.2.0", "embedding-reader==1.8.1", "pylance==14.0.2", "numpy==2.4.6"],
+    "autofaiss": ["autofaiss==2.18.0", "faiss-cpu==1.15.1", "numpy==1.26.4", "pyarrow==19.0.1"],
     "fastapi": [
         TORCH,
         "sentence-transformers==6.2.0",
@@ -63,7 +65,7 @@ PEERS = {
 optimum-onnx 0.1.0, the newest, needs transformers below 4.58, and sentence-transformers 6 needs 5
 or later; so the ONNX backend is measured with the newest release that can be installed with it.
 infinity-emb wants NumPy 1, which the newest pyarrow and datasets do not, and an optimum and a
-transformers that still have BetterTransformer, though it is not used.
+transformers that still have BetterTransformer, though it is not used.  autofaiss wants NumPy 1 too.
 """
 
 

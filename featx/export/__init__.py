@@ -1,6 +1,7 @@
-"""Heads in forms that others read: estimators of scikit-learn, and one ONNX file.
+"""Heads, galleries and embedding sets in forms that others read.
 
-Adding a form of estimators is one function and one line here.
+Heads become estimators of scikit-learn or one ONNX file, rows of vectors become tables and indexes.
+Adding a form of either is one function and one line here.
 """
 
 FORMATS = {
@@ -11,3 +12,20 @@ FORMATS = {
 
 DEPLOYABLE = "onnx"
 """Form, and suffix, of a file that holds the backbone too."""
+
+VECTORS = {
+    "parquet": "featx.export.vectors.parquet:write_parquet",
+    "arrow": "featx.export.vectors.arrow:write_arrow",
+    "lance": "featx.export.vectors.lance:write_lance",
+    "hf": "featx.export.vectors.huggingface:write_hf",
+    "faiss": "featx.export.vectors.faiss:write_faiss",
+    "npy": "featx.export.vectors.npy:write_npy",
+}
+"""Form → function of (path, `featx.export.vectors.table.VectorTable`, choices) that writes rows."""
+
+TAKES = {
+    DEPLOYABLE: ("head", "gallery"),
+    **dict.fromkeys(FORMATS, ("head",)),
+    **dict.fromkeys(VECTORS, ("embedding set", "gallery")),
+}
+"""Form → kinds of things that are exported so."""

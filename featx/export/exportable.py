@@ -12,7 +12,7 @@ from featx.export.emitter import Emitter
 from featx.export.novelty import emit_novelty
 from featx.export.scoring import emit_logits
 from featx.export.votes import Voters, emit_shares, require_few
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.heads.conformal import Conformal
 from featx.heads.novelty import Novelty
 from featx.heads.predict import Head
@@ -137,7 +137,7 @@ def of_head(head: Head, where: str) -> Exportable:
     )
 
 
-def of_gallery(held: Snapshot, where: str) -> Exportable:
+def of_gallery(held: Held, where: str) -> Exportable:
     """Return what a gallery says, to be exported: the exact vote of its labelled items.
 
     Raises
@@ -145,7 +145,7 @@ def of_gallery(held: Snapshot, where: str) -> Exportable:
     InputError
         If there are too many items, none is labelled, or all have one label.
     """
-    facts, classes = held.base.facts, tuple(held.classes)
+    facts, classes = held.facts, tuple(held.classes)
     if len(classes) < 2:
         labels = f"one label, {classes[0]!r}" if classes else "no label"
         message = f"{where}: its items have {labels}; two or more are needed; run: featx label"
@@ -157,7 +157,7 @@ def of_gallery(held: Snapshot, where: str) -> Exportable:
     codes = held.label_codes(rows)
     rows, codes = rows[codes >= 0], codes[codes >= 0]
     require_few(len(rows), where)
-    names = list(held.recent.store.labels)
+    names = held.label_names
     place = {name: number for number, name in enumerate(classes)}
     voters = Voters(
         vectors=held.vectors(rows),
