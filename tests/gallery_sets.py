@@ -1,6 +1,7 @@
 """Embedding sets and galleries for tests, and what a search of them has to answer."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from featx.data.rows import Row
 from featx.data.store import EmbeddingSet
 from featx.data.writer import SetWriter
 from featx.gallery.build import GalleryRecipe, build_gallery
-from featx.gallery.gallery import Gallery, Neighbour
+from featx.gallery.gallery import Gallery, ItemFacts, Neighbour
+from featx.index.metric import MetricName
 from featx.types import Vectors
 
 DIM = 6
@@ -96,3 +98,34 @@ def expected(
     near = similarities(np.stack(list(content.values())), q, metric)
     ids = list(content)
     return [(ids[i], round(float(np.float32(near[i])), 5)) for i in np.argsort(-near)[:k]]
+
+
+NEW = vectors(40, seed=9)
+
+
+@dataclass
+class Case:
+    """A gallery, open for writing, and what it should hold."""
+
+    path: Path
+    gallery: Gallery
+    content: dict[str, Vectors]
+
+    def add(self, rows: range) -> None:
+        ids = [f"n{r}" for r in rows]
+        self.gallery.add(ids, NEW[rows], facts=[ItemFacts(label="new", uri=i) for i in ids])
+        self.content |= dict(zip(ids, NEW[rows], strict=True))
+
+    def remove(self, *ids: str) -> None:
+        self.gallery.remove(ids)
+        for item_id in ids:
+            del self.content[item_id]
+
+    def check(self, gallery: Gallery | None = None, metric: MetricName = "cosine") -> None:
+        """Check a gallery, else the writer and a fresh reader."""
+        for each in [gallery] if gallery else [self.gallery, Gallery.open(self.path)]:
+            assert len(each) == len(self.content)
+            for q, found in zip(
+                vectors(4, seed=3), each.search(vectors(4, seed=3), 9), strict=True
+            ):
+                assert pairs(found) == expected(self.content, q, 9, metric)

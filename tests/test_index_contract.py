@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -17,18 +19,45 @@ from featx.index.neighbours import Index, Neighbours
 from featx.index.opening import build_index, index_class
 from featx.index.stack import Stack
 from featx.types import Vectors
+from postgres import in_database
 
 # Both round a float64 sum to float32 once; the sums differ by their order alone.
 RTOL, ATOL = 2e-7, 1e-7
 
 every_index = pytest.mark.parametrize("kind", list(INDEXES))
 
+every_search = pytest.mark.parametrize(
+    "kind", [*INDEXES, pytest.param("pgvector", marks=pytest.mark.pg)]
+)
+"""Whatever searches as an index does, though it may not be one."""
+
 
 every_metric = pytest.mark.parametrize("metric", METRICS)
 
 
+class Searching(Protocol):
+    """What finds the nearest rows."""
+
+    def search(self, Q: Vectors, k: int) -> Neighbours: ...
+
+
+Searched = Callable[..., Searching]
+
+
 def make(kind: str, X: Vectors | Stack, metric: MetricName = "cosine") -> Index:
     return build_index(kind, X, metric)
+
+
+@pytest.fixture
+def searched(request: pytest.FixtureRequest, tmp_path: Path) -> Searched:
+    """Give a maker of what searches rows."""
+
+    def build(kind: str, X: Vectors, metric: MetricName = "cosine") -> Searching:
+        if kind != "pgvector":
+            return make(kind, X, metric)
+        return in_database(request.getfixturevalue("postgres"), tmp_path, X, metric)
+
+    return build
 
 
 def similarities_of(X: Vectors, Q: Vectors, metric: MetricName = "cosine") -> NDArray[np.float64]:
@@ -68,21 +97,25 @@ def assert_same(found: Neighbours, expected: Neighbours) -> None:
     assert found.similarities.dtype == np.float32
 
 
-@every_index
+@every_search
 @pytest.mark.parametrize(("n", "dim", "m", "k"), [(2000, 48, 60, 5), (500, 1, 7, 3), (9, 3, 1, 9)])
-def test_random_rows_rank_as_in_numpy(kind: str, n: int, dim: int, m: int, k: int) -> None:
+def test_random_rows_rank_as_in_numpy(
+    searched: Searched, kind: str, n: int, dim: int, m: int, k: int
+) -> None:
     X, Q = random_rows(n, dim), random_rows(m, dim, seed=1)
 
-    assert_same(make(kind, X).search(Q, k), oracle(X, Q, k))
+    assert_same(searched(kind, X).search(Q, k), oracle(X, Q, k))
 
 
-@every_index
+@every_search
 @pytest.mark.parametrize("copies", [2, 7, 40])
-def test_equal_rows_come_in_the_order_of_the_gallery(kind: str, copies: int) -> None:
+def test_equal_rows_come_in_the_order_of_the_gallery(
+    searched: Searched, kind: str, copies: int
+) -> None:
     base = random_rows(50, 32)
     X = base[np.random.default_rng(3).permutation(np.repeat(np.arange(50), copies))]
 
-    assert_same(make(kind, X).search(base[:30], 12), oracle(X, base[:30], 12))
+    assert_same(searched(kind, X).search(base[:30], 12), oracle(X, base[:30], 12))
 
 
 @every_index
@@ -99,10 +132,10 @@ def test_near_ties_within_float32_error_rank_exactly(kind: str) -> None:
     np.testing.assert_array_equal(found.rows, np.tile(rows, (25, 1)))
 
 
-@every_index
-def test_an_answer_does_not_depend_on_the_batch(kind: str) -> None:
+@every_search
+def test_an_answer_does_not_depend_on_the_batch(searched: Searched, kind: str) -> None:
     X, Q = random_rows(3000, 37), random_rows(64, 37, seed=1)
-    index = make(kind, X)
+    index = searched(kind, X)
 
     together = index.search(Q, 6)
     alone = [index.search(q[None], 6) for q in Q]
@@ -113,24 +146,24 @@ def test_an_answer_does_not_depend_on_the_batch(kind: str) -> None:
     )
 
 
-@every_index
-def test_k_beyond_the_gallery_returns_fewer_columns(kind: str) -> None:
+@every_search
+def test_k_beyond_the_gallery_returns_fewer_columns(searched: Searched, kind: str) -> None:
     X = random_rows(3, 4)
 
-    assert_same(make(kind, X).search(X[:2], 10), oracle(X, X[:2], 3))
+    assert_same(searched(kind, X).search(X[:2], 10), oracle(X, X[:2], 3))
 
 
-@every_index
-def test_a_zero_query_is_similar_to_nothing(kind: str) -> None:
-    found = make(kind, random_rows(100, 8)).search(np.zeros((1, 8), np.float32), 3)
+@every_search
+def test_a_zero_query_is_similar_to_nothing(searched: Searched, kind: str) -> None:
+    found = searched(kind, random_rows(100, 8)).search(np.zeros((1, 8), np.float32), 3)
 
     assert found.rows.tolist() == [[0, 1, 2]]
     assert found.similarities.tolist() == [[0.0, 0.0, 0.0]]
 
 
-@every_index
-def test_no_query_has_no_answer(kind: str) -> None:
-    found = make(kind, random_rows(10, 8)).search(np.empty((0, 8), np.float32), 3)
+@every_search
+def test_no_query_has_no_answer(searched: Searched, kind: str) -> None:
+    found = searched(kind, random_rows(10, 8)).search(np.empty((0, 8), np.float32), 3)
 
     assert found.rows.shape == found.similarities.shape == (0, 3)
 
@@ -146,14 +179,16 @@ def test_a_memory_map_is_searched_in_place(kind: str, tmp_path: Path) -> None:
     assert_same(index.search(X[:9], 4), oracle(X, X[:9], 4))
 
 
-@every_index
+@every_search
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_query_that_is_not_finite_is_refused_by_row(kind: str, value: float) -> None:
+def test_a_query_that_is_not_finite_is_refused_by_row(
+    searched: Searched, kind: str, value: float
+) -> None:
     Q = random_rows(4, 8)
     Q[2, 5] = value
 
     with pytest.raises(InputError, match=r"^query: row 2 is NaN or infinite"):
-        make(kind, random_rows(10, 8)).search(Q, 3)
+        searched(kind, random_rows(10, 8)).search(Q, 3)
 
 
 @every_index
@@ -165,9 +200,9 @@ def test_a_gallery_row_that_is_not_finite_is_refused_by_row(kind: str) -> None:
         make(kind, X)
 
 
-@every_index
-def test_another_dimension_is_refused(kind: str) -> None:
-    index = make(kind, random_rows(10, 8))
+@every_search
+def test_another_dimension_is_refused(searched: Searched, kind: str) -> None:
+    index = searched(kind, random_rows(10, 8))
 
     with pytest.raises(InputError, match=r"^query: 7 dimensions; the gallery has 8"):
         index.search(random_rows(1, 7), 3)
@@ -277,21 +312,21 @@ def test_queries_far_from_the_origin_rank_as_in_numpy(kind: str, metric: MetricN
     np.testing.assert_array_equal(found.rows, oracle(X, Q, 5, metric).rows)
 
 
-@every_index
-def test_equal_rows_only(kind: str) -> None:
+@every_search
+def test_equal_rows_only(searched: Searched, kind: str) -> None:
     X = np.ones((300, 20), np.float32)
 
-    found = make(kind, X).search(X[:3], 4)
+    found = searched(kind, X).search(X[:3], 4)
 
     assert found.rows.tolist() == [[0, 1, 2, 3]] * 3
     np.testing.assert_allclose(found.similarities, 1.0, rtol=RTOL)
 
 
-@every_index
-def test_one_row_is_its_own_neighbour(kind: str) -> None:
+@every_search
+def test_one_row_is_its_own_neighbour(searched: Searched, kind: str) -> None:
     X = np.array([[3.0, 4.0]], np.float32)
 
-    assert_same(make(kind, X).search(X, 5), oracle(X, X, 1))
+    assert_same(searched(kind, X).search(X, 5), oracle(X, X, 1))
 
 
 @every_index

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from featx.errors import UnknownNameError
 from featx.gallery.gallery import Gallery, ItemFacts
-from featx.gallery.listing import labels_of, listed
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
+from featx.gallery.listing import labels_of
 from gallery_sets import build, vectors
 
 Found = list[tuple[str, ItemFacts]]
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Held:
     """Give a gallery of which some items were removed, and to which some were added."""
     folder = tmp_path_factory.mktemp("listing")
     build(folder, n=60, segment=25).close()
@@ -35,7 +35,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         return gallery.snapshot
 
 
-def oracle(held: Snapshot, label: str | None, split: str | None, text: str) -> Found:
+def oracle(held: Held, label: str | None, split: str | None, text: str) -> Found:
     return [
         (item_id, facts)
         for item_id, facts in held.items()
@@ -45,11 +45,11 @@ def oracle(held: Snapshot, label: str | None, split: str | None, text: str) -> F
     ]
 
 
-def all_pages(held: Snapshot, limit: int, **asked: str | None) -> Found:
+def all_pages(held: Held, limit: int, **asked: str | None) -> Found:
     found: Found = []
     after: int | None = -1
     while after is not None:
-        page = listed(held, after=after, limit=limit, **asked)  # type: ignore[arg-type]
+        page = held.page(after=after, limit=limit, **asked)  # type: ignore[arg-type]
         assert len(page.items) == limit or page.next is None
         found += page.items
         after = page.next
@@ -67,25 +67,25 @@ def all_pages(held: Snapshot, limit: int, **asked: str | None) -> Found:
 )
 @settings(deadline=None)
 def test_pages_hold_what_a_look_at_every_item_finds(
-    changed: Snapshot, label: str | None, split: str | None, text: str, limit: int
+    changed: Held, label: str | None, split: str | None, text: str, limit: int
 ) -> None:
     found = all_pages(changed, limit, label=label, split=split, text=text)
 
     assert found == oracle(changed, label, split, text)
 
 
-def test_a_label_that_no_item_ever_had_is_named(changed: Snapshot) -> None:
+def test_a_label_that_no_item_ever_had_is_named(changed: Held) -> None:
     with pytest.raises(UnknownNameError, match="unknown label 'evn'; did you mean 'even'"):
-        listed(changed, label="evn", limit=5)
+        changed.page(label="evn", limit=5)
 
 
-def test_a_row_that_is_gone_is_a_place_to_go_on_from(changed: Snapshot) -> None:
-    ids = [item_id for item_id, _ in listed(changed, after=3, limit=2).items]
+def test_a_row_that_is_gone_is_a_place_to_go_on_from(changed: Held) -> None:
+    ids = [item_id for item_id, _ in changed.page(after=3, limit=2).items]
 
     assert ids == ["i4", "i5"]
 
 
-def test_labels_are_those_of_the_rows(changed: Snapshot) -> None:
+def test_labels_are_those_of_the_rows(changed: Held) -> None:
     rows = np.random.default_rng(0).permutation(changed.rows)
 
     assert labels_of(changed, rows) == [changed.item(row)[1].label for row in rows.tolist()]
@@ -96,6 +96,6 @@ def test_an_empty_gallery_has_one_page_without_items(tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "a.knn", writable=True) as gallery:
         gallery.remove(["i0", "i1", "i2"])
         gallery.compact()
-        page = listed(gallery.snapshot, text="i", limit=5)
+        page = gallery.snapshot.page(text="i", limit=5)
 
     assert (page.items, page.next, page.total) == ([], None, 0)

@@ -1,15 +1,21 @@
 """``featx index``: building a gallery, and the commands that change one."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 from featx.registry import resolve
 
 if TYPE_CHECKING:
+    from featx.data.store import EmbeddingSet
     from featx.gallery.gallery import Gallery
+    from featx.gallery.postgres.storage import AskedStorage
+    from featx.gallery.recipe import GalleryRecipe, Thumbnails
     from featx.index.metric import MetricName
 
 SUBCOMMANDS = {
@@ -26,6 +32,12 @@ _WHY = {
     "pq": "; chosen since comparing all rows would take long",
     "ivf": "; chosen since it answers sooner than pq at this size",
 }
+
+
+_DSN = (
+    "A database, with --backend pgvector: postgresql://user@host/name or 'host=... dbname=...'; "
+    "several share the items."
+)
 
 
 class IndexGroup(click.Group):
@@ -91,7 +103,7 @@ def _suggest(word: str, ctx: click.Context) -> None:
 
 
 @click.command("index", cls=Build)
-@click.argument("target", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET", type=SetPath(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Gallery: X.knn.")
 @click.option(
     "--kind",
@@ -114,6 +126,21 @@ def _suggest(word: str, ctx: click.Context) -> None:
     help="What counts as near.",
 )
 @click.option("--standalone", is_flag=True, help="Copy the vectors; the set may go then.")
+@click.option(
+    "--backend",
+    type=click.Choice(["files", "pgvector"]),
+    default="files",
+    show_default=True,
+    help="Where it is kept: in the folder, or in PostgreSQL.",
+)
+@click.option("--dsn", "dsns", multiple=True, help=_DSN)
+@click.option(
+    "--storage",
+    type=click.Choice(["auto", "halfvec", "vector"]),
+    default="auto",
+    show_default=True,
+    help="Numbers of PostgreSQL: 16 bits (where those do), or 32.",
+)
 @click.option("--no-thumbnails", is_flag=True, help="Make none; they are for `search --html`.")
 @click.option(
     "--drop-changes", is_flag=True, help="Replace a gallery that items were added to, or removed."
@@ -126,6 +153,9 @@ def build(
     recall: float,
     metric: str,
     standalone: bool,
+    backend: str,
+    dsns: tuple[str, ...],
+    storage: str,
     no_thumbnails: bool,
     drop_changes: bool,
     as_json: bool,
@@ -137,11 +167,19 @@ def build(
 
     The gallery refers to the set's vectors and does not copy them: keep both together, or use
     --standalone.  A set that is called like a command is reached as ./add.
+
+    --backend pgvector copies all into PostgreSQL instead, for more than one machine holds, or many
+    share.  A password is taken from PGPASSWORD, ~/.pgpass or a service file; one in --dsn is used
+    now and not kept.
     """
     from featx.data.writer import versions
-    from featx.gallery.build import GalleryRecipe, build_gallery
+    from featx.gallery.recipe import GalleryRecipe
     from featx.gallery.thumbnails import thumbnails_of
 
+    if backend == "files" and (dsns or storage != "auto"):
+        raise click.UsageError("--dsn and --storage need --backend pgvector.")
+    if backend == "pgvector" and not dsns:
+        raise click.UsageError("--backend pgvector needs --dsn postgresql://user@host/database.")
     _require_near(target)
     opened = o.open_set(target)
     recipe = GalleryRecipe(
@@ -150,15 +188,43 @@ def build(
         metric=cast("MetricName", metric),
         standalone=standalone,
         drop_changes=drop_changes,
-        command=o.command_line(),
+        command="" if dsns else o.command_line(),
         versions=versions(),
     )
     thumbnails = None if no_thumbnails else thumbnails_of(opened)
-    with build_gallery(opened, out, recipe, thumbnails=thumbnails) as gallery:
+    with _built(opened, out, recipe, thumbnails, dsns, storage) as gallery:
         if as_json:
             o.print_json(_facts(gallery) | {"out": str(out)})
         else:
             _show(gallery, asked=kind)
+
+
+def _built(
+    opened: "EmbeddingSet",
+    out: Path,
+    recipe: "GalleryRecipe",
+    thumbnails: "Thumbnails | None",
+    dsns: tuple[str, ...],
+    storage: str,
+) -> "Gallery":
+    """Build a gallery in files, or in the databases that are named."""
+    if not dsns:
+        from featx.gallery.build import build_gallery
+
+        return build_gallery(opened, out, recipe, thumbnails=thumbnails)
+    from featx.gallery.postgres.build import Placement, build_postgres_gallery
+    from featx.gallery.postgres.dsn import Dsn, without_secrets
+
+    placement = Placement(
+        dsns=[Dsn.parse(text) for text in dsns], storage=cast("AskedStorage", storage)
+    )
+    recipe = replace(recipe, command=o.command_line(without_secrets(sys.argv[1:], dsns)))
+    gallery = build_postgres_gallery(opened, out, recipe, placement, thumbnails=thumbnails)
+    if any("password" in dsn.secrets for dsn in placement.dsns):
+        o.say(
+            "note: the password is not kept; from now on set PGPASSWORD, or put it into ~/.pgpass"
+        )
+    return gallery
 
 
 def _require_near(target: Path) -> None:
@@ -198,7 +264,8 @@ def _facts(gallery: "Gallery") -> dict[str, Any]:
 
 def _show(gallery: "Gallery", *, asked: str) -> None:
     found = _facts(gallery)
-    why = _WHY.get(found["kind"], "") if asked == "auto" else ""
+    is_chosen = asked == "auto" and "backend" not in gallery.facts
+    why = _WHY.get(found["kind"], "") if is_chosen else ""
     click.echo(f"{gallery.path}: {found['items']:,} items, {gallery.facts['dim']} numbers each")
     o.print_measure("index", f"{found['kind']}, {found['metric']}{why}")
     o.print_measure("vote", f"k {found['k']}, temperature {found['temperature']:g}")

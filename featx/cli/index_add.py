@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import ItemOrSet
 
 SHOWN = 10
 """New labels that are named."""
@@ -36,7 +37,7 @@ class _Run:
 
 @click.command()
 @click.argument("gallery", type=click.Path(path_type=Path))
-@click.argument("items", nargs=-1, required=True)
+@click.argument("items", nargs=-1, required=True, type=ItemOrSet())
 @click.option("--label", help="Label of all of them, whatever the source says.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), help="Split of all of them, likewise."

@@ -51,9 +51,25 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{o.counted(found['pending'], 'change')} in the log" if found["pending"] else "no changes"
     )
     yield "stored", f"{found['parts']} {parts}, {pending}, {_removed(found)}"
+    if "servers" in found:
+        yield from _servers(found)
+        return
     place = "here" if found["standalone"] else "in the embedding set"
     yield "disk", f"{human_bytes(found['disk_bytes'])}; the vectors are {place}"
     yield "index memory", human_bytes(found["index_bytes"])
+
+
+def _servers(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a gallery in PostgreSQL."""
+    from featx.cli.index import human_bytes
+
+    graph = human_bytes(found["index_bytes"])
+    yield (
+        "disk",
+        f"{human_bytes(found['disk_bytes'])}, {graph} of it the graph ({found['storage']})",
+    )
+    for place in found["servers"]:
+        yield "PostgreSQL", place
 
 
 def _removed(found: Mapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 
 from featx.errors import InputError, TakenError
 from featx.gallery.changelog import Change
+from featx.gallery.held import Held
 from featx.gallery.items import ItemFacts
-from featx.gallery.snapshot import Snapshot
 from featx.index.metric import LARGEST_NORM, UNIT_SLACK, matrix, refuse_unfit, row_norms
 from featx.types import Vectors
 
@@ -17,7 +17,7 @@ NAMED = 3
 
 
 def additions(
-    snapshot: Snapshot,
+    held: Held,
     ids: Sequence[str],
     X: Vectors,
     facts: Sequence[ItemFacts] | None,
@@ -33,13 +33,13 @@ def additions(
     """
     _refuse_one("add", ids)
     facts = [ItemFacts()] * len(ids) if facts is None else facts
-    X = _vectors(snapshot, X)
+    X = _vectors(held, X)
     if not len(ids) == len(X) == len(facts):
         found = f"{len(ids)} ids, {len(X)} vectors and {len(facts)} facts"
         raise InputError(f"add: {found}; needs one of each an item")
     _refuse_unfit(ids, facts)
     facts = [_without_empty(each) for each in facts]
-    there = [item_id for item_id in ids if snapshot.find(item_id) is not None]
+    there = list(held.find_all(ids))
     if there and not replace:
         raise TakenError(
             f"add: {_listed(there)} is in the gallery; choose another id, or replace it"
@@ -51,7 +51,7 @@ def additions(
     ]
 
 
-def removals(snapshot: Snapshot, ids: Sequence[str]) -> list[Change]:
+def removals(held: Held, ids: Sequence[str]) -> list[Change]:
     """Return the changes that remove items.
 
     Raises
@@ -61,7 +61,8 @@ def removals(snapshot: Snapshot, ids: Sequence[str]) -> list[Change]:
     """
     _refuse_one("remove", ids)
     _refuse_repeated("remove", ids)
-    missing = [item_id for item_id in ids if snapshot.find(item_id) is None]
+    there = held.find_all(ids)
+    missing = [item_id for item_id in ids if item_id not in there]
     if missing:
         raise InputError(f"remove: no item has the id {_listed(missing)}; nothing was removed")
     return [Change("remove", item_id) for item_id in ids]
@@ -72,19 +73,19 @@ def _refuse_one(where: str, ids: Sequence[str]) -> None:
         raise InputError(f"{where}: ids is the text {ids!r}; must be a list of ids: [{ids!r}]")
 
 
-def _vectors(snapshot: Snapshot, X: Vectors) -> Vectors:
+def _vectors(held: Held, X: Vectors) -> Vectors:
     X = matrix(X, "add")
     # Numbers of Python: items mostly come one by one, and each step of NumPy takes as long as ten.
     norms: list[float] = row_norms(X).tolist()
     if not all(norm <= LARGEST_NORM for norm in norms):
         refuse_unfit(np.array(norms), "add")
-    dim = snapshot.base.stack.dim
+    dim = held.dim
     if X.shape[1] != dim:
         raise InputError(
             f"add: vectors of {X.shape[1]} dimensions; the gallery has {dim}; embed the items "
-            f"with {snapshot.base.facts['model']}"
+            f"with {held.facts['model']}"
         )
-    if snapshot.metric != "cosine":
+    if held.metric != "cosine":
         return X
     if 0.0 in norms:
         raise InputError(

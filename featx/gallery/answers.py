@@ -1,6 +1,8 @@
-"""What a gallery answers: its items near a query, and their vote."""
+"""What a gallery answers: its items near a query, their vote, and its items by pages."""
 
 from dataclasses import dataclass
+
+from featx.gallery.items import ItemFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +52,22 @@ class Classified:
     probability: float
     neighbours: list[Neighbour]
     novel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some items of a gallery.
+
+    Attributes
+    ----------
+    items : list of (str, ItemFacts)
+        Id and facts, by row; those of the parts without their thumbnail.
+    next : int or None
+        Row after which the next page begins; None where this is the last one.
+    total : int
+        Items of all pages.
+    """
+
+    items: list[tuple[str, ItemFacts]]
+    next: int | None
+    total: int

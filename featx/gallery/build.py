@@ -2,80 +2,47 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from featx.data.claim import now
 from featx.data.files import explained
-from featx.data.finite import require_finite
 from featx.data.mirror import facts_of
 from featx.data.store import EmbeddingSet
-from featx.errors import InputError, StoreError
+from featx.errors import StoreError
 from featx.gallery.base import Base
 from featx.gallery.changelog import ChangeLog, DamagedLogError
 from featx.gallery.draft import Draft
 from featx.gallery.fitting import Wanted, fit
 from featx.gallery.folder import (
-    DEFAULT_KIND,
-    DEFAULT_METRIC,
-    DEFAULT_RECALL,
     LOCK,
     LOG,
     clean,
-    identity,
     open_set,
     read_facts,
     refuse_strangers,
-    relative_to_gallery,
+    require_backend,
 )
 from featx.gallery.generation import commit, next_number
-from featx.gallery.items import SCHEMA, TEXTS, Batches, names_of, to_column
+from featx.gallery.items import names_of
 from featx.gallery.lock import lock_gallery
-from featx.index.metric import MetricName, checked_metric
-from featx.index.opening import index_class
+from featx.gallery.recipe import (
+    GalleryRecipe,
+    Thumbnails,
+    check,
+    items_of,
+    naming_items,
+    record,
+)
 from featx.index.stack import Stack
 
 if TYPE_CHECKING:
     from featx.gallery.gallery import Gallery
 
-Thumbnails = Callable[[list[int]], list[bytes | None]]
-"""Rows of the set → a small picture of each, or None."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GalleryRecipe:
-    """How a gallery shall be built.
-
-    Attributes
-    ----------
-    kind : str
-        A name of `featx.index.INDEXES`, or ``"auto"``: by size, tuned to `recall`.
-    recall : float
-        Share of the true ten nearest that the index has to find on held-out queries.
-    metric : "cosine", "dot" or "l2"
-    standalone : bool
-        Whether to copy the vectors of the set, which is not needed any more then.
-    drop_changes : bool
-        Whether a gallery whose items were added or removed online may be replaced.
-    command : str
-        What the user ran, for the record.
-    versions : mapping of str to str
-        Versions of the packages at work, for the record.
-    """
-
-    kind: str = DEFAULT_KIND
-    recall: float = DEFAULT_RECALL
-    metric: MetricName = DEFAULT_METRIC
-    standalone: bool = False
-    drop_changes: bool = False
-    command: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["GalleryRecipe", "Thumbnails", "build_gallery"]
 
 
 def build_gallery(
@@ -117,27 +84,18 @@ def build_gallery(
     if not isinstance(embedding_set, EmbeddingSet):
         embedding_set = EmbeddingSet.open(embedding_set)
     out, recipe = Path(out), recipe or GalleryRecipe()
-    _check(embedding_set, recipe)
+    check(embedding_set, recipe)
     refuse_strangers(out)
+    require_backend(out, "files")
     with _writing(out, recipe) as log:
         _refuse_changes(out, log, embedding_set, recipe)
         number = next_number(out, log)
         draft = Draft(out, number, embedding_set.dim)
-        with _naming(embedding_set):
+        with naming_items(embedding_set):
             base = _written(embedding_set, draft, recipe, thumbnails)
         base.facts["folded"] = max(log.last(), _folded(out))
         commit(out, log, base.facts)
     return Gallery.open(out)
-
-
-def _check(embedding_set: EmbeddingSet, recipe: GalleryRecipe) -> None:
-    checked_metric(recipe.metric)
-    if recipe.kind != "auto":
-        index_class(recipe.kind)
-    if not 0 < recipe.recall <= 1:
-        raise InputError(f"recall: found {recipe.recall}; must be above 0 and at most 1")
-    if not len(embedding_set):
-        raise InputError(f"{embedding_set.path}: holds no embedding; run featx embed first")
 
 
 @contextmanager
@@ -190,7 +148,7 @@ def _refuse_changes(
     if changes and not recipe.drop_changes:
         raise StoreError(
             f"{out}: items were added or removed online ({changes:,}), of which "
-            f"{embedding_set.path} knows nothing; {_instead(out, embedding_set)}give "
+            f"{embedding_set.where} knows nothing; {_instead(out, embedding_set)}give "
             "--drop-changes to lose them, or choose another name with -o"
         )
 
@@ -205,18 +163,8 @@ def _instead(out: Path, embedding_set: EmbeddingSet) -> str:
         return ""
     if facts["space"] != embedding_set.space:
         return ""
-    command = f"featx index add {out} {embedding_set.path} --skip-existing"
+    command = f"featx index add {out} {embedding_set.where} --skip-existing"
     return f"{command} keeps what was added and adds what {out.name} lacks; or "
-
-
-@contextmanager
-def _naming(embedding_set: EmbeddingSet) -> Iterator[None]:
-    """Name the set and the item where a row is not finite."""
-    try:
-        yield
-    except InputError:
-        require_finite(embedding_set)
-        raise
 
 
 def _folded(out: Path) -> int:
@@ -233,7 +181,7 @@ def _written(
     """Write the files of a gallery but for ``gallery.json``."""
     stack = Stack.of(embedding_set.X)
     names = names_of(facts_of(embedding_set, ("label", "split")))
-    batches = _items(embedding_set, thumbnails)
+    batches = items_of(embedding_set, thumbnails)
     if recipe.standalone:
         blocks = (block for _, block in stack.blocks())
         draft.add(batches, names, blocks, is_unit=False)
@@ -245,39 +193,5 @@ def _written(
     wanted = Wanted(kind=recipe.kind, recall=recipe.recall, metric=recipe.metric)
     labels = table.codes("label")
     index, facts = fit(draft.stack, wanted, labels, None if alive.all() else alive)
-    facts |= _record(embedding_set, draft.path, recipe)
+    facts |= record(embedding_set, draft.path, recipe) | {"changes": 0}
     return draft.finish(index, facts, alive, blanked=0)
-
-
-def _record(embedding_set: EmbeddingSet, out: Path, recipe: GalleryRecipe) -> dict[str, Any]:
-    return {
-        "created": now(),
-        "set": {
-            "path": relative_to_gallery(embedding_set.path, out),
-            **identity(embedding_set),
-        },
-        "model": embedding_set.model,
-        "prompt": embedding_set.prompt,
-        "modality": embedding_set.modality,
-        "fingerprint": embedding_set.fingerprint,
-        "space": embedding_set.space,
-        "dim": embedding_set.dim,
-        "metric": recipe.metric,
-        "changes": 0,
-        "command": recipe.command,
-        "versions": dict(recipe.versions),
-    }
-
-
-def _items(embedding_set: EmbeddingSet, thumbnails: Thumbnails | None) -> Batches:
-    def give() -> Iterator[pa.RecordBatch]:
-        start = 0
-        for batch in facts_of(embedding_set, TEXTS):
-            rows = list(range(start, start + batch.num_rows))
-            start += batch.num_rows
-            pictures = [None] * len(rows) if thumbnails is None else thumbnails(rows)
-            columns = [batch.column(name) for name in TEXTS]
-            columns.append(to_column(pictures, SCHEMA.field("thumbnail").type))
-            yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
-
-    return give

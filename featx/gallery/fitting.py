@@ -1,6 +1,7 @@
 """Fitting: the index and the vote that suit the rows of a gallery."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from featx.gallery.base import Mask
 from featx.gallery.items import Codes
 from featx.index.metric import MetricName
-from featx.index.neighbours import Index
+from featx.index.neighbours import Index, Neighbours
 from featx.index.stack import Stack
 from featx.index.tuning import build_tuned
 from featx.index.voting import Choice, Trials, choose_vote, leave_one_out, tuning_rows
@@ -69,10 +70,29 @@ def fit(
         kind, index, measured = build_tuned(wanted.kind, stack, wanted.metric, recall=wanted.recall)
         made |= {"kind": kind, "settings": dict(index.settings)}
         figures = {name: getattr(measured, name) for name in figures}
-    choice, novel_below = _vote(index, wanted.metric, labels, alive)
+    return index, facts_of_fit(made, figures, *_vote(index, wanted.metric, labels, alive))
+
+
+def facts_of_fit(
+    index: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    choice: Choice,
+    novel_below: float | None,
+) -> dict[str, Any]:
+    """Return the facts of an index and a vote.
+
+    Parameters
+    ----------
+    index, figures : mapping
+        What was made and what was measured of it.
+    choice : Choice
+        How items vote.
+    novel_below : float or None
+        Similarity below which a query is novel.
+    """
     accuracy = None if math.isnan(choice.accuracy) else choice.accuracy
-    return index, {
-        "index": made,
+    return {
+        "index": dict(index),
         "k": choice.k,
         "temperature": choice.temperature,
         "vote": "softmax",
@@ -81,11 +101,35 @@ def fit(
     }
 
 
+NO_CHOICE = Choice(k=DEFAULT_K, temperature=DEFAULT_TEMPERATURE, accuracy=float("nan"), n=0)
+"""How items vote of which none is labelled."""
+
+
+def most_neighbours(*, is_labelled: bool) -> int:
+    """Return how many neighbours of an item that is left out are asked for."""
+    return max(Trials().ks) if is_labelled else 1
+
+
+def limit_of_novelty(found: Neighbours, rows: int) -> float | None:
+    """Return the similarity below which a query is novel, None where too few rows tell.
+
+    Parameters
+    ----------
+    found : Neighbours
+        Of rows that were left out.
+    rows : int
+        Rows that may be neighbours.
+    """
+    if rows < NOVEL_ROWS:
+        return None
+    return float(np.quantile(found.similarities[:, 0], NOVEL_SHARE))
+
+
 def _vote(
     index: Index | None, metric: MetricName, labels: Codes, alive: Mask | None
 ) -> tuple[Choice, float | None]:
     """Return how rows vote best, and the similarity below which a query is novel."""
-    choice = Choice(k=DEFAULT_K, temperature=DEFAULT_TEMPERATURE, accuracy=float("nan"), n=0)
+    choice = NO_CHOICE
     can_be_found = np.ones(len(labels), np.bool_) if alive is None else alive
     voters = can_be_found & (labels >= 0)
     is_labelled = bool(voters.any())
@@ -94,11 +138,9 @@ def _vote(
     if index is None or len(rows) < 2:
         return choice, None
     tried = tuning_rows(rows)
-    most = max(Trials().ks) if is_labelled else 1
+    most = most_neighbours(is_labelled=is_labelled)
     found = leave_one_out(index, tried, most, keep=None if keep.all() else keep)
     if is_labelled:
         codes = labels.astype(np.int64)
         choice = choose_vote(found, codes, codes[tried], Trials(metric=metric))
-    if len(rows) < NOVEL_ROWS:
-        return choice, None
-    return choice, float(np.quantile(found.similarities[:, 0], NOVEL_SHARE))
+    return choice, limit_of_novelty(found, len(rows))

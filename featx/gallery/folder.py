@@ -11,6 +11,7 @@ from typing import Any
 from blake3 import blake3
 
 from featx.data.files import explained, read_json, write_json
+from featx.data.places import is_url
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError, StoreError
 from featx.gallery.shape import misfit
@@ -42,14 +43,18 @@ def identity(embedding_set: EmbeddingSet) -> dict[str, Any]:
     }
 
 
-def relative_to_gallery(target: Path, out: Path) -> str:
-    """Return the way from the folder that holds `out` to `target`."""
+def relative_to_gallery(embedding_set: EmbeddingSet, out: Path) -> str:
+    """Return the way from the folder that holds `out` to a set, or the set's URL."""
+    if is_url(embedding_set.where):
+        return embedding_set.where
+    target = embedding_set.path
     return Path(os.path.relpath(target.resolve(), out.resolve().parent)).as_posix()
 
 
-def set_folder(path: Path, facts: Mapping[str, Any]) -> Path:
-    """Return where the set of a gallery lies."""
-    return path.resolve().parent / str(facts["set"]["path"])
+def set_folder(path: Path, facts: Mapping[str, Any]) -> Path | str:
+    """Return where the set of a gallery lies: a folder or a URL."""
+    named = str(facts["set"]["path"])
+    return named if is_url(named) else path.resolve().parent / named
 
 
 def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
@@ -64,10 +69,11 @@ def broken(path: Path, facts: Mapping[str, Any], found: str) -> StoreError:
     found : str
         It may begin with the path.
     """
-    embedding_set = path.parent / str(facts["set"]["path"])
+    named = str(facts["set"]["path"])
+    embedding_set = named if is_url(named) else path.parent / named
     found = found.removeprefix(f"{path}: ").removeprefix(f"{path}/")
     mend = f"-o {path}{_options(facts)}"
-    if not embedding_set.is_dir():
+    if isinstance(embedding_set, Path) and not embedding_set.is_dir():
         gone = f"its set {embedding_set} is gone; put it back"
         return StoreError(f"{path}: {found}; {gone}; run: featx index SET {mend}")
     first = "then " if "; restore it, or " in found else ""  # the set has to be mended before
@@ -124,6 +130,37 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def backend_of(path: Path) -> str:
+    """Return what keeps the items of a gallery: ``"files"`` of its folder, or ``"pgvector"``.
+
+    Raises
+    ------
+    StoreError
+        As `read_facts` does.
+    """
+    return str(read_facts(path).get("backend", "files"))
+
+
+def require_backend(path: Path, backend: str) -> None:
+    """Refuse to build a gallery in the place of one that another backend keeps.
+
+    Raises
+    ------
+    StoreError
+        Naming what is there.
+    """
+    try:
+        found = backend_of(path)
+    except StoreError:  # nothing is there, or nothing that can be read
+        return
+    if found != backend:
+        places = {"files": "files", "pgvector": "PostgreSQL"}
+        raise StoreError(
+            f"{path}: is a gallery in {places[found]}, which is not replaced by one in "
+            f"{places[backend]}; choose another name with -o"
+        )
+
+
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """Write ``gallery.json`` whole: from now on the files that it names are the gallery."""
     write_json(path / FACTS, {"format": FORMAT, "version": VERSION, **facts})
@@ -159,11 +196,12 @@ def open_set(path: Path, facts: Mapping[str, Any]) -> EmbeddingSet:
     try:
         embedding_set = EmbeddingSet.open(folder)
     except (OSError, InputError) as cause:
-        why = f"its set cannot be opened ({cause})" if folder.is_dir() else "has no vectors"
+        is_there = isinstance(folder, str) or folder.is_dir()
+        why = f"its set cannot be opened ({cause})" if is_there else "has no vectors"
         raise broken(path, facts, why) from cause
     for name, now in identity(embedding_set).items():
         if now != facts["set"][name]:
-            raise broken(path, facts, f"{folder.name} has changed since ({name} differs)")
+            raise broken(path, facts, f"{Path(folder).name} has changed since ({name} differs)")
     return embedding_set
 
 

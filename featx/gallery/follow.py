@@ -10,6 +10,7 @@ from featx.gallery.base import Base
 from featx.gallery.changelog import Change, ChangeLog, DamagedLogError
 from featx.gallery.folder import LOG, broken, read_facts
 from featx.gallery.snapshot import Snapshot
+from featx.gallery.stats import describe
 
 TRIES = 20
 """Times that a gallery is read again whose writer replaces it meanwhile."""
@@ -75,8 +76,6 @@ class Follower:
         As `load` does.
     """
 
-    fold_error: str | None = None
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock()
@@ -138,6 +137,10 @@ class Follower:
             self.latest = load(self.path, log)
         elif changes:
             self.latest = latest.changed(changes)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of `Gallery.stats`."""
+        return describe(self.path, self.current(), None)
 
     def close(self) -> None:
         """Close the log; what is mapped goes with the last that uses it."""

@@ -24,13 +24,13 @@ from typing import Any, Self
 import numpy as np
 
 from featx.errors import InputError, StoreError
+from featx.gallery import SOURCES, WRITERS
 from featx.gallery.answers import Classified, Neighbour
-from featx.gallery.follow import Follower
+from featx.gallery.folder import backend_of
+from featx.gallery.held import Held, Source, Writer, each_with_neighbours
 from featx.gallery.items import ItemFacts
-from featx.gallery.snapshot import Snapshot
-from featx.gallery.stats import describe
-from featx.gallery.writer import GalleryWriter
 from featx.index.neighbours import Neighbours
+from featx.registry import resolve
 from featx.types import Rows, Vectors
 
 __all__ = [
@@ -52,9 +52,10 @@ class Gallery:
     path : Path
     """
 
-    def __init__(self, path: Path, source: Follower | GalleryWriter) -> None:
+    def __init__(self, path: Path, source: Source, writer: Writer | None = None) -> None:
         self.path = path
         self._source = source
+        self._its_writer = writer
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False) -> Self:
@@ -75,7 +76,11 @@ class Gallery:
             mends it; or another process is writing to the gallery.
         """
         path = Path(path)
-        return cls(path, GalleryWriter(path) if writable else Follower(path))
+        backend = backend_of(path)
+        if not writable:
+            return cls(path, resolve("backend", SOURCES, backend)(path))
+        writer: Writer = resolve("backend", WRITERS, backend)(path)
+        return cls(path, writer, writer)
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +110,8 @@ class Gallery:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``gallery.json`` as it was last written."""
-        return self._source.latest.base.facts
+        """What the gallery is, and how its items vote, as it was last written."""
+        return self._source.latest.facts
 
     @property
     def k(self) -> int:
@@ -124,14 +129,14 @@ class Gallery:
         return self._source.current().classes
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Held:
         """What the gallery holds now, which does not change any more; rows keep their numbers."""
         return self._source.current()
 
     @property
     def is_writable(self) -> bool:
         """Whether items may be added and removed by this process."""
-        return isinstance(self._source, GalleryWriter)
+        return self._its_writer is not None
 
     def items(self) -> Iterator[tuple[str, ItemFacts]]:
         """Yield the id and the facts of each item, in the order of rows, as they are now.
@@ -194,9 +199,9 @@ class Gallery:
         return snapshot.classify(Q, self._k(k, snapshot), abstain_below=abstain_below)
 
     @staticmethod
-    def _k(k: int | None, snapshot: Snapshot) -> int:
+    def _k(k: int | None, snapshot: Held) -> int:
         if k is None:
-            return int(snapshot.base.facts["k"])
+            return int(snapshot.facts["k"])
         try:
             return index(k)
         except TypeError as cause:
@@ -221,7 +226,7 @@ class Gallery:
             Shape (B, K), K = min(`k`, items - 1).
         """
         snapshot = self._source.current()
-        return snapshot.neighbours_of_items(self._k(k, snapshot), threshold=threshold)
+        return each_with_neighbours(snapshot, self._k(k, snapshot), threshold=threshold)
 
     def describe(self, rows: Rows | Sequence[int]) -> list[Neighbour]:
         """Return the facts of rows that the last search named, each with similarity 1.
@@ -309,11 +314,11 @@ class Gallery:
         self._writer.compact()
 
     @property
-    def _writer(self) -> GalleryWriter:
-        if not isinstance(self._source, GalleryWriter):
+    def _writer(self) -> Writer:
+        if self._its_writer is None:
             message = f"{self.path}: opened for reading only; use Gallery.open(..., writable=True)"
             raise StoreError(message)
-        return self._source
+        return self._its_writer
 
     def stats(self) -> dict[str, Any]:
         """Return figures for people and programs: items, removed, pending, recall, bytes ...
@@ -325,4 +330,4 @@ class Gallery:
         without the vectors, measured when it was built and in proportion to its rows since;
         ``fold_error`` says why the last background fold failed, or is None.
         """
-        return describe(self.path, self._source.current(), self._source.fold_error)
+        return self._source.stats()

@@ -1,82 +1,34 @@
-"""Listing: the items of a gallery page by page, of a label or a split, or with a text in them."""
+"""Listing: the items of a gallery page by page, and those with a text in them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from featx.gallery.base import Mask
+from featx.gallery.answers import Page
+from featx.gallery.base import Base, Mask
+from featx.gallery.held import Held
 from featx.gallery.items import Column, ItemFacts, to_column
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.recent import Recent
 from featx.types import Rows
 
 SEARCHED = ("id", "preview")
 """What a text is looked for in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Some items of a gallery.
-
-    Attributes
-    ----------
-    items : list of (str, ItemFacts)
-        Id and facts, by row; those of the parts without their thumbnail.
-    next : int or None
-        Row after which the next page begins; None where this is the last one.
-    total : int
-        Items of all pages.
-    """
-
-    items: list[tuple[str, ItemFacts]]
-    next: int | None
-    total: int
-
-
-def listed(
-    snapshot: Snapshot,
-    *,
-    label: str | None = None,
-    split: str | None = None,
-    text: str = "",
-    after: int = -1,
-    limit: int,
+def page_of(
+    rows: Rows, item: Callable[[int], tuple[str, ItemFacts]], *, after: int, limit: int
 ) -> Page:
-    """Return a page of items, by row; with a text every id and preview is read.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-    label, split : str, optional
-        Only items that have it.
-    text : str
-        Only items with this in their id or preview, in upper or lower case.
-    after : int
-        The page begins after this row, of the same generation of the gallery.
-    limit : int
-        Most items of the page.
-
-    Raises
-    ------
-    UnknownNameError
-        If no item ever had that label or split.
-    StoreError
-        If a file of the gallery is damaged.
-    """
-    rows = snapshot.rows_with(label=label, split=split)
-    if text:
-        rows = rows[_holding(snapshot, text)[rows]]
+    """Return the page of ascending `rows` that begins after a row; `item` tells what each is."""
     start = int(rows.searchsorted(after, side="right"))
     chosen = rows[start : start + limit].tolist()
     is_last = start + limit >= len(rows)
-    items = [snapshot.item(row) for row in chosen]
+    items = [item(row) for row in chosen]
     return Page(items=items, next=None if is_last else chosen[-1], total=len(rows))
 
 
-def _holding(snapshot: Snapshot, text: str) -> Mask:
-    """Return which rows hold a text, those that were removed too."""
-    base, recent = snapshot.base, snapshot.recent
+def holding(base: Base, recent: Recent, text: str) -> Mask:
+    """Return which rows hold a text in any case, those that were removed too."""
     masks = [np.empty(0, np.bool_)]
     masks += [
         _matches([batch.column(name) for name in SEARCHED], text)
@@ -101,7 +53,7 @@ def _matches(columns: Sequence[Column], text: str) -> Mask:
     return mask
 
 
-def labels_of(snapshot: Snapshot, rows: Rows) -> list[str | None]:
+def labels_of(held: Held, rows: Rows) -> list[str | None]:
     """Return the label of each row, None where it has none."""
-    names = [*snapshot.recent.store.labels, None]
-    return [names[code] for code in snapshot.label_codes(rows).tolist()]
+    names = [*held.label_names, None]
+    return [names[code] for code in held.label_codes(rows).tolist()]

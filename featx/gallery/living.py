@@ -1,11 +1,20 @@
 """Living: which rows of a base can be found."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from featx.gallery.base import Base, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Rows that may be answered: of the base and of the recent ones; None where all may."""
+
+    base: Mask | None
+    recent: Mask | None
 
 
 class Living:

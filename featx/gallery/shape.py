@@ -1,5 +1,6 @@
 """Shape of ``gallery.json``: which keys it must have, and what their values are."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -23,21 +24,36 @@ def _counts(value: object) -> bool:
     return isinstance(value, dict) and all(map(_COUNT, value.values()))
 
 
+def _texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_TEXT, value.values()))
+
+
 _COUNT, _SIZE = _of(int, least=0), _of(int, least=1)
 _TEXT, _TEXT_OR_NONE, _LIST = _of(str), _of(str, type(None)), _of(list)
 _NUMBER_OR_NONE, _POSITIVE = _of(int, float, type(None)), _of(int, float, least=5e-324)
 
-_GALLERY: dict[str, Fits] = {
-    **dict.fromkeys(("generation", "folded", "changes"), _COUNT),
+_MADE: dict[str, Fits] = {
     **dict.fromkeys(("model", "modality", "prompt", "space", "fingerprint"), _TEXT),
-    **dict.fromkeys(("dim", "k"), _SIZE),
+    "dim": _SIZE,
+    "metric": METRICS.__contains__,
+}
+_GALLERY: dict[str, Fits] = {
+    **_MADE,
+    **dict.fromkeys(("generation", "folded", "changes"), _COUNT),
+    "k": _SIZE,
     "temperature": _POSITIVE,
     "novel_below": _NUMBER_OR_NONE,
     "files": _counts,
     "parts": _LIST,
-    "metric": METRICS.__contains__,
     "vote": get_args(Weights).__contains__,
 }
+_POSTGRES: dict[str, Fits] = {
+    **_MADE,
+    "id": lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16}", value)),
+    "storage": ("halfvec", "vector").__contains__,
+    "servers": lambda value: isinstance(value, list) and bool(value),
+}
+_SERVER = {"schema": _TEXT, "dsn": _texts}
 _SET = {"path": _TEXT, "set_id": _TEXT, "segments": _LIST, "items": _LIST, "rows": _COUNT}
 _INDEX: dict[str, Fits] = {
     "kind": list(INDEXES).__contains__,
@@ -64,6 +80,11 @@ _OF_FILES: dict[str, Fits] = {"candidates": _COUNT, "trained": _COUNT}
 
 def misfit(facts: Mapping[str, Any]) -> str | None:
     """Return what of ``gallery.json`` is not as it must be, None if all is."""
+    backend = facts.get("backend", "files")
+    if backend == "pgvector":
+        return _misfit_of_postgres(facts)
+    if backend != "files":
+        return f"'backend' is {backend!r:.40}"
     if found := _wrong("gallery", facts, _GALLERY):
         return found
     known = [(name, facts.get(name), wanted) for name, wanted in _OBJECTS]
@@ -74,6 +95,14 @@ def misfit(facts: Mapping[str, Any]) -> str | None:
         return found
     index = facts["index"]
     return index["file"] and _wrong("settings", index["settings"], _OF_FILES)
+
+
+def _misfit_of_postgres(facts: Mapping[str, Any]) -> str | None:
+    if found := _wrong("gallery", facts, _POSTGRES):
+        return found
+    known = [("set", facts.get("set"), _SET)]
+    known += [(f"servers[{at}]", each, _SERVER) for at, each in enumerate(facts["servers"])]
+    return next((wrong for each in known if (wrong := _wrong(*each))), None)
 
 
 _OBJECTS = (("set", _SET), ("index", _INDEX), ("metrics", _METRICS))

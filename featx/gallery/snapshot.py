@@ -4,34 +4,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, compress
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError, UnknownNameError
-from featx.gallery.answers import Classified, Neighbour
-from featx.gallery.base import Base, Mask
+from featx.gallery.answers import Classified, Neighbour, Page
+from featx.gallery.base import Base
 from featx.gallery.changelog import Change
-from featx.gallery.folder import set_folder
 from featx.gallery.items import ItemFacts, from_batch
-from featx.gallery.living import Living, both
+from featx.gallery.listing import holding, page_of
+from featx.gallery.living import Keep, Living, both
 from featx.gallery.recent import Recent, Store
+from featx.gallery.votes import checked_abstention, classified, unlabelled
 from featx.index.metric import MetricName, checked
-from featx.index.neighbours import Neighbours
-from featx.index.voting import neighbour_votes, shares_of, without_own
+from featx.index.neighbours import Neighbours, merged
 from featx.types import Rows, Vectors
-
-BLOCK_ROWS = 1024
-"""Items that are searched together where all are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Rows that may be answered: of the base and of the recent ones; None where all may."""
-
-    base: Mask | None
-    recent: Mask | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +55,40 @@ class Snapshot:
         return self.living.count + len(self.recent)
 
     @property
+    def path(self) -> Path:
+        """Of the gallery."""
+        return self.base.path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``gallery.json``."""
+        return self.base.facts
+
+    @property
+    def generation(self) -> int:
+        """Number of the generation."""
+        return self.base.generation
+
+    @property
     def metric(self) -> MetricName:
         """What similarity means."""
         metric: MetricName = self.base.facts["metric"]
         return metric
 
     @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.base.stack.dim
+
+    @property
     def pending(self) -> int:
         """Changes that are in the log only."""
         return self.seq - int(self.base.facts["folded"])
+
+    @property
+    def changes(self) -> int:
+        """Changes since the gallery was built."""
+        return int(self.base.facts["changes"]) + self.pending
 
     @cached_property
     def label_counts(self) -> dict[str, int]:
@@ -98,6 +113,11 @@ class Snapshot:
             return len(self.base) + at
         rows = self.base.rows_of(item_id)
         return next((row for row in rows if self.living.holds(row)), None)
+
+    def find_all(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the row of each id that an item has."""
+        rows = ((item_id, self.find(item_id)) for item_id in ids)
+        return {item_id: row for item_id, row in rows if row is not None}
 
     def changed(self, changes: Sequence[Change]) -> Self:
         """Return this after changes; an item that is added takes the place of one of its id."""
@@ -175,7 +195,7 @@ class Snapshot:
             found = self.recent.nearest(Q, k, keep.recent, answers[0] if answers else None)
             if found.rows.shape[1] or not answers:
                 answers.append(Neighbours(found.similarities, found.rows + len(self.base)))
-        return answers[0] if len(answers) == 1 else _merged(answers, len(Q), k)
+        return answers[0] if len(answers) == 1 else merged(answers, len(Q), k)
 
     def _refuse(self, Q: Vectors, k: int) -> None:
         """Refuse what no index has looked at: there may be none."""
@@ -205,32 +225,23 @@ class Snapshot:
 
     def classify(self, Q: Vectors, k: int, *, abstain_below: float = 0.0) -> list[Classified]:
         """Return the vote of the `k` nearest labelled items; see `Gallery.classify`."""
-        if not 0 <= abstain_below <= 1:
-            raise InputError(f"abstain_below: found {abstain_below}; must be from 0 to 1")
-        found = self.nearest(Q, k, self._keep(None, None, labelled=True))
+        checked_abstention(abstain_below)
+        found = self.nearest_labelled(Q, k)
         if not found.rows.shape[1]:
-            embedding_set = set_folder(self.base.path, self.base.facts)
-            raise InputError(
-                f"{self.base.path}: no item is labelled; run: featx label {embedding_set} "
-                f"LABELS.csv, then featx index {embedding_set} -o {self.base.path}"
-            )
-        votes = neighbour_votes(
-            found,
-            float(self.base.facts["temperature"]),
-            weights=self.base.facts["vote"],
-            metric=self.metric,
-        )
+            raise unlabelled(self.base.path, self.base.facts)
         names, places = self._ranked_labels
-        shares = shares_of(votes, places[self.label_codes(found.rows)], len(names))
-        return [
-            Classified(
-                label=names[winner] if shares[i, winner] >= abstain_below else None,
-                probability=min(1.0, float(shares[i, winner])),
-                neighbours=self.describe(found.rows[i], found.similarities[i], votes[i]),
-                novel=self._is_novel(float(found.similarities[i, 0])),
-            )
-            for i, winner in enumerate(shares.argmax(axis=1))
-        ]
+        return classified(
+            found,
+            places[self.label_codes(found.rows)],
+            names,
+            self.base.facts,
+            lambda i, votes: self.describe(found.rows[i], found.similarities[i], votes),
+            abstain_below=abstain_below,
+        )
+
+    def nearest_labelled(self, Q: Vectors, k: int) -> Neighbours:
+        """Return the `k` nearest rows of each query that are labelled."""
+        return self.nearest(Q, k, self._keep(None, None, labelled=True))
 
     @cached_property
     def _ranked_labels(self) -> tuple[list[str], Rows]:
@@ -241,6 +252,11 @@ class Snapshot:
         places[order] = np.arange(len(names))
         return [names[code] for code in order], places
 
+    @property
+    def label_names(self) -> list[str]:
+        """The label that each number of `label_codes` stands for."""
+        return list(self.recent.store.labels)
+
     def label_codes(self, rows: Rows) -> Rows:
         """Return the number of each row's label, -1 for none; of any shape."""
         n = len(self.base)
@@ -249,24 +265,6 @@ class Snapshot:
         codes[~is_recent] = self.base.labels[rows[~is_recent]]
         codes[is_recent] = self.recent.labels[rows[is_recent] - n]
         return codes
-
-    def _is_novel(self, nearest: float) -> bool | None:
-        limit = self.base.facts["novel_below"]
-        return None if limit is None else nearest < limit
-
-    def neighbours_of_items(
-        self, k: int, *, threshold: float | None = None
-    ) -> Iterator[tuple[Rows, Neighbours]]:
-        """Yield items in blocks with their nearest others; see `Gallery.neighbours_of_items`."""
-        rows = self.rows
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS]
-            found = without_own(self.nearest(self.vectors(block), k + 1), block)
-            if threshold is not None and found.rows.shape[1]:
-                near = found.similarities[:, 0] >= threshold
-                block = block[near]
-                found = Neighbours(found.similarities[near], found.rows[near])
-            yield block, found
 
     @property
     def rows(self) -> Rows:
@@ -348,6 +346,21 @@ class Snapshot:
         for at in np.flatnonzero(recent.alive).tolist():
             yield recent.store.ids[at], replace(recent.store.facts[at], thumbnail=None)
 
+    def page(
+        self,
+        *,
+        limit: int,
+        after: int = -1,
+        label: str | None = None,
+        split: str | None = None,
+        text: str = "",
+    ) -> Page:
+        """Return a page of items, by row; see `Held.page`."""
+        rows = self.rows_with(label=label, split=split)
+        if text:
+            rows = rows[holding(self.base, self.recent, text)[rows]]
+        return page_of(rows, self.item, after=after, limit=limit)
+
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""
         at = self._recent_position(row)
@@ -366,14 +379,3 @@ def _code(what: str, name: str, codes: dict[str, int]) -> int:
     if name not in codes:
         raise UnknownNameError(what, name, codes)
     return codes[name]
-
-
-def _merged(answers: Sequence[Neighbours], m: int, k: int) -> Neighbours:
-    """Return the `k` nearest of several answers to the same `m` queries."""
-    empty = Neighbours(np.empty((m, 0), np.float32), np.empty((m, 0), np.int64))
-    similarities = np.hstack([each.similarities for each in (*answers, empty)])
-    rows = np.hstack([each.rows for each in (*answers, empty)])
-    order = np.lexsort((rows, -similarities), axis=-1)[:, :k]
-    return Neighbours(
-        np.take_along_axis(similarities, order, axis=1), np.take_along_axis(rows, order, axis=1)
-    )

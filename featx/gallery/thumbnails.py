@@ -7,6 +7,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from featx.data.origin import is_stored
 from featx.data.sources import open_description
 from featx.errors import FeatxError, ItemError
 from featx.types import Content, Item, Source
@@ -58,7 +59,8 @@ def thumbnails_of(
     """Return a function that makes thumbnails of the rows of a set.
 
     It is None for a set of anything but images, and where the source cannot be read again, as
-    for merged sets.  The source is listed once if rows are asked for in the order of the set, a
+    for merged sets, or lies at a URL.  The source is listed once if rows are asked for in the
+    order of the set, a
     batch a call; a row whose item is gone or cannot be read has no thumbnail.
 
     Parameters
@@ -70,8 +72,11 @@ def thumbnails_of(
     if embedding_set.modality != "image":
         return None
     try:
-        source = open_description(embedding_set.manifest["source"])
+        description = embedding_set.manifest["source"]
+        source = None if is_stored(description) else open_description(description)
     except (FeatxError, KeyError):
+        return None
+    if source is None:
         return None
     ids = embedding_set.ids
     album = _Album(source, ids, frozenset(ids if wanted is None else wanted))

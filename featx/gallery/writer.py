@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock, Thread, current_thread, get_native_id
+from typing import Any
 
 from featx.errors import FeatxError, StoreError
 from featx.gallery.admission import additions, removals
@@ -17,6 +18,7 @@ from featx.gallery.items import ItemFacts
 from featx.gallery.lock import lock_gallery
 from featx.gallery.rewriting import Rewritten, compacted, folded, needs_compaction
 from featx.gallery.snapshot import Snapshot
+from featx.gallery.stats import describe
 from featx.types import Vectors
 
 FOLD_AT = 4096
@@ -196,6 +198,10 @@ class GalleryWriter:
             if int(facts["generation"]) != self.latest.base.generation:
                 self.latest = load(self.path, self._log)
             clean(self.path, facts["files"])
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of `Gallery.stats`."""
+        return describe(self.path, self.current(), self.fold_error)
 
     def close(self) -> None:
         """Wait for a fold in the background, close the log and give up the lock."""

@@ -30,7 +30,7 @@ MOST_CANDIDATES = 1 << 14
 """Candidates fetched where rows are left out; beyond that all that are left are compared."""
 
 _CELLS = 1 << 20  # candidates held at once: 12 MiB and as many of the same kind
-_SPARE = 4  # neighbours of few rows lie further off, where codes tell less: .99 for .91, no slower
+SPARE = 4  # neighbours of few rows lie further off, where codes tell less: .99 for .91, no slower
 _GROWTH = 4  # codes trained on a quarter of the rows are trained again
 
 
@@ -108,7 +108,7 @@ class Approximate:
             return self._flat.search(Q, k, keep=keep)
         fetched = wanted
         if asked.keep is not None:
-            fetched = ceil(_SPARE * wanted * len(self.stack) / asked.allowed)
+            fetched = ceil(SPARE * wanted * len(self.stack) / asked.allowed)
         step = max(1, _CELLS // fetched)
         if len(asked) <= step:
             with one_thread(when=len(asked) == 1):

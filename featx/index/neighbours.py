@@ -1,6 +1,6 @@
 """Neighbours: what an index answers, and what every index can do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
@@ -12,7 +12,7 @@ from featx.index.metric import MetricName, checked, row_norms, unit_rows
 from featx.index.stack import Stack
 from featx.types import Rows, Vectors
 
-__all__ = ["Index", "Neighbours", "checked", "row_norms", "unit_rows"]
+__all__ = ["Index", "Neighbours", "checked", "merged", "row_norms", "unit_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,17 @@ class Neighbours:
 
     similarities: Vectors
     rows: Rows
+
+
+def merged(answers: Sequence[Neighbours], m: int, k: int) -> Neighbours:
+    """Return the `k` nearest of several answers to the same `m` queries."""
+    empty = Neighbours(np.empty((m, 0), np.float32), np.empty((m, 0), np.int64))
+    similarities = np.hstack([each.similarities for each in (*answers, empty)])
+    rows = np.hstack([each.rows for each in (*answers, empty)])
+    order = np.lexsort((rows, -similarities), axis=-1)[:, :k]
+    return Neighbours(
+        np.take_along_axis(similarities, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    )
 
 
 class Index(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from math import ceil
 from time import perf_counter, thread_time
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,15 @@ LISTS_ROWS = 50_000
 QUERIES = 512
 """Rows that are searched for, each leaving itself out."""
 
+MISSES = 0.7
+"""Share of the misses that are allowed which rows of the gallery may have."""
+
 _SINGLES = 50
 _BATCH = 128  # queries at once whose time counts as much as that of single ones
 _TIES = 16  # rows as near as the last true neighbour that are told from others
 _FEW_LISTS = 2  # scanning half the lists is faster than scanning the codes of all rows
 _WORSE = 1.1  # effort that costs so much more than less ends the trial
 _STEP = 1.5
-_MISSES = 0.7  # share of the misses that are allowed which rows of the gallery may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +66,68 @@ class Measured:
     size_bytes: int
 
 
-class _Trial:
-    """Rows to search for, each leaving itself out."""
+class Searched(Protocol):
+    """What can be asked for neighbours."""
 
-    def __init__(self, stack: Stack, metric: MetricName, k: int, seed: int) -> None:
-        n = len(stack)
-        self.rows = np.sort(np.random.default_rng(seed).choice(n, min(QUERIES, n), replace=False))
-        self.Q = stack.take(self.rows)
+    def search(self, Q: Vectors, k: int) -> Neighbours:
+        """Return the `k` nearest rows of each query."""
+        ...
+
+
+class Trial:
+    """Rows to search for, each leaving itself out.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (M,)
+    Q : ndarray of float32, shape (M, D)
+        The vectors of these rows.
+    exact : Searched
+        Finds the true neighbours.
+    k : int
+    n : int
+        Rows that may be neighbours, themselves among them.
+    """
+
+    def __init__(self, rows: Rows, Q: Vectors, exact: Searched, *, k: int, n: int) -> None:
+        self.rows = rows
+        self.Q = Q
         self.k = min(k, n - 1)
-        self._exact = FaissFlat(stack, metric)
+        self._exact = exact
+        self._more = min(self.k + _TIES, n - 1)
+
+    @classmethod
+    def of(cls, stack: Stack, metric: MetricName, k: int, seed: int) -> Self:
+        """Draw some rows of a stack."""
+        n = len(stack)
+        rows = np.sort(np.random.default_rng(seed).choice(n, min(QUERIES, n), replace=False))
+        return cls(rows, stack.take(rows), FaissFlat(stack, metric), k=k, n=n)
 
     @cached_property
     def true(self) -> Neighbours:
         """The `k` nearest and some more, which may be as near as the last."""
-        more = min(self.k + _TIES, len(self._exact.stack) - 1)
-        return _left_out(self._exact, self.Q, self.rows, more)
+        return left_out(self._exact, self.Q, self.rows, self._more)
 
     @property
     def edges(self) -> NDArray[np.float32]:
         """Similarity of the last true neighbour of each row, shape (M, 1)."""
         return self.true.similarities[:, self.k - 1 : self.k]
 
-    def recall(self, index: Index) -> float:
+    def recall(self, index: Searched) -> float:
+        """Return the share of the true `k` nearest that an index finds, or others as near."""
         if not self.k:
             return 1.0
-        found = _left_out(index, self.Q, self.rows, self.k)
+        found = left_out(index, self.Q, self.rows, self.k)
         return float((found.similarities >= self.edges).mean())
+
+    def recall_of_rows(self, index: Searched) -> float:
+        """Return the same of an index whose similarities are rounded: by the rows it finds."""
+        if not self.k:
+            return 1.0
+        found = left_out(index, self.Q, self.rows, self.k)
+        true = np.where(self.true.similarities >= self.edges, self.true.rows, -1)
+        hits = (found.rows[:, :, None] == true[:, None, :]).any(axis=2)
+        return float(hits.mean())
 
     def candidates(self, index: Approximate, effort: int, recall: float) -> int | None:
         """Return how many candidates reach `recall` with this effort; None where too many would."""
@@ -103,7 +142,7 @@ class _Trial:
         # Counted from zero, but the row itself is among them.
         return ceil(max(1, least) * TUNED_K / max(TUNED_K, self.k)) if least < depth else None
 
-    def cost_ms(self, index: Index) -> float:
+    def cost_ms(self, index: Searched) -> float:
         """Return the time that one core takes for a query, alone and in a batch."""
         times = []
         with one_thread():
@@ -113,7 +152,8 @@ class _Trial:
                 times.append((thread_time() - start) / len(Q))
         return 1000 * (float(np.median(times[:-1])) + times[-1])
 
-    def latency_ms(self, index: Index) -> float:
+    def latency_ms(self, index: Searched) -> float:
+        """Return the median wall time of single queries."""
         times = []
         for q in np.resize(self.Q, (_SINGLES, self.Q.shape[1])):
             start = perf_counter()
@@ -172,11 +212,11 @@ def build_tuned(
     if not 0 < recall <= 1:
         raise InputError(f"recall: found {recall}; must be above 0 and at most 1")
     kinds = _kinds(stack) if kind == "auto" else (kind,)
-    trial, aim = None, 1 - _MISSES * (1 - recall)
+    trial, aim = None, 1 - MISSES * (1 - recall)
     made: list[tuple[str, Index, Measured]] = []
     for each in kinds:
         index = index_class(each).build(stack, metric, seed=seed)
-        trial = trial or _Trial(stack, metric, k, seed)
+        trial = trial or Trial.of(stack, metric, k, seed)
         made.append((each, index, _tuned(index, trial, aim)))
         if made[-1][2].recall >= recall and _scans_few_lists(index):
             break
@@ -197,7 +237,7 @@ def _scans_few_lists(index: Index) -> bool:
     return _FEW_LISTS * index.settings.get("nprobe", lists + 1) <= lists
 
 
-def _left_out(index: Index, Q: Vectors, rows: Rows, k: int) -> Neighbours:
+def left_out(index: Searched, Q: Vectors, rows: Rows, k: int) -> Neighbours:
     """Return `k` neighbours of rows of the index, each without itself."""
     found = index.search(Q, k + 1)
     own = found.rows == rows[:, None]
@@ -206,14 +246,14 @@ def _left_out(index: Index, Q: Vectors, rows: Rows, k: int) -> Neighbours:
     return Neighbours(found.similarities[~own].reshape(shape), found.rows[~own].reshape(shape))
 
 
-def _tuned(index: Index, trial: _Trial, recall: float) -> Measured:
+def _tuned(index: Index, trial: Trial, recall: float) -> Measured:
     """Set what reaches `recall` at the least cost, and measure what it does."""
     reached = 1.0
     if isinstance(index, Approximate):
         few, many = _cheapest(index, trial, recall), max(1, len(index.stack))
         # The trial asks for one neighbour more, since a row finds itself.
         k = max(trial.k, TUNED_K)
-        for candidates in _growing(min(many, few * k // (k + 1)), many):
+        for candidates in growing(min(many, few * k // (k + 1)), many):
             index.settings["candidates"] = candidates
             reached = trial.recall(index)
             if reached >= recall:
@@ -230,11 +270,11 @@ def _tuned(index: Index, trial: _Trial, recall: float) -> Measured:
     )
 
 
-def _cheapest(index: Approximate, trial: _Trial, recall: float) -> int:
+def _cheapest(index: Approximate, trial: Trial, recall: float) -> int:
     """Set the effort that reaches `recall` soonest, and return how many candidates it takes."""
     effort, most = index.plan.effort, index.plan.generous
     best = (np.inf, index.codes.most_effort if effort else 0, most)
-    efforts = list(_growing(index.plan.least_effort, best[1])) if effort else [0]
+    efforts = list(growing(index.plan.least_effort, best[1])) if effort else [0]
     candidates_of = cache(lambda each: trial.candidates(index, each, recall))
     first = bisect_left(efforts, True, key=lambda each: candidates_of(each) is not None)
     for each in efforts[first:]:
@@ -272,12 +312,12 @@ def _quantile(ranks: Rows, share: float) -> int:
     return int(np.partition(ranks, count - 1, axis=None)[count - 1])
 
 
-def _growing(first: int, last: int) -> Iterator[int]:
+def growing(first: int, last: int) -> Iterator[int]:
     """Yield numbers from `first` to `last`, each half as large again.
 
     Examples
     --------
-    >>> list(_growing(2, 10))
+    >>> list(growing(2, 10))
     [2, 3, 5, 8, 10]
     """
     while first < last:

@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.errors import FeatxError, InputError, ItemError
 from featx.gallery.answers import Classified, Neighbour
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.heads.answers import Estimate, Prediction, Tagging
 from featx.serve.thing import Thing
 from featx.types import Vectors
@@ -78,12 +78,12 @@ def said_of(thing: Thing, X: Vectors, ask: Ask) -> Sequence[Answer | FeatxError]
 
 def _searched(thing: Thing, X: Vectors, ask: Ask) -> list[Answer]:
     held = _held(thing, X)
-    k = ask.k or int(held.base.facts["k"])
+    k = ask.k or int(held.facts["k"])
     found = held.search(X, k, label=ask.label, split=ask.split)
     return [Answer(x, near) for x, near in zip(X, found, strict=True)]
 
 
-def _held(thing: Thing, X: Vectors) -> Snapshot:
+def _held(thing: Thing, X: Vectors) -> Held:
     """Return what a gallery holds, in which the vectors may be looked for."""
     if thing.gallery is None:
         raise InputError(
@@ -104,7 +104,7 @@ def _require_directions(X: Vectors) -> None:
 
 def _by_gallery(thing: Thing, X: Vectors, ask: Ask) -> list[Answer]:
     held = _held(thing, X)
-    votes = held.classify(X, ask.k or int(held.base.facts["k"]), abstain_below=0.0)
+    votes = held.classify(X, ask.k or int(held.facts["k"]), abstain_below=0.0)
     return [Answer(x, vote, _shares(vote)) for x, vote in zip(X, votes, strict=True)]
 
 

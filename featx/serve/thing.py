@@ -19,7 +19,7 @@ from featx.export import DEPLOYABLE, FORMATS
 from featx.fingerprint import file_digest
 from featx.gallery.folder import FACTS, LOCK, read_facts
 from featx.gallery.gallery import Gallery
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.heads.headfile import load_head
 from featx.heads.predict import Head, check_space
 from featx.serve.settings import ServeSettings
@@ -93,7 +93,7 @@ class Thing:
         return self.held.classes if self.gallery is not None else []
 
     @property
-    def held(self) -> Snapshot:
+    def held(self) -> Held:
         """What the gallery holds now; what it held, where that cannot be read any more."""
         assert self.gallery is not None
         assert self._held is not None
@@ -102,7 +102,7 @@ class Thing:
         except StoreError as error:
             self.problem = str(error)
             return self._held
-        if held.base.facts["space"] != self.backbone.space:
+        if held.facts["space"] != self.backbone.space:
             self.problem = f"{self.path}: is of another backbone now, which is not open yet"
             return self._held
         self._held, self.problem = held, ""

@@ -8,8 +8,8 @@ from blake3 import blake3
 from starlette.requests import Request
 from starlette.responses import Response
 
-from featx.gallery.listing import Page, listed
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.answers import Page
+from featx.gallery.held import Held
 from featx.serve.http.bodies import reply
 from featx.serve.http.problems import Problem
 from featx.serve.http.wording import query_problem
@@ -71,7 +71,7 @@ def gallery_of(request: Request) -> Thing:
     raise Problem(409, "no_gallery", f"{what}, {why}: {make}")
 
 
-def row_of(held: Snapshot, item_id: str) -> int:
+def row_of(held: Held, item_id: str) -> int:
     """Return the row of an id.
 
     Raises
@@ -99,8 +99,7 @@ async def listing(request: Request) -> Response:
 
 def _page(thing: Thing, asked: ListQuery) -> dict[str, Any]:
     held = thing.held
-    page = listed(
-        held,
+    page = held.page(
         label=asked.label or None,
         split=asked.split or None,
         text=asked.q,
@@ -109,13 +108,13 @@ def _page(thing: Thing, asked: ListQuery) -> dict[str, Any]:
     )
     return {
         "items": _shown(page, thing),
-        "next": None if page.next is None else f"{held.base.generation}:{page.next}",
+        "next": None if page.next is None else f"{held.generation}:{page.next}",
         "total": page.total,
         "labels": held.label_counts,
     }
 
 
-def _place(cursor: str, held: Snapshot) -> int:
+def _place(cursor: str, held: Held) -> int:
     """Return the row that a cursor names; rows have other numbers in another generation.
 
     Raises
@@ -126,7 +125,7 @@ def _place(cursor: str, held: Snapshot) -> int:
     if not cursor:
         return -1
     generation, _, row = cursor.partition(":")
-    if generation != str(held.base.generation):
+    if generation != str(held.generation):
         message = "after: the gallery was written anew since that page; begin again"
         raise Problem(409, "stale_cursor", message, param="after")
     return int(row)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.gallery.folder import FACTS
-from featx.gallery.snapshot import Snapshot
+from featx.gallery.held import Held
 from featx.serve.http.bodies import reply
 from featx.serve.routes.classify import require_model
 from featx.serve.service import Service, service_of
@@ -51,24 +51,24 @@ def _model(service: Service) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _state_of(held: Snapshot) -> dict[str, Any]:
+def _state_of(held: Held) -> dict[str, Any]:
     """Return what tells one state of a gallery from another, as `featx index stats` has it."""
     return {
         "items": len(held),
-        "generation": held.base.generation,
-        "changes": int(held.base.facts["changes"]) + held.pending,
+        "generation": held.generation,
+        "changes": held.changes,
         "digest": _digest_of(held),
     }
 
 
-def _digest_of(held: Snapshot) -> str | None:
+def _digest_of(held: Held) -> str | None:
     """Return the digest of ``gallery.json`` as it is; None where that is of another generation."""
     try:
-        raw = (held.base.path / FACTS).read_bytes()
+        raw = (held.path / FACTS).read_bytes()
         generation = _DECODER.decode(raw).generation
     except (OSError, msgspec.MsgspecError):  # another one is about to be at its place
         return None
-    return blake3(raw).hexdigest() if generation == held.base.generation else None
+    return blake3(raw).hexdigest() if generation == held.generation else None
 
 
 ROUTES = [

@@ -8,8 +8,8 @@ from blake3 import blake3
 
 from featx.backbone.backbone import Backbone
 from featx.errors import FeatxError, ItemError, TakenError
+from featx.gallery.held import Held
 from featx.gallery.items import ItemFacts
-from featx.gallery.snapshot import Snapshot
 from featx.modality.content import npy_bytes
 from featx.serve.engine import Answer, Engine
 from featx.serve.http.problems import Problem, place_of, problem_of
@@ -95,7 +95,7 @@ def outcomes_of(
     made: Sequence[Example | FeatxError],
     errors: Sequence[FeatxError | None],
     given: Sequence[NewExample],
-    held: Snapshot,
+    held: Held,
     param: str,
 ) -> list[str | Problem]:
     """Return the id of each example; what HTTP says of one that was not added.
@@ -107,7 +107,7 @@ def outcomes_of(
         What came of the examples among them, in order.
     given : sequence of NewExample
         As they were asked for.
-    held : Snapshot
+    held : Held
         What the gallery holds.
     param : str
         What they are in: ``examples`` of JSON, which are always numbered, else ``input``.
@@ -127,7 +127,7 @@ def outcomes_of(
     return found
 
 
-def _why_taken(item_id: str, held: Snapshot, *, is_given: bool) -> str:
+def _why_taken(item_id: str, held: Held, *, is_given: bool) -> str:
     """Say which item has an id; where none was given it is the very same one."""
     row = held.find(item_id)
     label = None if row is None else held.item(row)[1].label

@@ -26,8 +26,8 @@ from featx.data.claim import lock
 from featx.data.files import writing
 from featx.errors import StoreError
 from featx.evaluate.projection import MOST_ROWS, PROGRAM, Method, mark_of
+from featx.gallery.held import Held
 from featx.gallery.listing import labels_of
-from featx.gallery.snapshot import Snapshot
 from featx.serve.http.bodies import reply
 from featx.serve.http.problems import Problem
 from featx.serve.routes.browsing import gallery_of
@@ -82,14 +82,14 @@ class Cartographer:
         self._newest: Drawn | None = None
         self._read_ns = 0
 
-    def newest(self, path: Path, held: Snapshot) -> Drawn | None:
+    def newest(self, path: Path, held: Held) -> Drawn | None:
         """Return the newest map, None if there is none yet; one that is newer may be begun.
 
         Parameters
         ----------
         path : Path
             Of the gallery.
-        held : Snapshot
+        held : Held
             What it holds.
         """
         with self._asking:
@@ -169,7 +169,7 @@ async def map_of_items(request: Request) -> Response:
     return reply(said)
 
 
-def _said(cartographer: Cartographer, path: Path, held: Snapshot) -> dict[str, Any]:
+def _said(cartographer: Cartographer, path: Path, held: Held) -> dict[str, Any]:
     drawn = cartographer.newest(path, held)
     if drawn is None and cartographer.problem:
         message = f"the map could not be drawn: {cartographer.problem}"
@@ -184,10 +184,10 @@ def _said(cartographer: Cartographer, path: Path, held: Snapshot) -> dict[str, A
     }
 
 
-def _points(drawn: Drawn, held: Snapshot) -> list[dict[str, Any]]:
+def _points(drawn: Drawn, held: Held) -> list[dict[str, Any]]:
     """Return what of a map is still there, labelled as it is now."""
-    found = [(held.find(item_id), item_id, x, y) for item_id, x, y in drawn.points]
-    there = [(row, item_id, x, y) for row, item_id, x, y in found if row is not None]
+    rows = held.find_all([item_id for item_id, _, _ in drawn.points])
+    there = [(rows[item_id], item_id, x, y) for item_id, x, y in drawn.points if item_id in rows]
     labels = labels_of(held, np.array([row for row, *_ in there], np.int64))
     return [
         {"id": item_id, "label": label, "x": x, "y": y}

@@ -85,7 +85,7 @@ def _of_head(head: Head) -> dict[str, Output]:
 def _of_gallery(thing: Thing) -> dict[str, Output]:
     if not thing.can_classify:
         return _near(lambda answer: answer.said)
-    novel = {} if thing.held.base.facts["novel_below"] is None else _NOVEL
+    novel = {} if thing.held.facts["novel_below"] is None else _NOVEL
     return {**_LABEL, **_near(lambda answer: answer.said.neighbours), **novel}
 
 

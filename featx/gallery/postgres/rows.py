@@ -1,0 +1,189 @@
+"""Rows: what is stored of items, asked by their numbers, ids or labels."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import numpy as np
+from psycopg import sql
+
+from featx.errors import InputError
+from featx.gallery.items import BATCH_ROWS, ItemFacts
+from featx.gallery.postgres.near import COLUMNS, Row, as_matrix, item_of
+from featx.gallery.postgres.server import Session
+from featx.gallery.postgres.shards import Shards
+from featx.gallery.postgres.tables import Tables
+from featx.types import Rows, Vectors
+
+_FACTS = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+_SELECT = sql.SQL("SELECT {} FROM {} WHERE {}")
+_OF_ROWS = sql.SQL("row = ANY(%(rows)s)")
+_THERE = sql.SQL("added <= %(seq)s AND removed > %(seq)s")
+
+Column = Literal["vec", "label", "thumbnail"]
+
+Counted = Literal["label", "split"]
+COUNTED: tuple[Counted, ...] = get_args(Counted)
+"""Columns of few distinct names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The rows that were there after a change.
+
+    Attributes
+    ----------
+    shards : Shards
+    seq : int
+        Number of the change.
+    """
+
+    shards: Shards
+    seq: int
+
+    def find(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the row of each id that an item has."""
+        asked = self.shards.spread(filter(_is_storable, ids))
+        where = sql.SQL("id = ANY(%(ids)s) AND ") + _THERE
+
+        def of(home: int) -> list[Any]:
+            server = self.shards.servers[home]
+            query = _SELECT.format(sql.SQL("id, row"), server.tables.items, where)
+            values = {"ids": asked[home], "seq": self.seq}
+            return server.ask(lambda session: session.execute(query, values).fetchall())
+
+        found = self.shards.run(of, list(asked)) if asked else []
+        return dict(pair for pairs in found for pair in pairs)
+
+    def all(self, *, is_labelled: bool = False) -> Rows:
+        """Return the numbers of all rows, ascending."""
+        labelled = sql.SQL(" AND label IS NOT NULL" if is_labelled else "")
+        found = self._ask(sql.SQL("row"), _THERE + labelled)
+        return np.sort(np.array([row for (row,) in found], np.int64))
+
+    def among(self, rows: Rows, *, is_labelled: bool = False) -> Rows:
+        """Return which of some numbers are those of rows, in any order."""
+        labelled = sql.SQL(" AND label IS NOT NULL" if is_labelled else "")
+        where = _OF_ROWS + sql.SQL(" AND ") + _THERE + labelled
+        found = self._ask(sql.SQL("row"), where, rows=rows.tolist())
+        return np.random.default_rng(0).permutation(np.array(sorted(found), np.int64).ravel())
+
+    def facts(self, rows: Sequence[int]) -> dict[int, tuple[str, ItemFacts]]:
+        """Return id and facts of rows, removed ones too.
+
+        Raises
+        ------
+        InputError
+            If there is no such row.
+        """
+        found = {row[0]: item_of(row) for row in self._ask(_FACTS, _OF_ROWS, rows=list(set(rows)))}
+        _require(rows, found)
+        return found
+
+    def column(self, name: Column, rows: Sequence[int]) -> dict[int, Any]:
+        """Return a column of rows, removed ones too.
+
+        Raises
+        ------
+        InputError
+            If there is no such row.
+        """
+        columns = sql.SQL("row, {}").format(sql.Identifier(name))
+        found: dict[int, Any] = dict(self._ask(columns, _OF_ROWS, rows=list(set(rows))))
+        _require(rows, found)
+        return found
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return a copy of the vectors of some rows."""
+        X = np.empty((len(rows), self.shards.tables.dim), np.float32)
+        for start in range(0, len(rows), BATCH_ROWS):
+            some = rows[start : start + BATCH_ROWS].tolist()
+            found = self.column("vec", some)
+            X[start : start + len(some)] = as_matrix([found[row] for row in some])
+        return X
+
+    def items(self) -> Iterator[tuple[str, ItemFacts]]:
+        """Yield id and facts of each row, ascending, some at a time."""
+        servers = range(len(self.shards))
+        for row in merge(*(self._of(server) for server in servers), key=lambda row: row[0]):
+            yield item_of(row)
+
+    def _of(self, server: int) -> Iterator[Row]:
+        last = -1
+        while rows := self._after(self.shards.servers[server].tables, server, last):
+            yield from rows
+            last = rows[-1][0]
+
+    def _after(self, tables: Tables, server: int, last: int) -> list[Row]:
+        query = _listing(sql.SQL(""), tables)
+        values = {"seq": self.seq, "after": last, "n": BATCH_ROWS}
+        return self.shards.servers[server].ask(
+            lambda session: session.execute(query, values).fetchall()
+        )
+
+    def page(
+        self, filters: Mapping[str, str | None], *, after: int, limit: int
+    ) -> list[tuple[int, tuple[str, ItemFacts]]]:
+        """Return the first rows after one that pass filters, one more than `limit` if there are."""
+        where, values = _filtered(filters)
+        values |= {"seq": self.seq, "after": after, "n": limit + 1}
+        answers = self.shards.ask(
+            lambda session, tables: session.execute(_listing(where, tables), values).fetchall()
+        )
+        rows = merge(*answers, key=lambda row: row[0])
+        return [(row[0], item_of(row)) for row in islice(rows, limit + 1)]
+
+    def count(self, filters: Mapping[str, str | None]) -> int:
+        """Return how many rows pass filters; each is read where a text is looked for."""
+        where, values = _filtered(filters)
+        return sum(n for (n,) in self._ask(sql.SQL("count(*)"), _THERE + where, **values))
+
+    def counts(self, column: Counted) -> dict[str, int]:
+        """Return how many rows have each label or split; each row is looked at."""
+        name_of = sql.Identifier(column)
+        where = sql.SQL("{} AND {} IS NOT NULL GROUP BY 1").format(_THERE, name_of)
+        found: dict[str, int] = {}
+        for name, n in self._ask(sql.SQL("{}, count(*)").format(name_of), where):
+            found[name] = found.get(name, 0) + n
+        return found
+
+    def _ask(self, columns: sql.Composable, where: sql.Composable, **values: object) -> list[Any]:
+        """Return the rows of all servers."""
+        given = {"seq": self.seq, **values}
+
+        def asked(session: Session, tables: Tables) -> list[Any]:
+            with session.cursor(binary=True) as cursor:
+                query = _SELECT.format(columns, tables.items, where)
+                return cursor.execute(query, given).fetchall()
+
+        return [row for rows in self.shards.ask(asked) for row in rows]
+
+
+def _listing(where: sql.Composable, tables: Tables) -> sql.Composed:
+    query = sql.SQL("SELECT {} FROM {} WHERE row > %(after)s AND {}{} ORDER BY row LIMIT %(n)s")
+    return query.format(_FACTS, tables.items, _THERE, where)
+
+
+def _filtered(filters: Mapping[str, str | None]) -> tuple[sql.Composable, dict[str, Any]]:
+    """Return conditions for the label, the split and a text, where there are any."""
+    clauses = {
+        "label": " AND label = %(label)s",
+        "split": " AND split = %(split)s",
+        "text": " AND position(lower(%(text)s) IN lower(id || chr(10) || preview)) > 0",
+    }
+    given = {name: value for name, value in filters.items() if value}
+    where = sql.SQL("").join([sql.SQL(clauses[name]) for name in given])
+    return where, dict(given)
+
+
+def _is_storable(item_id: str) -> bool:
+    """Return whether PostgreSQL can hold an id; no item has another."""
+    return "\x00" not in item_id and not any("\ud800" <= letter <= "\udfff" for letter in item_id)
+
+
+def _require(rows: Sequence[int], found: Mapping[int, object]) -> None:
+    missing = next((row for row in rows if row not in found), None)
+    if missing is not None:
+        raise InputError(f"row: found {missing}; the gallery has no such row")
