@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.data.cache import cache_folder
+from featx.data.cachefolder import cache_folder
 from featx.data.sources import open_source
 from featx.data.store import EmbeddingSet
 from featx.data.verified import fidelity

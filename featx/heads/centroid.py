@@ -32,6 +32,8 @@ class CentroidProbe(LinearHead):
         it, 1 / (n + 2).
     temperature_ : float
         Divides the logits in `predict_proba`; fitted to `held_out_logits_`.
+    totals_ : ndarray of float64, shape (C,)
+        Weights of the classes.
     tuned_ : dict
         Empty.
 
@@ -43,6 +45,7 @@ class CentroidProbe(LinearHead):
     """
 
     centre_: NDArray[Any]
+    totals_: NDArray[np.float64]
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to rows `X` (N, D) and labels `y` (N,).
@@ -64,11 +67,8 @@ class CentroidProbe(LinearHead):
         sums = np.zeros((len(self.classes_), rows.shape[1]))
         for part in parts:
             np.add.at(sums, codes[part], self._oriented(rows[part]) * w[part, None])
-        self.coef_ = (sums / totals[:, None]).astype(rows.dtype)
-        self.intercept_ = -np.einsum("cd,cd->c", self.coef_, self.coef_) / 2
-        self.held_out_logits_ = np.concatenate(
-            [self._without_each(rows[part], codes[part], w[part], totals) for part in parts]
-        )
+        self._solve(sums, totals)
+        self.held_out_logits_ = self.without_each(rows, codes, w)
         self.tuned_ = {}
         self._calibrate(labels, weights)
         return self
@@ -77,16 +77,60 @@ class CentroidProbe(LinearHead):
         """Return what `featx.heads.predict.Head` needs to give the same logits."""
         return {"centre": self.centre_, "centroids": self.coef_}
 
+    @classmethod
+    def of_sums(
+        cls,
+        centre: NDArray[Any],
+        sums: NDArray[np.float64],
+        totals: NDArray[np.float64],
+    ) -> Self:
+        """Return the probe of rows that are known by their sums, without held-out logits.
+
+        Parameters
+        ----------
+        centre : ndarray, shape (D,)
+            Mean of all rows, in their dtype.
+        sums : ndarray of float64, shape (C, D)
+            Of the rows of each class, centred and scaled to length one.
+        totals : ndarray of float64, shape (C,)
+            Weights of the classes, above 0.
+        """
+        made = cls()
+        made.centre_ = centre
+        made._solve(sums, totals)
+        return made
+
+    def _solve(self, sums: NDArray[np.float64], totals: NDArray[np.float64]) -> None:
+        self.coef_ = (sums / totals[:, None]).astype(self.centre_.dtype)
+        self.intercept_ = -np.einsum("cd,cd->c", self.coef_, self.coef_) / 2
+        self.totals_ = totals
+
     def _oriented(self, X: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(unit_rows(X - self.centre_))
 
-    def _without_each(
+    def without_each(
         self,
         X: NDArray[Any],
         codes: NDArray[np.int64],
-        weights: NDArray[np.float64],
-        totals: NDArray[np.float64],
+        weights: NDArray[np.float64] | None = None,
     ) -> NDArray[Any]:
+        """Return the logits (N, C) of training rows, each with its class mean over the others.
+
+        Parameters
+        ----------
+        X : ndarray, shape (N, D)
+            Some or all training rows; read in blocks.
+        codes : ndarray of int64, shape (N,)
+        weights : ndarray of float64, shape (N,), optional
+        """
+        w = np.ones(len(X)) if weights is None else weights
+        blocks = [self._without(X[part], codes[part], w[part]) for part in row_blocks(X)]
+        return np.concatenate(blocks)
+
+    def _without(
+        self, X: NDArray[Any], codes: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> NDArray[Any]:
+        totals = self.totals_
         unit = self._oriented(X)
         logits = (unit @ self.coef_.T + self.intercept_).astype(np.float64)
         rows, removed = np.arange(len(unit)), np.minimum(weights, 1)

@@ -79,8 +79,8 @@ class LDAProbe(LinearHead):
         space = narrow_exactly(rows)
         moments = measure_classes(space.rows, labels.codes, len(labels.classes), weights)
         rounding = float(np.finfo(space.rows.dtype).eps)
-        path = _Path(moments, n_dimensions=rows.shape[1], rounding=rounding)
-        self.shrinkage_ = _least_loss(path, space, labels, weights, shrinkages)
+        path = LDAPath(moments, n_dimensions=rows.shape[1], rounding=rounding)
+        self.shrinkage_ = least_loss(path, space, labels, weights, shrinkages)
         held_out = path.leave_one_out(space.rows, labels.codes, weights, self.shrinkage_)
         self.held_out_logits_ = held_out.astype(rows.dtype, copy=False)
         coef, intercept = space.widen(*path.solution(self.shrinkage_, space.rows.dtype))
@@ -99,8 +99,8 @@ class LDAProbe(LinearHead):
         return shrinkages
 
 
-def _least_loss(
-    path: "_Path",
+def least_loss(
+    path: "LDAPath",
     space: RowSpace,
     labels: Labels,
     weights: Weights | None,
@@ -136,7 +136,7 @@ class _Shrunk:
     centres: NDArray[np.float64]
 
 
-class _Path:
+class LDAPath:
     """Discriminants along a path of shrinkages.
 
     Parameters

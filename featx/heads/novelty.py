@@ -134,7 +134,32 @@ def fit_novelty(
     """
     space = narrow(X)
     moments = measure_classes(space.rows, codes, n_classes)
-    fitted = _solve(space, moments, X.shape[1])
+    return _limited(_solve(space, moments, X.shape[1]), moments, X, codes, quantile)
+
+
+def novelty_of(
+    moments: Moments, X: NDArray[Any], codes: NDArray[np.int64], *, quantile: float = 0.95
+) -> Novelty:
+    """Return what `fit_novelty` does of training rows that are known by their moments.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of all training rows and the indicators of their classes.
+    X : ndarray of float32 or float64, shape (n, D)
+        Some of those rows, which give the threshold; read in blocks.
+    codes : ndarray of int64, shape (n,)
+        Their classes.
+    quantile : float, above 0 and below 1
+    """
+    space = RowSpace(X, None, np.zeros(X.shape[1], X.dtype))
+    return _limited(_solve(space, moments, X.shape[1]), moments, X, codes, quantile)
+
+
+def _limited(
+    fitted: Novelty, moments: Moments, X: NDArray[Any], codes: NDArray[np.int64], quantile: float
+) -> Novelty:
+    """Return distances with a threshold from each row left out in turn."""
     held_out = [_left_out(fitted, moments, X[part], codes[part]) for part in row_blocks(X)]
     return replace(
         fitted, threshold=threshold_at(np.concatenate(held_out), quantile), quantile=quantile

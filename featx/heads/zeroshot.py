@@ -17,7 +17,7 @@ import numpy as np
 from featx.backbone.backbone import Backbone
 from featx.backbone.pooling import normalize
 from featx.backbone.settings import Settings
-from featx.data.cache import cache_folder
+from featx.data.cachefolder import cache_folder
 from featx.data.opening import open_backbone
 from featx.data.queries import for_queries, open_partner
 from featx.errors import InputError
