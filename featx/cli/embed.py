@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.scaled import Workers, opened, workers_options
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
+    from featx.cli.running import Embedding
     from featx.data.sources.options import DescribedSource
     from featx.embedding import Policy
     from featx.types import Content
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="I/N", help="Only part I of N, from 1/N to N/N; see: featx merge.")
 @click.option("--dry-run", is_flag=True, help="Say what would be embedded, and stop.")
 @click.option("--verify", is_flag=True, help="Read every file again, unchanged or not.")
+@workers_options
 @o.engine_options
 @o.column_options
 @o.device_option
@@ -73,6 +76,10 @@ def embed(
     shard: str | None,
     dry_run: bool,
     verify: bool,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float,
     stats: bool,
     loaders: int | None,
     batch_size: int | None,
@@ -90,8 +97,8 @@ def embed(
 
     SOURCE is a folder (of classes), a csv, tsv, jsonl or parquet table, webdataset tars
     (shards-{000..012}.tar), a txt file with one text a line, npy or npz arrays, files, a glob, or
-    - for standard input.  Running it again continues an interrupted run and follows a changed
-    source.  Model `identity` takes arrays as they are.
+    - for standard input; a path, or a URL such as s3://BUCKET/NAME.  Running it again continues
+    an interrupted run and follows a changed source.  Model `identity` takes arrays as they are.
     """
     if out is None and not dry_run:
         raise click.MissingParameter(ctx=ctx, param_hint="'-o' / '--out'", param_type="option")
@@ -99,20 +106,25 @@ def embed(
     from featx.data.sources import open_source
     from featx.data.sources.part import parse_shard, part
     from featx.embedding import Run
+    from featx.scale import Recipe
     from featx.zoo import catalog
 
     modality = "array" if model == "identity" else catalog.find(model).modality
-    opened = open_source(
+    listed = open_source(
         list(source),
         modality=modality,
         columns=o.columns(columns),
         labels_from_folders=not no_folder_labels,
+        names_cells=engine == "ray",
     )
     if limit is not None or shard is not None:
-        opened = part(opened, limit=limit, shard=parse_shard(shard) if shard else None)
+        listed = part(listed, limit=limit, shard=parse_shard(shard) if shard else None)
     if dry_run or out is None:
-        show_preview(opened, as_json=as_json)
+        show_preview(listed, as_json=as_json)
         return
+    crew = Workers(engine, address, workers, gpus_per_worker)
+    if crew.is_ray and loaders is None:
+        loaders = max(2, threads or 1)
     policy = _policy(on_error, max_errors, on_truncate, verify=verify, loaders=loaders)
     cache = o.cache_place(cache_dir, no_cache)
     settings = o.settings(
@@ -122,14 +134,21 @@ def embed(
         precision=precision,
         deterministic=deterministic,
         budget=batch_size,
-    ).in_bulk()
-    if model == "identity":
-        backbone = identity_of(opened)
+    )
+    recipe = Recipe(
+        model=model,
+        settings=settings if crew.is_ray else settings.in_bulk(),
+        prompt=prompt,
+        dim=identity_of(listed).dim if model == "identity" else dim,
+        adjusted=_adjusted(preprocess, on_truncate),
+    )
+    run: Embedding
+    if crew.are_asked_for(out):
+        asked = None if no_cache else cache_dir
+        run = crew.run(listed, recipe, out, cache_dir=asked, policy=policy)
     else:
-        backbone = o.open_backbone(
-            model, settings, prompt=prompt, dim=dim, adjusted=_adjusted(preprocess, on_truncate)
-        )
-    run = Run(opened, backbone, out, cache=cache, command=o.command_line(), policy=policy)
+        command = o.command_line()
+        run = Run(listed, opened(recipe), out, cache=cache, command=command, policy=policy)
     ctx.exit(run_and_report(run, as_json=as_json, quiet=quiet, stats=stats))
 
 

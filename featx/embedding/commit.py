@@ -8,10 +8,10 @@ import numpy as np
 
 from featx.data.ledger import Failure, Ledger
 from featx.data.rows import Row
-from featx.data.writer import SetWriter
 from featx.embedding.intake import Intake, Known
 from featx.embedding.progress import FIRST_ERRORS, Progress
 from featx.embedding.task import Task, Work
+from featx.embedding.writing import RowWriter
 
 COMMIT_S = 1.0
 COMMIT_ROWS = 1024
@@ -32,7 +32,7 @@ class Commit:
     """
 
     def __init__(
-        self, writer: SetWriter, known: Known, ledger: Ledger, intake: Intake, progress: Progress
+        self, writer: RowWriter, known: Known, ledger: Ledger, intake: Intake, progress: Progress
     ) -> None:
         self.writer = writer
         self.known = known

@@ -1,21 +1,24 @@
 """From items to work: what the set or the cache holds already is settled at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featx.backbone.job import Job
+from featx.data.places.stored import seen
 from featx.data.statindex import StatIndex
 from featx.data.vectorcache import VectorCache
-from featx.data.writer import SetWriter
 from featx.embedding.policy import REFUSED, Policy
 from featx.embedding.task import Task, Work
-from featx.types import Item
+from featx.embedding.writing import RowWriter
+from featx.types import Item, Stored
 
 CHUNK = 512
 CHUNK_BYTES = 32 << 20
 """Items that are looked up together, fewer if they hold their content already."""
 
 TOO_LONG = f"is longer than {REFUSED}; cut it, or use --on-truncate chunk"
+
+REPEATED = "its id occurs twice in the source; give each item its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Intake:
     the set holds its vector, or if the cache does.
     """
 
-    def __init__(self, writer: SetWriter, known: Known, policy: Policy) -> None:
+    def __init__(self, writer: RowWriter, known: Known, policy: Policy) -> None:
         self._writer = writer
         self._known = known
         self._policy = policy
@@ -82,20 +85,31 @@ class Intake:
         is_repeated = item_id in self._live or (task.held is not None and task.held.is_told)
         self._live.add(item_id)
         if is_repeated:
-            return "its id occurs twice in the source; give each item its own"
+            return REPEATED
         return task.item.problem
 
     def _recall(self, tasks: Sequence[Task]) -> None:
         """Find the digests of files that have not changed since they were last read."""
         if self._known.stats is None:
             return
+        _ask(tasks)
         files = [(task, task.key) for task in tasks if task.key is not None]
         looks = self._known.stats.look([key for _, key in files])
-        for (task, _), seen in zip(files, looks, strict=True):
-            if seen.digest is None or self._policy.verify:
-                task.stat = seen.stat  # of a file that is going to be read
+        for (task, _), look in zip(files, looks, strict=True):
+            if look.digest is None or self._policy.verify:
+                task.stat = look.stat  # of a file that is going to be read
             else:
-                task.digest = seen.digest
+                task.digest = look.digest
+
+
+def _ask(tasks: Sequence[Task]) -> None:
+    """Ask object stores for the versions of files that were named, not listed."""
+    unseen = [task for task in tasks if isinstance(task.key, Stored) and not task.key.tag]
+    if not unseen:
+        return
+    asked = seen([task.key for task in unseen if isinstance(task.key, Stored)])
+    for task, content in zip(unseen, asked, strict=True):
+        task.item = replace(task.item, content=content)
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

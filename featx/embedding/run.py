@@ -23,6 +23,7 @@ from featx.embedding.policy import Policy
 from featx.embedding.progress import Progress
 from featx.embedding.task import Task
 from featx.embedding.tuning import Tuner
+from featx.embedding.writing import RowWriter
 from featx.errors import InputError, StoreError
 
 
@@ -94,7 +95,7 @@ class Run:
         with ExitStack() as stack:
             if self.cache is not None:
                 stack.callback(keep_within, self.cache, limit)
-            writer = stack.enter_context(self._writer())
+            writer = stack.enter_context(self.writer())
             known = self._known(stack)
             ledger = Ledger(self.out)
             stack.callback(ledger.close)
@@ -113,13 +114,18 @@ class Run:
                     ledger.keep_old()
                 raise
 
-    def _writer(self) -> SetWriter:
+    def writer(self) -> RowWriter:
+        """Open what the rows are written to: a set."""
         return SetWriter(
             self.out,
             model=self.backbone.facts,
             command=self.command,
             source=self.source.describe(),
         )
+
+    def tuner(self) -> Tuner:
+        """Return what finds the size of batches."""
+        return Tuner(self.cache, len(self.source))
 
     def _known(self, stack: ExitStack) -> Known:
         if self.cache is None:
@@ -146,7 +152,7 @@ class Run:
             self.backbone.replicas(),
             Loader(self.backbone, known, self.policy).load,
             loaders=self.policy.loaders,
-            tune=Tuner(self.cache, len(self.source)).limits,
+            tune=self.tuner().limits,
         )
         self.timings = pipeline.timings
         return pipeline
@@ -161,7 +167,7 @@ class Run:
         yield commit.now()
         self.policy.check(*commit.errors)
         if not self.policy.partial:
-            _require_any(commit.progress)
+            require_any(commit.progress)
         if commit.unlisted:
             self.notes.append(
                 f"{commit.unlisted[0]} cannot be listed: what the set holds of it was kept, and "
@@ -169,8 +175,14 @@ class Run:
             )
 
 
-def _require_any(progress: Progress) -> None:
-    """Raise before a source without one good item empties the set."""
+def require_any(progress: Progress) -> None:
+    """Raise before a source without one good item empties the set.
+
+    Raises
+    ------
+    InputError
+        If every item failed.
+    """
     if progress.errors and progress.done == progress.errors:
         item_id, problem = progress.first_errors[0]
         message = f"nothing could be embedded; first problem: {item_id}: {problem}"

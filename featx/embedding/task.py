@@ -8,8 +8,9 @@ import numpy as np
 
 from featx.backbone.job import Job
 from featx.data.rows import Row
+from featx.data.statindex import Key
 from featx.data.writer import Facts, Held
-from featx.types import Item, Span
+from featx.types import Item, Span, Stored
 
 
 @dataclass(slots=True)
@@ -42,10 +43,10 @@ class Task:
     is_cached: bool = False
 
     @property
-    def key(self) -> Path | Span | None:
+    def key(self) -> Key | None:
         """The file, or part of one, that holds the content; None if none does."""
         content = self.item.content
-        return content if isinstance(content, Path | Span) else None
+        return content if isinstance(content, Path | Span | Stored) else None
 
     def let_go(self) -> None:
         """Forget content that takes memory: it has been read."""

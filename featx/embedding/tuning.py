@@ -32,7 +32,7 @@ class Tuner:
     Parameters
     ----------
     folder : Path or None
-        The user-wide cache, which remembers; None measures each time.
+        The user-wide cache, which remembers; None measures once for this object.
     items : int
         Of the source.
     """
@@ -40,6 +40,7 @@ class Tuner:
     def __init__(self, folder: Path | None, items: int) -> None:
         self._place = None if folder is None else folder / NAME
         self._items = items
+        self._found: dict[str, float] = {}
 
     def limits(self, backbone: Backbone, samples: Sequence[Sample]) -> Limits | None:
         """Return the best limits, recalled or measured; None where the default is to be used.
@@ -52,7 +53,7 @@ class Tuner:
         """
         if not _is_free(backbone):
             return None
-        factor = _read(self._place).get(_key(backbone))
+        factor = self._found.get(_key(backbone)) or _read(self._place).get(_key(backbone))
         if factor is None:
             if self._items < LEAST_ITEMS or len(samples) < LEAST_SAMPLES:
                 return None
@@ -63,6 +64,7 @@ class Tuner:
         return _scaled(backbone.limits, factor)
 
     def _remember(self, backbone: Backbone, factor: float) -> None:
+        self._found[_key(backbone)] = factor
         if self._place is None:
             return
         try:

@@ -1,0 +1,215 @@
+"""How a source is cut into units, what identifies them, and what workers refuse."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from featx.backbone.backbone import Backbone, identity
+from featx.embedding import Policy
+from featx.errors import InputError, StoreError
+from featx.scale.assignment import Assignment, Recipe
+from featx.scale.cluster import Node, Share
+from featx.scale.cutting import cut
+from featx.scale.destination import Destination
+from featx.scale.unit import References, Unit
+from featx.scale.worker import Worker
+from featx.types import Content, Item, Span
+from scaling import DIM, names
+
+
+def items(ids: Sequence[str]) -> list[Item]:
+    return [Item(id=item_id, content=item_id) for item_id in ids]
+
+
+def units(ids: Sequence[str], size: int = 64) -> list[Unit]:
+    return list(cut(items(ids), size=size, seed=""))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 400), st.integers(1, 40))
+def test_units_hold_every_item_once_and_in_order(count: int, size: int) -> None:
+    made = units(names(count), size)
+
+    assert [item.id for unit in made for item in unit.items] == names(count)
+    assert [unit.number for unit in made] == list(range(len(made)))
+    assert all(size // 2 <= len(unit.items) <= 4 * size for unit in made[:-1])
+
+
+def test_units_are_as_long_as_was_asked_on_average() -> None:
+    lengths = [len(unit.items) for unit in units(names(50_000))]
+
+    assert 56 <= np.mean(lengths) <= 72
+
+
+@pytest.mark.parametrize("place", [0, 5_000, 10_000])
+def test_one_new_item_changes_one_unit(place: int) -> None:
+    ids = names(10_000)
+
+    before = {unit.key for unit in units(ids)}
+    after = {unit.key for unit in units([*ids[:place], "new", *ids[place:]])}
+
+    assert len(after - before) == 1
+
+
+def test_much_content_makes_short_units() -> None:
+    heavy = [Item(id=name, content=bytes(1 << 20)) for name in names(64)]
+
+    lengths = [len(unit.items) for unit in cut(heavy, size=1024, seed="")]
+
+    assert sum(lengths) == 64
+    assert 5 <= np.mean(lengths) <= 12
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a", "b"),
+        ("a", b"a"),
+        (np.zeros(2, np.float32), np.zeros(2, np.float64)),
+        (np.zeros(2, np.float32), np.zeros((1, 2), np.float32)),
+        (Span(Path("x.tar"), 0, 5), Span(Path("x.tar"), 512, 5)),
+    ],
+)
+def test_another_content_is_another_reference(before: Content, after: Content) -> None:
+    references = References()
+
+    assert references.of(before) != references.of(after)
+    assert references.of(before) == References().of(before)
+
+
+def test_a_file_is_another_one_when_its_size_or_time_is(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    seen = [References().of(file)]
+    for text, time_s in [("a", 1), ("ab", 1), ("ab", 2)]:
+        file.write_text(text)
+        os.utime(file, (time_s, time_s))
+        seen.append(References().of(file))
+
+    assert len(set(map(repr, seen))) == 4
+    assert References().of(file) == seen[-1]
+
+
+@pytest.fixture
+def assignment(tmp_path: Path) -> Assignment:
+    backbone, out = Backbone(identity(DIM)), tmp_path / "t.emb"
+    with Destination.open(out, "0000", model=backbone.facts, source={}) as destination:
+        destination.commit([], finished=False, size=8)
+        return Assignment(
+            recipe=Recipe(model="identity", dim=DIM),
+            policy=Policy(partial=True),
+            url=destination.url,
+            set_id=destination.manifest["set_id"],
+            fingerprint=backbone.fingerprint,
+            version=version("featx"),
+            items=1,
+            run="0000",
+        )
+
+
+UNIT = Unit(0, "key", "facts", [Item(id="a", content=np.ones(DIM, np.float32))])
+
+
+def test_a_worker_writes_a_pair_and_says_what_it_is(assignment: Assignment) -> None:
+    outcome = Worker(assignment).do(UNIT)
+
+    assert outcome.entry is not None
+    name = outcome.entry["name"]
+    assert outcome.entry == {
+        "name": name,
+        "rows": 1,
+        "truncated": 0,
+        "failed": 0,
+        "items": f"{name}.parquet",
+        "unit": "key",
+        "facts": f"{name}.parquet facts",
+    }
+    np.testing.assert_array_equal(
+        np.load(Path(assignment.url, f"{name}.npy")), np.ones((1, DIM), np.float32)
+    )
+
+
+def test_a_worker_that_does_not_see_the_files_refuses(
+    assignment: Assignment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.ones(DIM, np.float32))
+    (unit,) = cut([Item(id="a", content=folder / "a.npy")], size=8, seed="")
+    folder.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(StoreError, match=r"files: not seen by the worker on .*; read from a fold"):
+        Worker(assignment).do(unit)
+
+
+def test_a_worker_of_another_version_refuses(assignment: Assignment) -> None:
+    with pytest.raises(InputError, match=r"but 0\.0\.9 where the run was started; install"):
+        Worker(replace(assignment, version="0.0.9")).do(UNIT)
+
+
+def test_a_worker_whose_vectors_would_be_others_refuses(assignment: Assignment) -> None:
+    with pytest.raises(InputError, match="its vectors would be others than where the run was"):
+        Worker(replace(assignment, recipe=Recipe(model="identity", dim=DIM + 1))).do(UNIT)
+
+
+def test_a_worker_that_does_not_see_the_destination_refuses(
+    assignment: Assignment, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"not seen by the worker on .*; write to a folder that"):
+        Worker(replace(assignment, url=str(tmp_path / "elsewhere.emb"))).do(UNIT)
+    with pytest.raises(StoreError, match=r"not seen by the worker on .*; write to a folder that"):
+        Worker(replace(assignment, set_id="other")).do(UNIT)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "gpus", "share"),
+    [
+        ([Node(2), Node(4)], None, 0.0, Share(1)),
+        ([Node(2), Node(4)], 4, 0.0, Share(4)),
+        ([Node(0), Node(96, 8)], None, 1.0, Share(12, 1.0)),
+        ([Node(96, 8)], None, 0.5, Share(6, 0.5)),
+        ([Node(96, 8)], 2, 2.0, Share(2, 2.0)),
+    ],
+)
+def test_a_worker_takes_its_share_of_a_node(
+    nodes: list[Node], threads: int | None, gpus: float, share: Share
+) -> None:
+    assert Share.of(nodes, threads=threads, gpus=gpus) == share
+
+
+@pytest.mark.parametrize(
+    ("threads", "gpus", "taken"),
+    [
+        (8, 0.0, "8 CPUs and 0 GPUs"),
+        (None, 2.0, "2 CPUs and 2 GPUs"),
+        (1, 1.5, "1 CPU and 1.5 GPUs"),
+    ],
+)
+def test_a_worker_that_no_node_holds_is_refused_with_numbers(
+    threads: int | None, gpus: float, taken: str
+) -> None:
+    nodes = [Node(4), Node(4, 1)]
+
+    with pytest.raises(InputError) as caught:
+        Share.of(nodes, threads=threads, gpus=gpus)
+
+    assert str(caught.value).startswith(
+        f"a worker takes {taken}, and no node of the cluster has that; nodes: 4 CPUs and 0 GPUs; "
+        "4 CPUs and 1 GPUs; ask for less with --threads or --gpus-per-worker"
+    )
+
+
+def test_what_a_dead_node_had_is_not_counted() -> None:
+    found = [
+        {"Alive": True, "Resources": {"CPU": 4.0, "memory": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 8.0}},
+        {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0}},
+    ]
+
+    assert Node.all(found) == [Node(4), Node(2, 1)]
