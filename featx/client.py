@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from featx.errors import InputError, ItemError, ServerError
 from featx.modality.content import npy_array, read_bytes
 from featx.transport import Transport
-from featx.types import Span, Vectors
+from featx.types import Span, Stored, Vectors
 
 KEY = "FEATX_API_KEY"
 """Environment variable with the key that is sent."""
 
-Item = str | bytes | Path | Span | NDArray[Any] | Mapping[str, Any]
+Item = str | bytes | Path | Span | Stored | NDArray[Any] | Mapping[str, Any]
 """A text; a file, or its bytes; an array, which is a vector; or an item as the service has it."""
 
 Items = Sequence[Item] | NDArray[Any]

@@ -9,7 +9,9 @@
     │   ├── SpaceError         two sets of vectors must not be compared
     │   └── TakenError         an item of that id is there already
     ├── UnknownNameError       no backbone, head, index ... of that name   (also LookupError)
-    ├── StoreError             something on disk is missing, damaged or busy   (also OSError)
+    ├── StoreError             something stored is missing, damaged or busy    (also OSError)
+    │   ├── MissingError       a file is not there
+    │   └── ChangedError       another writer was there first
     ├── DeviceError            the device that was asked for does not work  (also RuntimeError)
     │   └── DeviceMemoryError  a batch needs more memory than there is
     ├── ServerError            a service cannot be reached, or refuses     (also RuntimeError)
@@ -69,6 +71,14 @@ class UnknownNameError(FeatxError, LookupError):
 
 class StoreError(FeatxError, OSError):
     """Something on disk is missing, damaged, of a newer format or in use."""
+
+
+class MissingError(StoreError):
+    """A file is not there."""
+
+
+class ChangedError(StoreError):
+    """Another writer was there first; nothing was written."""
 
 
 class DeviceError(FeatxError, RuntimeError):

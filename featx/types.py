@@ -1,5 +1,6 @@
 """The nouns that rooms hand to each other."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,36 @@ class Span:
     size_bytes: int
 
 
-Content = Path | Span | str | bytes | NDArray[Any]
+@dataclass(frozen=True, slots=True)
+class Stored(ABC):
+    """A file of an object store, read when it is needed.
+
+    Attributes
+    ----------
+    url : str
+    size_bytes : int
+    tag : str
+        Another one whenever the content is another; empty where the store was not asked yet.
+    """
+
+    url: str
+    size_bytes: int
+    tag: str
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """Return the content.
+
+        Raises
+        ------
+        ItemError
+            If it is gone, denied, too large, or another one than was listed.
+        StoreError
+            If the store cannot be reached, which no other item would mend.
+        """
+
+
+Content = Path | Span | Stored | str | bytes | NDArray[Any]
 """What an item holds before it is read: a file or part of one, a text, encoded bytes, an array."""
 
 Split = Literal["train", "val", "test"]

@@ -13,6 +13,8 @@ from featx.backbone.settings import Settings
 from featx.fingerprint import file_sha256
 from featx.types import Vectors
 from featx.zoo.manifest import ArrayOptions, FileEntry, Manifest
+from objectstore import bucket, object_store, proxy
+from postgres import keeper, postgres
 from serving import (
     image_gallery,
     image_set,
@@ -29,11 +31,16 @@ from serving import (
 from visiting import chromium, mails, pictures, visit
 
 __all__ = [
+    "bucket",
     "chromium",
     "image_gallery",
     "image_set",
+    "keeper",
     "mails",
+    "object_store",
     "pictures",
+    "postgres",
+    "proxy",
     "served_folder",
     "sound_gallery",
     "text_backbone",

@@ -7,7 +7,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from featx.cli import main
-from featx.cli.doctor import FAISSES, RUNTIMES, clash, file_system, network_warning, threads
+from featx.cli.doctor import (
+    FAISSES,
+    RUNTIMES,
+    clash,
+    file_system,
+    network_warning,
+    object_stores,
+    threads,
+)
+from featx.data.places.trouble import CREDENTIALS
 
 MOUNTS = r"""/dev/root / ext4 rw 0 0
 server:/home /home nfs4 rw 0 0
@@ -63,6 +72,24 @@ def test_a_local_file_system_is_not_warned_of(kind: str) -> None:
 def test_threads_say_what_limits_them() -> None:
     assert threads({"OMP_NUM_THREADS": "3"})["OMP_NUM_THREADS"] == "3"
     assert threads({})["OMP_NUM_THREADS"] == "not set"
+
+
+def test_object_stores_say_which_credentials_are_set_and_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in CREDENTIALS["gs"] + CREDENTIALS["az"] + ("AWS_SESSION_TOKEN",):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hidden")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden too")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:hidden@127.0.0.1:9000")
+
+    assert object_stores({"obstore": "0.12.1"}) == {
+        "obstore": "0.12.1",
+        "s3://": "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY, at http://127.0.0.1:9000",
+        "gs://": "no credentials",
+        "az://": "no credentials",
+    }
+    assert object_stores({})["obstore"] == "missing; featx[s3] has it"
 
 
 def test_doctor_proves_the_cpu_and_the_shipped_zoo(

@@ -113,12 +113,12 @@ def test_a_name_that_no_zoo_has_is_not_to_be_pulled_again(monkeypatch: pytest.Mo
     assert line.endswith(f"; nor has {site.url} one of that name")
 
 
-def test_a_zoo_in_a_bucket_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEATX_ZOO", "s3://bucket/zoo")
+def test_a_zoo_of_another_scheme_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATX_ZOO", "ftp://host/zoo")
 
     assert refusal("models", "list") == (
-        "error: FEATX_ZOO: s3://bucket/zoo: unknown scheme 's3'; expected folders and https:// "
-        "URLs; a bucket has one of these too"
+        "error: FEATX_ZOO: ftp://host/zoo: unknown scheme 'ftp'; expected folders, https:// URLs "
+        "and those of object stores: s3://, gs://, az://"
     )
 
 

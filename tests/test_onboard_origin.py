@@ -53,7 +53,8 @@ def test_an_origin_is_read(what: str, origin: Origin) -> None:
         ("pypi:package==1.0:../x", "file '../x' must lie inside"),
         ("https://host/a.onnx", "expected https://host/file#sha256=HEX, 64 digits"),
         ("https://host/a.onnx#sha256=12", "expected https://host/file#sha256=HEX, 64 digits"),
-        ("s3://bucket/a.onnx", "unknown scheme 's3'; expected FILE.onnx | FOLDER"),
+        ("s3://bucket/a.onnx", "expected s3://bucket/file#sha256=HEX, 64 digits"),
+        ("ftp://host/a.onnx", "unknown scheme 'ftp'; expected FILE.onnx | FOLDER"),
         ("file:///etc/passwd", "unknown scheme 'file'; expected FILE.onnx | FOLDER"),
     ],
 )

@@ -391,6 +391,7 @@ def test_what_travels_with_featx_is_not_removed(user_zoo: Path) -> None:
         ("https://host/zoo", [], ["https://host/zoo"]),
         ("/a:https://host:8443/zoo/:/b", ["/a", "/b"], ["https://host:8443/zoo"]),
         ("https://host:/b", ["/b"], ["https://host"]),
+        ("s3://team/zoo/:/b:gs://other", ["/b"], ["s3://team/zoo", "gs://other"]),
     ],
 )
 def test_featx_zoo_holds_paths_and_urls(

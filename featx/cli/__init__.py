@@ -24,7 +24,7 @@ COMMANDS = {
     "adapt": "Adapt a head to items of another domain, or refuse to.",
     "finetune": "Train the last layers of a backbone on a labelled source.",
     "predict": "Predict labels of files or of an embedding set.",
-    "export": "Write a head or a gallery for others: one ONNX file, or a scikit-learn estimator.",
+    "export": "Write a head, a gallery or an embedding set for others.",
     "evaluate": "Score a head on an embedding set, or a gallery.",
     "inspect": "Find wrong labels, duplicates, leaks between splits and outliers in a set.",
     "report": "Write one page on an embedding set or a head, which opens without a network.",

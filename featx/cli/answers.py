@@ -13,8 +13,8 @@ from featx.cli import options as o
 
 if TYPE_CHECKING:
     from featx.gallery.answers import Classified, Neighbour
+    from featx.gallery.held import Held
     from featx.gallery.items import ItemFacts
-    from featx.gallery.snapshot import Snapshot
     from featx.report.neighbours import Query
 
 _PREVIEW_WIDTH = 60
@@ -47,12 +47,12 @@ Show = Callable[[Sequence[Answer]], None]
 
 
 @contextmanager
-def showing(held: "Snapshot", html: Path | None, *, as_json: bool) -> Iterator[Show]:
+def showing(held: "Held", html: Path | None, *, as_json: bool) -> Iterator[Show]:
     """Give a function that prints answers, writes them to a page, or both.
 
     Parameters
     ----------
-    held : Snapshot
+    held : Held
         That answers.
     html : Path or None
         A page, which is there whole at the end, or not at all.
@@ -73,12 +73,12 @@ def showing(held: "Snapshot", html: Path | None, *, as_json: bool) -> Iterator[S
 
 
 @contextmanager
-def _writing_page(held: "Snapshot", html: Path) -> Iterator[Show]:
+def _writing_page(held: "Held", html: Path) -> Iterator[Show]:
     from featx.report.neighbours import section
     from featx.report.page import writing_page
 
-    title = f"Neighbours in {held.base.path.name}"
-    model = held.base.facts["model"]
+    title = f"Neighbours in {held.path.name}"
+    model = held.facts["model"]
     summary = f"{len(held):,} items, {model}, similarity by {held.metric}, nearest first"
     if held.classes:
         summary += "; ≠ marks labels other than the one that won the vote"

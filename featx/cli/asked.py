@@ -97,13 +97,13 @@ def _of_set(gallery: "Gallery", asked: Asked, is_held: "IsHeld") -> Windows:
     opened = o.open_set(Path(asked.items[0]))
     if asked.prompt is not None:
         message = (
-            f"--prompt: {opened.path} holds vectors, made with a prompt or without; leave it out"
+            f"--prompt: {opened.where} holds vectors, made with a prompt or without; leave it out"
         )
         raise InputError(message)
     if not len(opened):
-        message = f"{opened.path}: holds no items; run its embed command again"
+        message = f"{opened.where}: holds no items; run its embed command again"
         raise InputError(message)
-    check_space(gallery, str(opened.path), opened.manifest["model"])
+    check_space(gallery, opened.where, opened.manifest["model"])
     thumbnails = None
     if asked.with_thumbnails:
         thumbnails = thumbnails_of(opened, (each for each in opened.ids if not is_held(each)))

@@ -53,7 +53,8 @@ def stats(cache_dir: Path | None, as_json: bool) -> None:
     """Show where the cache lies, what it holds and when that was last used."""
     from dataclasses import asdict
 
-    from featx.data.cache import cache_folder, cache_limit, contents
+    from featx.data.cache import cache_limit, contents
+    from featx.data.cachefolder import cache_folder
     from featx.data.vectorcache import inside
 
     folder, limit_bytes = cache_folder(cache_dir), cache_limit()
@@ -100,7 +101,8 @@ def gc(limit_bytes: int, cache_dir: Path | None, as_json: bool) -> None:
 
     Of a store that alone exceeds the limit, the oldest vectors go.
     """
-    from featx.data.cache import cache_folder, keep_within
+    from featx.data.cache import keep_within
+    from featx.data.cachefolder import cache_folder
 
     folder = cache_folder(cache_dir)
     _report(folder, keep_within(folder, limit_bytes), as_json=as_json)
@@ -112,8 +114,9 @@ def gc(limit_bytes: int, cache_dir: Path | None, as_json: bool) -> None:
 @o.json_option
 def clear(yes: bool, cache_dir: Path | None, as_json: bool) -> None:
     """Delete the whole cache; embedding sets are not touched."""
-    from featx.data.cache import cache_folder, contents
     from featx.data.cache import clear as clear_cache
+    from featx.data.cache import contents
+    from featx.data.cachefolder import cache_folder
 
     folder = cache_folder(cache_dir)
     freed = sum(file.size_bytes for file in contents(folder))

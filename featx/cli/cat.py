@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 
 
 @click.command()
-@click.argument("target", metavar="SET|X.knn", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET|X.knn", type=SetPath(path_type=Path))
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="First rows only.")
 @click.option("--vectors", is_flag=True, help="Print the vectors too.")
 @o.json_option

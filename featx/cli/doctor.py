@@ -71,6 +71,7 @@ def doctor(ctx: click.Context, /, full: bool, cache_dir: Path | None, as_json: b
     report.sections["threads"] = threads(os.environ)
     with _reported(report):
         _cache(report, cache_dir)
+    report.sections["object stores"] = object_stores(installed)
     with _reported(report):
         _zoo(report, golden=full)
     if as_json:
@@ -271,7 +272,8 @@ def network_warning(folder: Path, kind: str) -> str:
 
 def _cache(report: Report, chosen: Path | None) -> None:
     from featx.cli.cache import readable_size
-    from featx.data.cache import cache_folder, contents
+    from featx.data.cache import contents
+    from featx.data.cachefolder import cache_folder
 
     folder = cache_folder(chosen).absolute()
     mounts = Path("/proc/mounts")
@@ -290,6 +292,18 @@ def _cache(report: Report, chosen: Path | None) -> None:
         report.problems.append(
             f"cache {folder}: cannot be written; set FEATX_CACHE_DIR to another folder"
         )
+
+
+def object_stores(installed: Mapping[str, str]) -> dict[str, object]:
+    """Return what reads s3://, gs:// and az://, and which credentials the environment names."""
+    from featx.data.places.trouble import CREDENTIALS, endpoint
+
+    facts: dict[str, object] = {"obstore": installed.get("obstore", "missing; featx[s3] has it")}
+    for scheme in ("s3", "gs", "az"):
+        told = [name for name in CREDENTIALS[scheme] if os.environ.get(name)]
+        where = f", at {endpoint(scheme)}" if endpoint(scheme) else ""
+        facts[f"{scheme}://"] = f"{' '.join(told) or 'no credentials'}{where}"
+    return facts
 
 
 def _zoo(report: Report, *, golden: bool) -> None:

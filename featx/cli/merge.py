@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import SetPath
 
 
 @click.command()
 @click.argument(
-    "sets", metavar="SET...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
+    "sets", metavar="SET...", nargs=-1, required=True, type=SetPath(path_type=Path, exists=True)
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new set."

@@ -63,11 +63,12 @@ class NamedItems:
 
 def names_file(argument: str, more_suffixes: Collection[str] = ()) -> bool:
     """Return whether an argument is a path, not a text; a misspelt ``mails.csv`` is a path."""
+    from featx.data.places import is_url
     from featx.data.sources import SUFFIX_KINDS
     from featx.modality.text import Text
 
     try:
-        if Path(argument).exists():
+        if Path(argument).exists() or is_url(argument):
             return True
     except OSError:
         return False

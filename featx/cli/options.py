@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -121,17 +121,32 @@ def engine_options(command: F) -> F:
     return command
 
 
+def _keep_copies(
+    ctx: click.Context, param: click.Parameter, value: "Path | bool | None"
+) -> "Path | bool | None":
+    """Keep copies of what lies at URLs where the cache is to be, or nowhere without one."""
+    from featx.data.places.keeping import using
+
+    if value is True:
+        ctx.with_resource(using(None))
+    elif isinstance(value, Path) and not ctx.params.get("no_cache"):
+        ctx.with_resource(using(value))
+    return value
+
+
 def cache_options(command: F) -> F:
     """Add ``--cache-dir`` and ``--no-cache``."""
     command = click.option(
         "--no-cache",
         is_flag=True,
+        callback=_keep_copies,
         envvar="FEATX_NO_CACHE",
         help="Leave the user-wide cache alone.",
     )(command)
     return click.option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=_keep_copies,
         envvar="FEATX_CACHE_DIR",
         help="Place of the user-wide cache.  [default: ~/.cache/featx]",
     )(command)
@@ -215,14 +230,14 @@ def columns(chosen: dict[str, str | None]) -> "Columns":
 
 def cache_place(cache_dir: Path | None = None, no_cache: bool = False) -> Path | None:
     """Return the cache's folder, or None without one."""
-    from featx.data.cache import cache_folder
+    from featx.data.cachefolder import cache_folder
 
     return None if no_cache else cache_folder(cache_dir)
 
 
-def command_line() -> str:
-    """Return the command as it was typed, for the record."""
-    return shlex.join(["featx", *sys.argv[1:]])
+def command_line(words: Sequence[str] | None = None) -> str:
+    """Return the command as it was typed, or of other words, for the record."""
+    return shlex.join(["featx", *(sys.argv[1:] if words is None else words)])
 
 
 def settings(
@@ -267,7 +282,8 @@ def open_set(path: Path) -> "EmbeddingSet":
 
     opened = EmbeddingSet.open(path)
     if not opened.finished:
-        say(f"note: {path} is unfinished, {len(opened):,} items; run its embed command again")
+        found = f"{opened.where} is unfinished, {len(opened):,} items"
+        say(f"note: {found}; run its embed command again")
     return opened
 
 

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from featx.cli import options as o
 from featx.cli.predictions import FORMS, Shape, Told, choose_form, describe, writing_rows
+from featx.cli.urlarguments import ItemOrSet
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
@@ -24,7 +25,7 @@ UNAUTHORIZED = 401
 
 @click.command()
 @click.argument("head", metavar="[HEAD]", required=False)
-@click.argument("items", metavar="ITEMS...", nargs=-1)
+@click.argument("items", metavar="ITEMS...", nargs=-1, type=ItemOrSet())
 @click.option(
     "--server", metavar="URL", help="Ask this service of `featx serve`; HEAD is left out then."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import OwnSet
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("path", metavar="SET", type=OwnSet(path_type=Path))
 @click.option("-m", "--model", help="Backbone, if the set was made with the path of a manifest.")
 @o.device_option
 @o.threads_option

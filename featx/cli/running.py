@@ -3,18 +3,36 @@
 import gc
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from featx.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from featx.backbone.timings import Timings
     from featx.data.sources.options import DescribedSource
-    from featx.embedding import Progress, Run
+    from featx.embedding import Progress
 
 
-def run(embedding: "Run", *, quiet: bool = False) -> "Progress":
+class Embedding(Protocol):
+    """A `featx.embedding.Run` or a `featx.scale.ScaledRun`."""
+
+    source: "DescribedSource"
+    out: Any
+    timings: "Timings"
+    notes: list[str]
+    removed: int
+
+    def steps(self) -> "Iterator[Progress]":
+        """Do the work, and yield how far it is."""
+        ...
+
+
+def run(embedding: Embedding, *, quiet: bool = False) -> "Progress":
     """Embed with a progress bar, drawn only on a terminal."""
     from tqdm import tqdm
 
@@ -22,7 +40,7 @@ def run(embedding: "Run", *, quiet: bool = False) -> "Progress":
     gc.freeze()  # what was imported is never garbage, and is not searched for it again
     hidden = quiet or not sys.stderr.isatty()
     total = len(embedding.source)
-    with tqdm(total=total, unit="item", disable=hidden, desc=embedding.out.name) as bar:
+    with tqdm(total=total, unit="item", disable=hidden, desc=Path(embedding.out).name) as bar:
         for progress in embedding.steps():
             bar.update(progress.done - bar.n)
             bar.set_postfix(known=progress.kept + progress.cached, errors=progress.errors)
@@ -31,7 +49,7 @@ def run(embedding: "Run", *, quiet: bool = False) -> "Progress":
 
 
 def run_and_report(
-    embedding: "Run", *, as_json: bool = False, quiet: bool = False, stats: bool = False
+    embedding: Embedding, *, as_json: bool = False, quiet: bool = False, stats: bool = False
 ) -> int:
     """Embed, say what came of it, and return the exit code: 3 if items were skipped."""
     started_s = time.perf_counter()
@@ -49,19 +67,19 @@ def run_and_report(
     return 3 if progress.errors else 0
 
 
-def _report_problems(embedding: "Run", progress: "Progress") -> None:
+def _report_problems(embedding: Embedding, progress: "Progress") -> None:
     for item_id, problem in progress.first_errors:
         o.say(f"skipped {item_id}: {problem}")
     if progress.errors > len(progress.first_errors):
         more = progress.errors - len(progress.first_errors)
-        o.say(f"... {more:,} more in {embedding.out / 'errors.jsonl'}")
+        o.say(f"... {more:,} more in {embedding.out}/errors.jsonl")
     for note in embedding.notes:
         o.say(f"note: {note}")
     if progress.truncated:
         o.say(f"{progress.truncated:,} items were longer than the model takes, and were cut")
 
 
-def _facts(embedding: "Run", progress: "Progress") -> dict[str, Any]:
+def _facts(embedding: Embedding, progress: "Progress") -> dict[str, Any]:
     return {
         "items": progress.done - progress.errors,
         "embedded": progress.embedded,
@@ -72,7 +90,7 @@ def _facts(embedding: "Run", progress: "Progress") -> dict[str, Any]:
     }
 
 
-def _print(embedding: "Run", progress: "Progress", seconds: float) -> None:
+def _print(embedding: Embedding, progress: "Progress", seconds: float) -> None:
     done, reused = progress.done - progress.errors, progress.cached + progress.kept
     gone = f", {embedding.removed:,} removed" if embedding.removed else ""
     click.echo(

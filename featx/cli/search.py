@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import ItemOrSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from featx.cli.queries import Encoded
     from featx.gallery.answers import Classified, Neighbour
-    from featx.gallery.snapshot import Snapshot
+    from featx.gallery.held import Held
 
 
 class Wish(NamedTuple):
@@ -26,7 +27,7 @@ class Wish(NamedTuple):
 
 @click.command()
 @click.argument("gallery", type=click.Path(path_type=Path))
-@click.argument("items", nargs=-1, required=True)
+@click.argument("items", nargs=-1, required=True, type=ItemOrSet())
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
 @click.option("--label", help="Only neighbours of this label.")
 @click.option("--split", help="Only neighbours of this split: train, val or test.")
@@ -82,7 +83,10 @@ def search(
     from featx.gallery.gallery import Gallery
 
     if html is not None:
+        from featx.report.outputs import require_page
+
         o.require_apart(html, *items)
+        require_page(html)
     asked = Asked(
         items=items,
         device=device,
@@ -120,11 +124,11 @@ def _require_done(html: Path | None, done: int, failed: int) -> None:
         raise InputError(message)
 
 
-def _require_possible(held: "Snapshot", wish: Wish) -> None:
+def _require_possible(held: "Held", wish: Wish) -> None:
     """Raise where a gallery is empty, or has no item of a label."""
     from featx.errors import InputError, UnknownNameError
 
-    path = held.base.path
+    path = held.path
     if not len(held):
         message = f"{path}: holds no items; run: featx index add {path} ITEMS"
         raise InputError(message)
@@ -133,7 +137,7 @@ def _require_possible(held: "Snapshot", wish: Wish) -> None:
 
 
 def _find(
-    held: "Snapshot", window: "Encoded", wish: Wish
+    held: "Held", window: "Encoded", wish: Wish
 ) -> "list[tuple[list[Neighbour], Classified | None]]":
     """Return what is near each query, and how a labelled gallery votes if nothing is left out."""
     from featx.errors import InputError
@@ -142,11 +146,11 @@ def _find(
     if not found[0]:
         asked = {"label": wish.label, "split": wish.split}
         filters = [f"the {what} {name!r}" for what, name in asked.items() if name is not None]
-        message = f"{held.base.path}: no item has {' and '.join(filters)}"
+        message = f"{held.path}: no item has {' and '.join(filters)}"
         raise InputError(message)
     votes: Sequence[Classified | None] = [None] * len(found)
     if held.classes and wish.label is None and wish.split is None:
-        votes = held.classify(window.X, int(held.base.facts["k"]))
+        votes = held.classify(window.X, int(held.facts["k"]))
         if window.is_of_partner:
             votes = [replace(vote, novel=None) for vote in votes]
     return list(zip(found, votes, strict=True))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.readings import Reading, reading_options
+from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
     from featx.heads.conformal import Method
@@ -23,7 +25,7 @@ _SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
 
 
 @click.command()
-@click.argument("target", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("target", metavar="SET", type=SetPath(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
 )
@@ -67,6 +69,7 @@ _SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
     help="csv to write labels to that look wrong, at most 100.",
 )
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
+@reading_options
 @o.seed_option
 @o.json_option
 @o.quiet_option
@@ -82,6 +85,9 @@ def train(
     curve: bool,
     suspects: Path | None,
     no_raw_baseline: bool,
+    streaming: bool | None,
+    engine: str,
+    address: str | None,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -95,17 +101,16 @@ def train(
     """
     from featx.heads.headfile import refuse_strangers, save_head
 
+    reading = Reading(streaming=streaming, engine=engine, address=address)
+    reading.require_sense()
     for place in (out, suspects):
         require_place(place)
     refuse_strangers(out)
     _require_suspects(suspects, out, task)
     opened = o.open_set(target)
     # A misspelt path is told before scikit-learn is imported, which takes seconds.
-    from featx.data.origin import contents_of
     from featx.train.recipe import Recipe
-    from featx.train.train import train as fit
 
-    contents = None if no_raw_baseline else contents_of(opened)
     recipe = Recipe(
         head=head,
         task=cast("Task", task),
@@ -118,14 +123,14 @@ def train(
         command=o.command_line(),
     )
     tried: list[Tried] = []
-    trained = fit(opened, recipe, contents=contents, on_tried=tried.append)
+    trained, notes = reading.fit(opened, recipe, tried, raw=not no_raw_baseline)
     save_head(out, trained)
     if suspects is not None:
         _write_suspects(suspects, trained)
     if not quiet:
         _say_notes(trained, suspects)
-        if contents is None and not no_raw_baseline and opened.modality != "array":
-            o.say("note: no raw-feature baseline, since the source cannot be read again")
+        for note in notes:
+            o.say(f"note: {note}")
     if as_json:
         o.print_json(_facts(trained, tried))
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.urlarguments import ItemOrSet
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
@@ -17,7 +18,7 @@ SHOWN_NAMES = 5
 
 
 @click.command()
-@click.argument("target", metavar="SET|GALLERY|MODEL")
+@click.argument("target", metavar="SET|GALLERY|MODEL", type=ItemOrSet())
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
 )

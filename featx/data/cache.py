@@ -15,6 +15,8 @@ from typing import Literal
 from featx.data import statindex
 from featx.data.database import SUFFIXES, alone, unlink
 from featx.data.files import explained
+from featx.data.places.keeping import FOLDER as PLACES
+from featx.data.places.keeping import drop
 from featx.data.vectorcache import trim
 from featx.errors import InputError, StoreError
 
@@ -32,17 +34,10 @@ DOWNLOADS = "downloads"
 _OURS = re.compile(
     r"(vectors-\w+|files)\.sqlite(-wal|-shm|-journal)?"
     r"|\.?(verified|tuned)\.json(\.\w+\.tmp)?"
-    rf"|{GRAPHS}|{ACTIVATIONS}|{DOWNLOADS}"
+    rf"|{GRAPHS}|{ACTIVATIONS}|{DOWNLOADS}|{PLACES}"
 )
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-
-
-def cache_folder(chosen: str | Path | None = None) -> Path:
-    """Return the cache's folder: `chosen`, ``FEATX_CACHE_DIR``, or the user's cache folder."""
-    if place := chosen or os.environ.get("FEATX_CACHE_DIR"):
-        return Path(place)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featx"
 
 
 def cache_limit() -> int:
@@ -94,7 +89,7 @@ class CacheFile:
         Below the cache's folder.
     kind : str
         ``"vectors"``, ``"files"`` (digests of files by their stat), ``"graph"``,
-        ``"activations"`` or ``"download"``.
+        ``"activations"``, ``"download"`` or ``"copy"`` (of what lies at a URL).
     size_bytes : int
         With the files that belong to it, such as a database's log.
     used_s : float
@@ -102,7 +97,7 @@ class CacheFile:
     """
 
     name: str
-    kind: Literal["vectors", "files", "graph", "activations", "download"]
+    kind: Literal["vectors", "files", "graph", "activations", "download", "copy"]
     size_bytes: int
     used_s: float
 
@@ -126,6 +121,10 @@ def contents(folder: Path) -> list[CacheFile]:
     found += [
         CacheFile(f"{DOWNLOADS}/{part.name}", "download", *_size_and_use([part]))
         for part in _inside(folder / DOWNLOADS)
+    ]
+    found += [
+        CacheFile(f"{PLACES}/{part.name}", "copy", *_size_and_use([part]))
+        for part in _inside(folder / PLACES)
     ]
     return sorted(found, key=lambda file: file.used_s)
 
@@ -194,6 +193,9 @@ def _delete(folder: Path, file: CacheFile) -> None:
     with suppress(OSError), alone(folder):
         if file.kind in {"vectors", "files"}:
             unlink(folder / file.name)
+            return
+        if file.kind == "copy":
+            drop(folder / file.name)
             return
         parts = _graphs(folder).get(file.name.removeprefix(f"{GRAPHS}/"), [folder / file.name])
         for path in parts:

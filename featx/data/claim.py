@@ -35,7 +35,7 @@ def make_folder(path: Path) -> None:
         raise StoreError(message)
     if path.is_dir() and not manifest.is_file():
         # A run that was killed before it wrote its manifest leaves these.
-        foreign = {p.name for p in path.iterdir() if p.suffix != ".tmp"} - {"lock"}
+        foreign = {p.name for p in path.iterdir() if p.suffix != ".tmp"} - {"lock", ".place.lock"}
         if foreign:
             message = f"{path}: a folder that is no embedding set; choose another name"
             raise StoreError(message)
@@ -62,19 +62,18 @@ def read_or_make(path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest, made if missing; refuse vectors of another fingerprint."""
     if (path / "manifest.json").is_file():
         manifest = EmbeddingSet.open(path).manifest
-        old = manifest["model"]
-        holds_rows = manifest["segments"] or any(path.glob("segment-*"))
-        if old["fingerprint"] == model["fingerprint"]:
+        if manifest["model"]["fingerprint"] == model["fingerprint"]:
             return manifest
-        if holds_rows:
-            before, after = Made.of(old), Made.of(model)
-            was, is_now = (f"({each['fingerprint'][:SHOWN_DIGITS]})" for each in (old, model))
-            message = (
-                f"{path}: holds vectors of {before.beside(after)} {was}, made with other settings"
-                f" than {after.beside(before)} {is_now}; choose another -o, or delete it first"
-            )
-            raise SpaceError(message)
-    manifest = {
+        if manifest["segments"] or any(path.glob("segment-*")):
+            raise other_model(path, manifest["model"], model)
+    manifest = begun(model)
+    write_json(path / "manifest.json", manifest)
+    return manifest
+
+
+def begun(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a set that holds nothing yet."""
+    return {
         "format": FORMAT,
         "version": VERSION,
         "set_id": uuid4().hex,
@@ -84,16 +83,24 @@ def read_or_make(path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
         "next_segment": 0,
         "finished": False,
     }
-    write_json(path / "manifest.json", manifest)
-    return manifest
 
 
-def refuse_other_part(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def other_model(path: str | Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> SpaceError:
+    """Return the error that says what made a set, and that `new` made other vectors."""
+    before, after = Made.of(old), Made.of(new)
+    was, is_now = (f"({each['fingerprint'][:SHOWN_DIGITS]})" for each in (old, new))
+    return SpaceError(
+        f"{path}: holds vectors of {before.beside(after)} {was}, made with other settings"
+        f" than {after.beside(before)} {is_now}; choose another -o, or delete it first"
+    )
+
+
+def refuse_other_part(path: str | Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Refuse to fill a set from a part of a source that lacks some of the rows it holds.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The set, for the message.
     old, new : mapping
         Descriptions of the sources; `old` is empty where none was recorded.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from featx.data.places.address import is_url, url_of
 from featx.errors import StoreError
 
 
@@ -40,6 +41,9 @@ def writing(path: Path) -> Iterator[Path]:
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn an operating-system error into a `StoreError` that says what to do."""
+    if is_url(path):  # as a path it would be a folder named "s3:"
+        message = f"{url_of(path)}: is a URL; a path of this machine is needed here"
+        raise StoreError(message)
     try:
         yield
     except StoreError:
@@ -78,17 +82,28 @@ def read_json(path: Path, *, format_name: str, version: int) -> dict[str, Any]:
     """
     with explained(path):
         raw = path.read_bytes()
+    return parse_json(raw, str(path), format_name=format_name, version=version)
+
+
+def parse_json(raw: bytes, where: str, *, format_name: str, version: int) -> dict[str, Any]:
+    """Return what `read_json` does of a document that was read from `where`.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged, of another format or of a newer version.
+    """
     try:
         document = json.loads(raw)
     except ValueError as cause:
-        message = f"{path}: damaged: {cause}"
+        message = f"{where}: damaged: {cause}"
         raise StoreError(message) from cause
     if not isinstance(document, dict) or document.get("format") != format_name:
-        message = f"{path}: not a {format_name} file"
+        message = f"{where}: not a {format_name} file"
         raise StoreError(message)
     found = document.get("version")
     if not isinstance(found, int) or found > version:
-        message = f"{path}: {format_name} version {found} is newer than {version}; upgrade featx"
+        message = f"{where}: {format_name} version {found} is newer than {version}; upgrade featx"
         raise StoreError(message)
     return document
 

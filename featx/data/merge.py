@@ -149,7 +149,7 @@ def _require_fit(embedding_set: EmbeddingSet, first: EmbeddingSet) -> None:
         raise SpaceError(f"{found}, {wanted}; only sets made with the same settings can be merged")
     if not embedding_set.finished:
         again = embedding_set.manifest.get("command") or "its embed command again"
-        message = f"{embedding_set.path}: unfinished, {len(embedding_set):,} items; first run: "
+        message = f"{embedding_set.where}: unfinished, {len(embedding_set):,} items; first run: "
         raise StoreError(message + again)
 
 

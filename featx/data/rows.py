@@ -71,12 +71,14 @@ def relabelled(
 @contextmanager
 def writing_table(path: Path) -> Iterator[pq.ParquetWriter]:
     """Give a writer of batches of `SCHEMA`; the table is written whole or not at all."""
-    repeated: Any = ["label", "split", "status"]  # the stubs know of True and False only
-    with (
-        writing(path) as temporary,
-        pq.ParquetWriter(temporary, SCHEMA, use_dictionary=repeated) as writer,
-    ):
+    with writing(path) as temporary, table_writer(temporary) as writer:
         yield writer
+
+
+def table_writer(path: Path) -> pq.ParquetWriter:
+    """Return a writer of batches of `SCHEMA`; the table is whole when it is closed."""
+    repeated: Any = ["label", "split", "status"]  # the stubs know of True and False only
+    return pq.ParquetWriter(path, SCHEMA, use_dictionary=repeated)
 
 
 def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:

@@ -131,6 +131,8 @@ class RowView:
     def __getitem__(self, key: Any) -> Vectors:  # noqa: ANN401
         if isinstance(key, tuple):
             return np.asarray(self[key[0]][..., key[1]])
+        if isinstance(key, slice):  # of a billion rows too, no list of all is made
+            return self._take(np.arange(*key.indices(len(self))))
         rows = np.arange(len(self))[key]
         return self._take(rows) if rows.ndim else self._take(rows[None])[0]
 

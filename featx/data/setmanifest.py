@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featx.data.files import read_json
+from featx.data.files import parse_json, read_json
 from featx.errors import StoreError
 
 FORMAT = "featx-embeddings"
@@ -37,6 +37,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(f"{cause}; {remade(path)}") from cause
     if wrong := _misfit(manifest):
         raise StoreError(f"{path / NAME}: damaged: {wrong}; {remade(path)}")
+    return manifest
+
+
+def parse_manifest(raw: bytes, where: str) -> dict[str, Any]:
+    """Return a manifest that was read from `where`, checked.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged or newer.
+    """
+    manifest = parse_json(raw, where, format_name=FORMAT, version=VERSION)
+    if wrong := _misfit(manifest):
+        raise StoreError(f"{where}: damaged: {wrong}; restore it, or embed its items again")
     return manifest
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featx.data.database import Database
-from featx.types import Span
+from featx.types import Span, Stored
 
-Key = Path | Span
-"""A file, or some bytes of one."""
+Key = Path | Span | Stored
+"""A file, some bytes of one, or a file of an object store."""
 
 NAME = "files.sqlite"
 
@@ -84,10 +84,12 @@ class StatIndex:
         seen: list[Seen] = []
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            paths = [os.fspath(key.path if isinstance(key, Span) else key) for key in part]
-            for path in paths:
+            paths = [_path(key) for key in part]
+            for key, path in zip(part, paths, strict=True):
                 if path not in stats:
-                    stats[path] = _stat(path, latest_ns)
+                    stats[path] = (
+                        _stored_stat(key) if isinstance(key, Stored) else _stat(path, latest_ns)
+                    )
             names = [_name(key, path) for key, path in zip(part, paths, strict=True)]
             known = self._known(names)
             for name, path in zip(names, paths, strict=True):
@@ -114,11 +116,7 @@ class StatIndex:
 
         A file that changed since the look has another stat by then, and is not known.
         """
-        rows = [
-            (_name(key, os.fspath(key.path if isinstance(key, Span) else key)), stat, digest)
-            for key, stat, digest in entries
-            if stat
-        ]
+        rows = [(_name(key, _path(key)), stat, digest) for key, stat, digest in entries if stat]
         if rows:
             self._database.write([(_INSERT, rows)])
 
@@ -138,9 +136,22 @@ def _stat(path: str, latest_ns: int) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
+def _stored_stat(stored: Stored) -> str:
+    """Return what changes with a file of an object store; empty if that is not known."""
+    return f"{stored.size_bytes} {stored.tag}" if stored.tag else ""
+
+
+def _path(key: Key) -> str:
+    """Return the path of a key, or its URL."""
+    if isinstance(key, Stored):
+        return key.url
+    return os.fspath(key.path if isinstance(key, Span) else key)
+
+
 def _name(key: Key, path: str) -> bytes:
-    """Return ``<absolute path>`` or ``<absolute path>#<offset>+<size>``."""
-    name = path if path.startswith("/") else os.path.abspath(path)  # noqa: PTH100
+    """Return ``<absolute path>``, ``<absolute path>#<offset>+<size>``, or a URL."""
+    is_whole = path.startswith("/") or isinstance(key, Stored)
+    name = path if is_whole else os.path.abspath(path)  # noqa: PTH100
     if isinstance(key, Span):
         name = f"{name}#{key.offset}+{key.size_bytes}"
     return name.encode(errors="surrogateescape")

@@ -21,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from featx.data.places import is_url
+from featx.data.places.copies import local_copy, origin_of
 from featx.data.rows import SCHEMA, check_table, read_table
 from featx.data.segment import RowView, map_segment
 from featx.data.setmanifest import read_manifest, remade
@@ -46,13 +48,24 @@ class EmbeddingSet:
     def open(cls, path: str | Path) -> Self:
         """Open a set; the vectors are mapped, not read.
 
+        Parameters
+        ----------
+        path : str or Path
+            A folder, or a URL of an object store: then of a copy in the cache, where a file of
+            the set is copied once.
+
         Raises
         ------
         StoreError
             If there is no set, or its manifest is damaged or newer, with what mends it.
         """
-        path = Path(path)
+        path = local_copy(path) if is_url(path) else Path(path)
         return cls(path, read_manifest(path))
+
+    @property
+    def where(self) -> str:
+        """As a user names it: its path, or the URL that it is a copy of."""
+        return origin_of(self.path)
 
     @property
     def model(self) -> str:
@@ -173,6 +186,6 @@ class EmbeddingSet:
         labels = self.items.column("label").drop_null()
         classes = len(labels.unique())
         return (
-            f"EmbeddingSet({str(self.path)!r}: {len(self):,} {self.modality} items, "
+            f"EmbeddingSet({self.where!r}: {len(self):,} {self.modality} items, "
             f"{self.model}, {self.dim} dimensions, {len(labels):,} labelled in {classes} classes)"
         )

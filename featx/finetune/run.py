@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
-from featx.data.cache import cache_folder
+from featx.data.cachefolder import cache_folder
 from featx.data.opening import open_backbone
 from featx.data.sources import open_source
 from featx.data.sources.options import DescribedSource

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import ItemError
-from featx.types import Content, Sample, Span
+from featx.types import Content, Sample, Span, Stored
 
 NPY_MAGIC = b"\x93NUMPY"
 PREVIEW_LENGTH = 200
@@ -25,7 +25,7 @@ def read_bytes(content: Content) -> bytes:
 
     Parameters
     ----------
-    content : Path, Span, bytes or ndarray
+    content : Path, Span, Stored, bytes or ndarray
         Arrays of booleans, integers and floats; they are stored row-major and little-endian, so
         that equal arrays give equal bytes.
 
@@ -40,6 +40,8 @@ def read_bytes(content: Content) -> bytes:
             raw = _file_bytes(content)
         case Span():
             raw = _span_bytes(content)
+        case Stored():
+            raw = _stored_bytes(content)
         case bytes():
             raw = content
         case np.ndarray():
@@ -148,6 +150,16 @@ def _span_bytes(span: Span) -> bytes:
         message = f"is cut off: {found} at byte {span.offset} of {span.path}"
         raise ItemError(message)
     return raw
+
+
+def _stored_bytes(stored: Stored) -> bytes:
+    if stored.size_bytes > MAX_FILE_BYTES:
+        message = (
+            f"is a file of {stored.size_bytes} bytes: {stored.url}; at most {MAX_FILE_BYTES} are "
+            "read as one item; split it first"
+        )
+        raise ItemError(message)
+    return stored.read()
 
 
 def _file_bytes(path: Path) -> bytes:

@@ -117,7 +117,7 @@ def name_for(origin: Origin) -> str:
     if origin.kind in {"hub", "package"}:
         return name_of(origin.place)
     path = PurePosixPath(Path(origin.place).expanduser().resolve().as_posix())
-    if origin.kind == "url":
+    if origin.kind in {"url", "object"}:
         path = PurePosixPath(origin.place)
     if path.suffix == ".onnx":
         parts = [path.stem, *(part.name for part in path.parents)]

@@ -51,8 +51,8 @@ def provenance(embedding_set: LabelledSet, material: Material) -> dict[str, Any]
 
 def _place(embedding_set: LabelledSet) -> dict[str, Any]:
     """Return where a set lies and which one it is; nothing of one that lies in memory."""
-    path, set_id = (getattr(embedding_set, name, None) for name in ("path", "set_id"))
-    return {} if path is None else {"set": {"path": str(path), "set_id": set_id}}
+    where, set_id = (getattr(embedding_set, name, None) for name in ("where", "set_id"))
+    return {} if where is None else {"set": {"path": where, "set_id": set_id}}
 
 
 def suspects(

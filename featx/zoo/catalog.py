@@ -20,7 +20,9 @@ _PLACE = re.compile(
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 
-PLACES = "expected folders and https:// URLs; a bucket has one of these too"
+SCHEMES = ("https://", "http://", "s3://", "gs://", "az://", "abfs://", "abfss://")
+
+PLACES = "expected folders, https:// URLs and those of object stores: s3://, gs://, az://"
 
 
 def user_zoo() -> Path:
@@ -73,7 +75,7 @@ def _places() -> list[str]:
 
 
 def _is_url(place: str) -> bool:
-    return place.startswith(("https://", "http://"))
+    return place.startswith(SCHEMES)
 
 
 def names() -> list[str]:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from featx.data.places import Address, is_url, open_place, url_of
 from featx.data.sources.columns import Columns
 from featx.data.sources.options import DescribedSource, Options
 from featx.data.sources.part import Part, parse_shard
@@ -71,6 +72,7 @@ def open_source(
     modality: str,
     columns: Columns | None = None,
     labels_from_folders: bool = True,
+    names_cells: bool = False,
 ) -> DescribedSource:
     """Open what the arguments name, chosen by what they are.
 
@@ -78,13 +80,16 @@ def open_source(
     ----------
     arguments : str, Path or sequence of them
         A folder, table, tar, array file, file of lines, ``@list`` of paths, glob with or without
-        braces, ``-`` for standard input, or several of them.
+        braces, ``-`` for standard input, or several of them; each a path or a URL of an object
+        store.
     modality : str
         A name of `featx.modality.MODALITIES`.
     columns : Columns, optional
         Which columns of a table to use.
     labels_from_folders : bool, default True
         Whether the first folder below the root is the label.
+    names_cells : bool, default False
+        See `Options`.
 
     Returns
     -------
@@ -102,7 +107,10 @@ def open_source(
     if modality not in known:
         raise UnknownNameError("modality", modality, known)
     options = Options(
-        modality=modality, columns=columns or Columns(), labels_from_folders=labels_from_folders
+        modality=modality,
+        columns=columns or Columns(),
+        labels_from_folders=labels_from_folders,
+        names_cells=names_cells,
     )
     given = _as_list(arguments)
     source: DescribedSource | None = None
@@ -148,6 +156,10 @@ def _open_whole(description: Mapping[str, Any]) -> DescribedSource:
         return source
     if paths == ["-"]:
         raise InputError("-: standard input cannot be read again; pipe it in once more")
+    if is_url(paths[0]):
+        opened = _open_url(paths[0], options)
+        assert opened is not None, "a single file is described by its arguments"
+        return opened
     _require_path(Path(paths[0]))
     source = resolve("source", SOURCES, kind)(Path(paths[0]), options)
     return source
@@ -162,6 +174,8 @@ def open_path(argument: str, options: Options, *, base: Path) -> DescribedSource
         If it does not exist, or cannot hold items of the modality.
     """
     path = base / argument
+    if is_url(argument.removeprefix("@")):
+        return _open_url(argument, options)
     if argument == "-":
         kind, path = "lines", Path("-")
     elif argument.startswith("@") and not path.exists():
@@ -170,16 +184,46 @@ def open_path(argument: str, options: Options, *, base: Path) -> DescribedSource
     else:
         _require_path(path)
         kind = kind_of(path)
-    holds_arrays, wants_arrays = kind == "arrays", options.modality == "array"
-    if holds_arrays != wants_arrays and kind in {"arrays", "lines"}:
-        held = "arrays" if holds_arrays else "lines of text"
-        raise InputError(f"{path}: holds {held}; the modality is {options.modality!r}")
+    _require_modality(kind, path, options)
     if kind == "file":
         return None
     if kind == "folder" and resolve("source", SOURCES, "tars").is_for(path, options):
         kind = "tars"
     source: DescribedSource = resolve("source", SOURCES, kind)(path, options)
     return source
+
+
+def _open_url(url: str, options: Options) -> DescribedSource | None:
+    """Open what a URL names; None if it is a single file to embed."""
+    from featx.data.sources.fetched import Fetched
+    from featx.data.sources.storedtars import StoredTars
+    from featx.data.sources.tree import StoredTree
+    from featx.data.sources.urls import stored_file
+
+    is_list, url = url.startswith("@"), url_of(url.removeprefix("@"))
+    name = Path(Address.parse(url).name)
+    kind = "list" if is_list else kind_by_name(name)
+    _require_modality(kind, url, options)
+    if kind != "file":
+        return Fetched(url, options, resolve("source", SOURCES, kind))
+    if name.suffix.lower() in options.suffixes:
+        return None
+    tree = StoredTree(open_place(url))
+    if not tree.entries:
+        stored_file(url)  # raises if there is no such file either
+        return None
+    if StoredTars.is_for(tree, options):
+        return StoredTars(tree, options)
+    source: DescribedSource = resolve("source", SOURCES, "folder")(tree, options)
+    return source
+
+
+def _require_modality(kind: str, where: object, options: Options) -> None:
+    """Raise where arrays are wanted and a file holds lines, or the other way round."""
+    holds_arrays, wants_arrays = kind == "arrays", options.modality == "array"
+    if holds_arrays != wants_arrays and kind in {"arrays", "lines"}:
+        held = "arrays" if holds_arrays else "lines of text"
+        raise InputError(f"{where}: holds {held}; the modality is {options.modality!r}")
 
 
 def kind_of(path: Path) -> str:
@@ -190,8 +234,11 @@ def kind_of(path: Path) -> str:
     >>> kind_of(Path("reviews.CSV")), kind_of(Path("v1.2.tar.gz")), kind_of(Path("cat.jpg"))
     ('table', 'tar', 'file')
     """
-    if path.is_dir():
-        return "folder"
+    return "folder" if path.is_dir() else kind_by_name(path)
+
+
+def kind_by_name(path: Path) -> str:
+    """Return the kind of source that a file of this name is; see `kind_of`."""
     both, last = "".join(path.suffixes[-2:]).lower(), path.suffix.lower()
     return SUFFIX_KINDS.get(both) or SUFFIX_KINDS.get(last, "file")
 
@@ -251,14 +298,17 @@ def _guess_tar(file: Path, owners: Mapping[str, str]) -> Counter[str]:
 
 
 def _files(arguments: Sequence[str]) -> Iterator[Path]:
-    """Yield the files that arguments name, in folders too."""
+    """Yield the files that arguments name, in folders too; of a URL's a copy where it is needed."""
     from featx.data.sources.lines import PathList
+    from featx.data.sources.urls import url_files
     from featx.data.sources.walk import Walk
 
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
             yield Path("stdin.txt")
+        elif is_url(argument.removeprefix("@")):
+            yield from url_files(argument)
         elif is_pattern(argument, Path()):
             for pattern in expand_braces(argument):
                 matches = map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
@@ -276,7 +326,16 @@ def _as_list(arguments: Arguments) -> list[str]:
     given = [arguments] if isinstance(arguments, (str, Path)) else list(arguments)
     if not given:
         raise InputError("no path: name a folder, a table, files, a glob or - for standard input")
-    return [str(argument) for argument in given]
+    return [_path_of(str(argument)) for argument in given]
+
+
+def _path_of(argument: str) -> str:
+    """Return an argument, of a ``file://`` URL the path; an ``@`` before it stays."""
+    mark = "@" if argument.startswith("@") else ""
+    if not is_url(argument[len(mark) :]):
+        return argument
+    address = Address.parse(argument[len(mark) :])
+    return mark + (address.key if address.scheme == "file" else str(address))
 
 
 def _require_path(path: Path) -> None:

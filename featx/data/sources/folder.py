@@ -1,6 +1,5 @@
 """Folders of files: a class a folder, splits, or a ``metadata`` file that says both."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.sources.columns import SPLITS
+from featx.data.sources.located import uri_of
 from featx.data.sources.options import Options
-from featx.data.sources.records import Records, open_records
+from featx.data.sources.records import Records
 from featx.data.sources.table import check_ids, pick_listing, read_items
-from featx.data.sources.walk import Walk, printable, top_folders
+from featx.data.sources.tree import Found, LocalTree, Tree, below
+from featx.data.sources.walk import printable
 from featx.errors import InputError
 from featx.types import Item, Split
 
@@ -31,22 +32,23 @@ class Folder:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Tree
+        What the files are listed from.
     options : Options
     """
 
-    def __init__(self, path: Path, options: Options) -> None:
-        self.path = path.absolute()
+    def __init__(self, path: Path | Tree, options: Options) -> None:
+        self.tree = LocalTree(path.absolute()) if isinstance(path, Path) else path
         self.options = options
 
     def __iter__(self) -> Iterator[Item]:
         """Yield what metadata files list, then every other file."""
         count = 0
-        for records in self._listings.values():
-            for item in self._listed(records):
+        for folder, records in self._listings.items():
+            for item in self._listed(folder, records):
                 count += 1
                 yield item
-        found = Walk(self.path, self.options.suffixes)
+        found = self.tree.walk(self.options.suffixes)
         for relative, problem in self._unlisted(found):
             count += 1
             yield self._item(relative, problem)
@@ -70,12 +72,12 @@ class Folder:
 
     def describe(self) -> dict[str, Any]:
         """Return what `featx.data.sources.open_description` needs to open it again."""
-        return {"kind": "folder", "paths": [str(self.path)], **self.options.facts()}
+        return {"kind": "folder", "paths": [self.tree.where], **self.options.facts()}
 
     @cached_property
     def _top(self) -> list[str]:
         """Names of the folders directly below the root."""
-        return top_folders(self.path)
+        return self.tree.top()
 
     @cached_property
     def _has_splits(self) -> bool:
@@ -85,11 +87,11 @@ class Folder:
     @cached_property
     def _listings(self) -> dict[str, Records]:
         """Folder below the root ("" for the root itself) → its metadata file."""
-        root = find_listing(self.path)
+        root = find_listing(self.tree, "")
         if root is not None:
             return {"": root}
         splits = [name for name in self._top if self._has_splits and name.lower() in SPLITS]
-        found = {name: find_listing(self.path / name) for name in splits}
+        found = {name: find_listing(self.tree, name) for name in splits}
         return {name: records for name, records in found.items() if records is not None}
 
     @cached_property
@@ -97,11 +99,11 @@ class Folder:
         """Number of items, and of files passed over by suffix."""
         # The order decides only where a folder is listed that links lead to twice, which matters
         # only if one of them lies in a listed folder.
-        found = Walk(self.path, self.options.suffixes, is_sorted=bool(self._listings))
+        found = self.tree.walk(self.options.suffixes, is_sorted=bool(self._listings))
         listed = sum(records.count() for records in self._listings.values())
         return listed + sum(1 for _ in self._unlisted(found)), found.skipped
 
-    def _unlisted(self, found: Walk) -> Iterator[tuple[str, str]]:
+    def _unlisted(self, found: Found) -> Iterator[tuple[str, str]]:
         """Yield path and problem of the files that no metadata file is there for."""
         listings = self._listings
         if "" in listings:
@@ -116,15 +118,15 @@ class Folder:
             suffixes = " ".join(sorted(self.options.suffixes))
             others = f"{skipped.total()} other file{'s' * (skipped.total() != 1)}"
             raise InputError(
-                f"{self.path}/: no {self.options.modality} files ({suffixes}); {others}"
+                f"{self.tree.where}/: no {self.options.modality} files ({suffixes}); {others}"
             )
 
     def _item(self, relative: str, problem: str) -> Item:
         label, split = self._place(relative)
         return Item(
             id=printable(relative),
-            content=self.path / relative,
-            uri=printable(f"{self.path}/{relative}"),
+            content=self.tree.content(relative),
+            uri=printable(f"{self.tree.where}/{relative}"),
             label=label,
             split=split,
             problem=problem,
@@ -140,18 +142,20 @@ class Folder:
         has_label = self.options.labels_from_folders and folders
         return (printable(folders[0]) if has_label else None), split
 
-    def _listed(self, records: Records) -> Iterator[Item]:
+    def _listed(self, folder: str, records: Records) -> Iterator[Item]:
         picked = pick_listing(records, self.options.columns)
         check_ids(records, picked.id or "file_name")
         for item in read_items(records, picked):
             if not isinstance(item.content, Path):
                 yield item
                 continue
-            relative = Path(os.path.relpath(item.content, self.path)).as_posix()
+            relative = below(folder, records.path, item.content)
             label, split = self._place(relative)
-            exists = item.content.is_file()
+            exists, content = self.tree.has(relative), self.tree.content(relative)
             yield replace(
                 item,
+                content=content,
+                uri=uri_of(content),
                 id=item.id if picked.id else relative,
                 label=item.label if picked.label else label,
                 split=item.split or split,
@@ -159,10 +163,18 @@ class Folder:
             )
 
 
-def find_listing(folder: Path) -> Records | None:
-    """Return the metadata file of a folder if it has a ``file_name`` column, else None."""
+def find_listing(tree: Tree, folder: str) -> Records | None:
+    """Return the metadata file of a folder if it has a ``file_name`` column, else None.
+
+    Parameters
+    ----------
+    tree : Tree
+    folder : str
+        Below the tree; empty for the tree itself.
+    """
     for name in METADATA:
-        if (folder / name).is_file():
-            records = open_records(folder / name)
+        relative = f"{folder}/{name}" if folder else name
+        if tree.has(relative):
+            records = tree.records(relative)
             return records if "file_name" in records.names else None
     return None

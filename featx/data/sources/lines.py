@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from featx.data.sources.located import located, uri_of
 from featx.data.sources.options import Options
 from featx.data.sources.record import readable
-from featx.data.sources.walk import printable
+from featx.errors import InputError
 from featx.types import Item
 
 STDIN = "-"
@@ -79,8 +80,12 @@ class Lines:
             return Item(id=default, content="", problem=f"line {number}: not UTF-8")
         if not self.holds_paths:
             return Item(id=default, content=line)
-        path = (Path() if self.is_stdin else self.path.parent).absolute() / line
-        return Item(id=line, content=path, uri=printable(str(path)))
+        folder = (Path() if self.is_stdin else self.path.parent).absolute()
+        try:
+            content = located(folder, line)
+        except InputError as error:  # of a URL, which may hold a password
+            return Item(id=default, content="", problem=f"line {number}: {error}")
+        return Item(id=line, content=content, uri=uri_of(content))
 
 
 class PathList(Lines):

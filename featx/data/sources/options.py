@@ -23,11 +23,15 @@ class Options:
         For tables.
     labels_from_folders : bool
         Whether the first folder below the root is the label.
+    names_cells : bool
+        Whether cells of parquet files are only named when the items are listed, and read by whoever
+        embeds them, on another machine perhaps; no fact of the source.
     """
 
     modality: str
     columns: Columns = field(default_factory=Columns)
     labels_from_folders: bool = True
+    names_cells: bool = False
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -37,7 +41,9 @@ class Options:
 
     def facts(self) -> dict[str, Any]:
         """Return the options as JSON values."""
-        return asdict(self)
+        facts = asdict(self)
+        del facts["names_cells"]
+        return facts
 
 
 class DescribedSource(Protocol):

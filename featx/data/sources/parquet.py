@@ -37,16 +37,20 @@ class ParquetRecords:
         with self._open() as file, self._explained():
             return list(file.schema_arrow.names)
 
-    def read(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
-        """Yield every row, with `columns` only; one problem for what a damaged row group lacks."""
+    def read(self, columns: Sequence[str] | None = None, *, start: int = 1) -> Iterator[Record]:
+        """Yield every row, with `columns` only; one problem for what a damaged row group lacks.
+
+        Row groups that end before row `start`, counted from 1, are left out.
+        """
         chosen = self.names if columns is None else list(columns)
         end = 0
         with self._open() as file:
             with self._explained():
                 counts = _group_rows(file)
             for group, count in enumerate(counts):
-                start, end = end, end + count
-                yield from _group_records(file, group, chosen, (start, end))
+                before, end = end, end + count
+                if end >= start:
+                    yield from _group_records(file, group, chosen, (before, end))
             promised = int(file.metadata.num_rows)
             if end != promised:
                 found = f"promises {promised} rows, and {end} in its row groups"
@@ -56,6 +60,16 @@ class ParquetRecords:
         """Return the number of rows that the footer promises."""
         with self._open() as file, self._explained():
             return min(sys.maxsize, sum(_group_rows(file)))
+
+    def holds_text(self, column: str) -> bool:
+        """Return whether the cells of a column are strings."""
+        import pyarrow as pa
+
+        with self._open() as file, self._explained():
+            kind = file.schema_arrow.field(column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def _open(self) -> Any:  # noqa: ANN401  (pyarrow's stubs do not type its context manager)
         from pyarrow import parquet

@@ -9,17 +9,22 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from featx.data.places import is_url, url_of
 from featx.data.sources import SUFFIX_KINDS, kind_of, open_path
 from featx.data.sources.columns import SPLITS
+from featx.data.sources.fetched import Fetched
 from featx.data.sources.folder import Folder
+from featx.data.sources.located import uri_of
 from featx.data.sources.options import DescribedSource, Options, SkipsFiles
 from featx.data.sources.patterns import expand_braces, has_braces, is_pattern
+from featx.data.sources.storedtars import StoredTars
 from featx.data.sources.table import Table
-from featx.data.sources.tar import Tar
+from featx.data.sources.tar import Tar, is_tar
 from featx.data.sources.tars import OneOfTars, Tars
+from featx.data.sources.urls import expand_url, stored_file
 from featx.data.sources.walk import natural_key, printable, suffix_of
 from featx.errors import InputError
-from featx.types import Item, Split
+from featx.types import Item, Split, Stored
 
 
 class Paths:
@@ -49,8 +54,8 @@ class Paths:
         for name, source in self._parts.items():
             path = Path(name)
             if source is None:
-                ident = printable(self._relative(path))
-                yield Item(id=ident, content=path, uri=printable(name))
+                ident, content = printable(self._relative(path)), self._file(name)
+                yield Item(id=ident, content=content, uri=uri_of(content))
                 continue
             prefix, split = self._prefix(path, source), _split_of(path, source)
             for item in source:
@@ -77,7 +82,7 @@ class Paths:
 
     def describe(self) -> dict[str, Any]:
         """Return what `featx.data.sources.open_description` needs to open it again."""
-        paths = [str(self.base / argument) for argument in self.arguments]
+        paths = [self._whole(argument) for argument in self.arguments]
         return {
             "kind": "paths",
             "paths": paths,
@@ -92,6 +97,9 @@ class Paths:
         found: dict[str, None] = {}
         skipped: Counter[str] = Counter()
         for argument in self.arguments:
+            if is_url(argument):
+                found.update(dict.fromkeys(self._expand_url(argument, skipped)))
+                continue
             if not is_pattern(argument, self.base):
                 found[argument] = None
                 continue
@@ -138,15 +146,44 @@ class Paths:
             source = open_path(argument, self.options, base=self.base)
             if isinstance(source, Tar) and len(arguments) > 1:
                 source = OneOfTars(source.path, self.options)
-            parts.setdefault(str(self.base / argument.removeprefix("@")), source)
+            if isinstance(source, Fetched) and is_tar(source.url) and len(arguments) > 1:
+                source = Fetched(source.url, self.options, OneOfTars)
+            parts.setdefault(self._whole(argument.removeprefix("@")), source)
         return parts
+
+    def _whole(self, argument: str) -> str:
+        """Return an argument as an absolute path, or as a URL."""
+        return url_of(argument) if is_url(argument) else str(self.base / argument)
+
+    def _file(self, name: str) -> Path | Stored:
+        """Return a single file, by its absolute path or URL."""
+        if not is_url(name):
+            return Path(name)
+        return self._listed.get(name) or stored_file(name)
+
+    def _expand_url(self, argument: str, skipped: Counter[str]) -> Iterator[str]:
+        """Yield what a URL stands for and can be read."""
+        suffixes = self.options.suffixes
+        for url, stored in expand_url(argument).items():
+            if stored is not None and not self._is_wanted(url, suffixes):
+                skipped[suffix_of(url)] += 1
+                continue
+            if stored is not None:
+                self._listed[url] = stored
+            yield url
+
+    @cached_property
+    def _listed(self) -> dict[str, Stored]:
+        """URL → file, as far as a pattern was listed."""
+        return {}
 
     def _relative(self, path: Path) -> str:
         is_below = path.is_relative_to(self.base)
-        return (path.relative_to(self.base) if is_below else path).as_posix()
+        return url_of((path.relative_to(self.base) if is_below else path).as_posix())
 
     def _prefix(self, path: Path, source: DescribedSource) -> str:
-        if isinstance(source, (Folder, Tars)):
+        source = source.inner if isinstance(source, Fetched) else source
+        if isinstance(source, (Folder, Tars, StoredTars)):
             return printable(self._relative(path)) + "/"
         if isinstance(source, Table) and source.picked.id is not None:
             return printable(self._relative(path)) + ":"
@@ -156,9 +193,11 @@ class Paths:
 
 def _split_of(path: Path, source: DescribedSource) -> Split | None:
     """Return the split that the name of a folder, or of the folder of a tar, stands for."""
+    source = source.inner if isinstance(source, Fetched) else source
     if isinstance(source, Tar):
         path = path.parent
-    return SPLITS.get(path.name.lower()) if isinstance(source, (Folder, Tar, Tars)) else None
+    has_split = isinstance(source, (Folder, Tar, Tars, StoredTars))
+    return SPLITS.get(path.name.lower()) if has_split else None
 
 
 def drop_nested(arguments: Iterable[str], base: Path) -> list[str]:

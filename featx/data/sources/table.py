@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from featx.data.sources.cells import Cell, held_content, tag_of
 from featx.data.sources.columns import (
     Columns,
     clean_label,
@@ -19,11 +20,12 @@ from featx.data.sources.columns import (
     option,
     require_column,
 )
+from featx.data.sources.located import located, uri_of
 from featx.data.sources.options import Options
+from featx.data.sources.parquet import ParquetRecords
 from featx.data.sources.records import SNIFFED_ROWS, Record, Records, open_records
-from featx.data.sources.walk import printable
 from featx.errors import InputError, ItemError
-from featx.types import Content, Item
+from featx.types import Content, Item, Stored
 
 LABEL_COLUMNS = ("label", "labels", "class")
 
@@ -80,6 +82,8 @@ class Table:
     def __iter__(self) -> Iterator[Item]:
         """Yield a row at a time, after the ids have been checked once."""
         self._check_ids  # noqa: B018  (cached: the check runs once)
+        if self.options.names_cells and has_cells(self.records, self.picked):
+            return name_items(self.records, self.picked)
         return read_items(self.records, self.picked)
 
     def __len__(self) -> int:
@@ -212,7 +216,25 @@ def read_items(records: Records, picked: Picked) -> Iterator[Item]:
         yield _item(records.path, record, picked)
 
 
-def _item(path: Path, record: Record, picked: Picked) -> Item:
+def has_cells(records: Records, picked: Picked) -> bool:
+    """Return whether the content of each row is held by a parquet file itself."""
+    if not isinstance(records, ParquetRecords) or picked.holds == "numbers":
+        return False
+    return picked.holds == "text" or not records.holds_text(picked.content[0])
+
+
+def name_items(records: Records, picked: Picked) -> Iterator[Item]:
+    """Yield an item for each row, as `read_items` does; its content is named and not read."""
+    path, column, is_text = records.path, picked.content[0], picked.holds == "text"
+    version = tag_of(path)
+    facts = replace(picked, content=[])
+    rows = records.read(facts.all) if facts.all else map(Record, range(1, records.count() + 1))
+    for record in rows:
+        cell = Cell.of(path, version, column, row=record.row, is_text=is_text)
+        yield _item(path, record, facts, cell)
+
+
+def _item(path: Path, record: Record, picked: Picked, cell: Cell | None = None) -> Item:
     default, where = f"{path.name}:{record.row}", f"row {record.row}"
     if record.problem:
         return Item(id=default, content="", problem=record.problem)
@@ -221,12 +243,12 @@ def _item(path: Path, record: Record, picked: Picked) -> Item:
         ident = _ident(values, picked.id) or default
         split = clean_split(values.get(picked.split), where=where) if picked.split else None
         label = clean_label(values.get(picked.label)) if picked.label else None
-        content = _content(path, values, picked)
+        content = cell or _content(path, values, picked)
     except ItemError as error:
         return Item(id=ident, content="", split=split, problem=f"{where}: {error}")
     except InputError as error:  # of the split, which says where
         return Item(id=ident, content="", problem=str(error))
-    uri = printable(str(content)) if isinstance(content, Path) else ""
+    uri = uri_of(content) if isinstance(content, Path | Stored) and cell is None else ""
     return Item(id=ident, content=content, uri=uri, label=label, split=split)
 
 
@@ -244,19 +266,9 @@ def _content(path: Path, values: Mapping[str, Any], picked: Picked) -> Content:
         return _vector(values, picked.content)
     name = picked.content[0]
     value = values.get(name)
-    if isinstance(value, str) and is_unicode(value):
-        if picked.holds == "text":
-            return value
-        if value:
-            return path.parent / value
-    if picked.holds == "file":
-        raw = value.get("bytes") if isinstance(value, dict) else value
-        if isinstance(raw, bytes):
-            return raw
-    if is_missing(value):
-        raise ItemError(f"{name!r} is missing")
-    found = "not UTF-8" if isinstance(value, str) else f"a {type(value).__name__}"
-    raise ItemError(f"{name!r} is {found}; it must be a string")
+    if picked.holds == "file" and isinstance(value, str) and value and is_unicode(value):
+        return located(path.parent, value)
+    return held_content(value, name, is_text=picked.holds == "text")
 
 
 def _vector(values: Mapping[str, Any], names: Sequence[str]) -> Content:

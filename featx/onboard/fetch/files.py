@@ -12,6 +12,7 @@ OPENERS = {
     "path": "featx.onboard.fetch.folder:open_folder",
     "hub": "featx.onboard.fetch.hub:open_hub",
     "package": "featx.onboard.fetch.wheel:open_wheel",
+    "object": "featx.onboard.fetch.stored:open_stored",
     "url": "featx.onboard.fetch.download:open_url",
 }
 """Kind of an origin → what opens it."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from featx.data.cache import DOWNLOADS, cache_folder
+from featx.data.cache import DOWNLOADS
+from featx.data.cachefolder import cache_folder
 from featx.data.claim import lock
 from featx.data.files import explained
 from featx.errors import StoreError

@@ -9,7 +9,7 @@ from featx.errors import InputError
 
 FORMS = (
     "FILE.onnx | FOLDER | FILE.toml | hf:org/name[@revision][:file] | "
-    "pypi:package==version:path | https://host/file#sha256=HEX"
+    "pypi:package==version:path | https://host/file#sha256=HEX | s3://bucket/file#sha256=HEX"
 )
 """What may be added."""
 
@@ -22,7 +22,12 @@ PACKAGE = re.compile(
 )
 URL = re.compile(r"(?P<place>https?://[^#\s]+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
 
+OBJECT = re.compile(r"(?P<place>(?:s3|gs|az|abfss?)://.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
+
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):")
+
+
+Kind = Literal["path", "hub", "package", "url", "object"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +36,9 @@ class Origin:
 
     Attributes
     ----------
-    kind : {"path", "hub", "package", "url"}
+    kind : {"path", "hub", "package", "url", "object"}
     place : str
-        A path; ``org/name``; a package; a URL.
+        A path; ``org/name``; a package; a URL; a URL of an object store.
     revision : str
         Of the hub: branch, tag or commit, empty for its main branch.  Of a package: its version.
     file : str
@@ -47,7 +52,7 @@ class Origin:
     'hf:org/name@v1:onnx/model.onnx'
     """
 
-    kind: Literal["path", "hub", "package", "url"]
+    kind: Kind
     place: str
     revision: str = ""
     file: str = ""
@@ -61,7 +66,7 @@ class Origin:
         return f"pypi:{self.place}=={self.revision}" if self.kind == "package" else self.place
 
     def __str__(self) -> str:
-        if self.kind == "url":
+        if self.sha256:
             return f"{self.place}#sha256={self.sha256}"
         return f"{self.whole}:{self.file}" if self.file and self.kind != "path" else self.whole
 
@@ -80,6 +85,8 @@ def parse_origin(what: str) -> Origin:
         return _parsed("package", PACKAGE, what, "pypi:package==version:path")
     if what.startswith(("https://", "http://")):
         return _parsed("url", URL, what, "https://host/file#sha256=HEX, 64 digits")
+    if what.startswith(("s3://", "gs://", "az://", "abfs://", "abfss://")):
+        return _parsed("object", OBJECT, what, "s3://bucket/file#sha256=HEX, 64 digits")
     scheme = _SCHEME.match(what)
     if scheme and what[scheme.end() :].startswith("//"):
         message = f"{what}: unknown scheme {scheme['scheme']!r}; expected {FORMS}"
@@ -100,9 +107,7 @@ def safe_name(name: str) -> bool:
     return is_plain and bool(parts) and ".." not in parts and not name.startswith("/")
 
 
-def _parsed(
-    kind: Literal["hub", "package", "url"], form: re.Pattern[str], what: str, expected: str
-) -> Origin:
+def _parsed(kind: Kind, form: re.Pattern[str], what: str, expected: str) -> Origin:
     match = form.fullmatch(what)
     if match is None:
         message = f"{what}: expected {expected}"

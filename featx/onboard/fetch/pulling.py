@@ -1,18 +1,20 @@
 """Fetching the files that a manifest names: of the zoo that travels with featx, or of another."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from featx.data.files import explained
+from featx.data.places import is_url
 from featx.errors import InputError, ServerError, UnknownNameError
 from featx.fingerprint import file_sha256
 from featx.onboard.fetch.download import small_file
 from featx.onboard.fetch.files import MOST_BYTES, Files, Say, open_files, require_size
 from featx.onboard.fetch.origin import parse_origin
+from featx.onboard.fetch.stored import small_stored
 from featx.onboard.placing import place, require_free, require_name, staging
 from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
@@ -248,7 +250,7 @@ def _remote(name: str) -> Shared | None:
     refusals = list[ServerError]()
     for zoo in catalog.remotes():
         try:
-            raw = small_file(f"{zoo}/{quote(name)}.toml", most_bytes=MOST_MANIFEST_BYTES)
+            raw = _small(_below(zoo, f"{name}.toml"), most_bytes=MOST_MANIFEST_BYTES)
         except ServerError as error:
             if error.status not in ABSENT:
                 raise
@@ -265,13 +267,27 @@ def _remote(name: str) -> Shared | None:
     return None
 
 
+def _below(base: str, path: str) -> str:
+    """Return the URL of a file of a zoo; a key of an object store is written as it is."""
+    return f"{base}/{path if is_url(base) else quote(path)}"
+
+
+def _small(
+    url: str, *, most_bytes: int, absent: Container[int] = (HTTPStatus.NOT_FOUND,)
+) -> bytes | None:
+    """Return a small file of a URL, or None if there is none; see `small_file`."""
+    if is_url(url):
+        return small_stored(url, most_bytes=most_bytes)
+    return small_file(url, most_bytes=most_bytes, absent=absent)
+
+
 def _of_url(raw: bytes, url: str, base: str) -> Shared:
     """Return a manifest of a URL: files without a place of their own lie beside it."""
     manifest = Manifest.from_bytes(raw, folder=Path(), where=url)
 
     def fetch(target: Path) -> None:
         where = f"{base}/golden/{manifest.name}.npz"
-        found = small_file(where, most_bytes=MOST_GOLDEN_BYTES, absent=ABSENT)
+        found = _small(where, most_bytes=MOST_GOLDEN_BYTES, absent=ABSENT)
         if found is not None:
             with explained(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -280,7 +296,7 @@ def _of_url(raw: bytes, url: str, base: str) -> Shared:
     entries = {
         role: entry
         if entry.url
-        else replace(entry, url=f"{base}/{quote(entry.path)}#sha256={entry.sha256}")
+        else replace(entry, url=f"{_below(base, entry.path)}#sha256={entry.sha256}")
         for role, entry in manifest.files.items()
     }
     return Shared(replace(manifest, files=entries), is_here=False, golden=fetch)
