@@ -501,7 +501,7 @@ from featx.errors import InputError
 
 path, start = Path(sys.argv[1]), int(sys.argv[2])
 raw, outcomes = path.read_bytes(), Counter()
-for bit in range(8 * start, 8 * len(raw), 5):
+for bit in range(8 * start, 8 * len(raw), 13):
     flipped = bytearray(raw)
     flipped[bit // 8] ^= 1 << bit % 8
     path.write_bytes(flipped)

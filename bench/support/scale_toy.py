@@ -49,7 +49,7 @@ def _save(path: Path) -> None:
     rng = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
     for number, (rows, columns) in enumerate(pairwise(WIDTHS)):
-        W = rng.standard_normal((rows, columns)).astype(np.float32) / np.sqrt(rows / 2)
+        W = (rng.standard_normal((rows, columns)) / np.sqrt(rows / 2)).astype(np.float32)
         weights.append(numpy_helper.from_array(W, f"W{number}"))
         nodes.append(helper.make_node("MatMul", [name, f"W{number}"], [f"z{number}"]))
         is_last = number == len(WIDTHS) - 2

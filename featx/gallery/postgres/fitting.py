@@ -21,7 +21,7 @@ from featx.gallery.postgres.near import MOST_EFFORT
 from featx.gallery.postgres.tables import EFFORT, LINKS, Storage
 from featx.index.approximate import FEW_ROWS, TUNED_K
 from featx.index.neighbours import Neighbours
-from featx.index.tuning import MISSES, QUERIES, Trial, growing
+from featx.index.tuning import QUERIES, Trial, growing
 from featx.index.voting import TUNING_ROWS, Choice, Trials, choose_vote, tuning_rows, without_own
 from featx.types import Rows, Vectors
 
@@ -31,6 +31,7 @@ LEAST_EFFORT, USUAL_EFFORT = 20, 100
 LISTED_ROWS = 200_000
 """Up to so many rows those to be tried are drawn of all; of more, of numbers drawn before."""
 
+_MISSES = 0.3  # a graph finds its own rows more easily: new queries miss more than twice as many
 _COMPARED = 25_000_000  # rows that an exact trial by the server looks at
 _LEAST_QUERIES, _LEAST_VOTES = 32, 200
 _SPARE = 1.5  # numbers drawn for each row that is wanted
@@ -97,7 +98,7 @@ def _effort(held: PostgresHeld, index: Mapping[str, Any], trial: Trial, recall: 
     """Return the least effort that finds the share that is wanted; the most where none does."""
     if len(held) <= FEW_ROWS:
         return USUAL_EFFORT
-    aim = 1 - MISSES * (1 - recall)
+    aim = 1 - _MISSES * (1 - recall)
     efforts = list(growing(LEAST_EFFORT, MOST_EFFORT))
 
     @cache
