@@ -217,6 +217,21 @@ def test_another_writer_on_this_machine_is_refused(scaled: Scaled) -> None:
         scaled.run()
 
 
+def test_tables_of_two_runs_have_names_of_their_own(scaled: Scaled) -> None:
+    scaled.embed(numbers(50), names(50))
+    facts, source = scaled.backbone.facts, scaled.source.describe()
+
+    with Destination.open(scaled.out, "1111", model=facts, source=source) as destination:
+        entry = destination.entries[0]
+        table = destination.table(entry)
+        first, second = (destination.replace_table(entry, table) for _ in range(2))
+
+    assert first["items"] != second["items"]
+    assert first["revision"] == second["revision"] == 1
+    for made in (first, second):
+        assert destination.table(made) == table
+
+
 def test_a_manifest_that_another_run_has_committed_is_not_replaced(scaled: Scaled) -> None:
     scaled.embed(numbers(50), names(50))
     facts, source = scaled.backbone.facts, scaled.source.describe()

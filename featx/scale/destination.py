@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
@@ -33,7 +34,8 @@ LEFTOVER_S = 24 * 3600.0
 """A file that no manifest names may be one that a worker has just written, until it is so old."""
 
 _OWN = re.compile(
-    r"(?:segment|errors)-\d{5,}-([0-9a-f]{4})[0-9a-f]{4}(?:-r\d+)?\.(?:npy|parquet|jsonl)"
+    r"(?:segment|errors)-\d{5,}-([0-9a-f]{4})[0-9a-f]{4}(?:-r\d+(?:-[0-9a-f]{8})?)?"
+    r"\.(?:npy|parquet|jsonl)"
 )
 
 Entry = Mapping[str, Any]
@@ -198,9 +200,12 @@ class Destination:
             return read_table(path, rows=int(entry["rows"]))
 
     def replace_table(self, entry: Entry, table: pa.Table) -> dict[str, Any]:
-        """Write an entry's next table under a name of its own; return the new entry."""
+        """Write an entry's next table under a name of its own; return the new entry.
+
+        Another run may write one of the same revision before either commits.
+        """
         revision = int(entry.get("revision", 0)) + 1
-        items = f"{entry['name']}-r{revision}.parquet"
+        items = f"{entry['name']}-r{revision}-{token_hex(4)}.parquet"
         with TemporaryDirectory(prefix="featx-table-") as folder:
             path = Path(folder, "items.parquet")
             write_batches(path, table.to_batches())
