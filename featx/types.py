@@ -20,11 +20,20 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some bytes of a file that holds many items, such as a member of a tar."""
+    """Some bytes of a file that holds many items, such as a member of a tar.
+
+    Attributes
+    ----------
+    path : Path
+    offset, size_bytes : int
+    origin : str
+        Of a file that is a copy, what it is a copy of, and of which version; else empty.
+    """
 
     path: Path
     offset: int
     size_bytes: int
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

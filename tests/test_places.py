@@ -44,7 +44,17 @@ def test_a_path_is_no_url(path: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://me:hidden@team/x", "gs://me@team/x", "abfs://me:hidden@lake.net/x", "az://:hidden@b/c"],
+    [
+        "s3://me:hidden@team/x",
+        "gs://me@team/x",
+        "abfs://me:hidden@lake.net/x",
+        "az://:hidden@b/c",
+        "s3://me:hid/hidden@team/x",
+        "s3:///me:hid/hidden@team/x",
+        "s3://me:hidden/../x",
+        "s3://hidden@hid/hidden@team/x",
+        "abfs://me:hid/hidden@lake.dfs.core.windows.net/x",
+    ],
 )
 def test_a_url_with_a_password_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(InputError, match="holds a user name or a password; leave it") as raised:
@@ -65,6 +75,13 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(url: str) -> None:
 def test_a_url_that_names_nothing_is_refused(url: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         open_place(url)
+
+
+def test_a_password_in_the_url_of_a_file_is_not_repeated() -> None:
+    with pytest.raises(InputError, match=r"^file://\.\.\.@host/x: names a host") as raised:
+        open_place("file://me:hid/hidden@host/x")
+
+    assert "hid" not in str(raised.value)
 
 
 def test_a_file_url_is_a_local_place(tmp_path: Path) -> None:

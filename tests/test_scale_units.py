@@ -1,6 +1,7 @@
 """How a source is cut into units, what identifies them, and what workers refuse."""
 
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from featx.backbone.backbone import Backbone, identity
 from featx.embedding import Policy
-from featx.errors import InputError, StoreError
+from featx.errors import InputError, ServerError, StoreError
 from featx.scale.assignment import Assignment, Recipe
 from featx.scale.cluster import Node, Share
 from featx.scale.cutting import cut
 from featx.scale.destination import Destination
+from featx.scale.rayengine import require_answer
 from featx.scale.unit import References, Unit
 from featx.scale.worker import Worker
 from featx.types import Content, Item, Span
@@ -144,7 +146,7 @@ def test_a_worker_that_does_not_see_the_files_refuses(
     (unit,) = cut([Item(id="a", content=folder / "a.npy")], size=8, seed="")
     folder.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(StoreError, match=r"files: not seen by the worker on .*; read from a fold"):
+    with pytest.raises(StoreError, match=r"a\.npy: not seen by the worker on .*; read from a fold"):
         Worker(assignment).do(unit)
 
 
@@ -213,3 +215,23 @@ def test_what_a_dead_node_had_is_not_counted() -> None:
     ]
 
     assert Node.all(found) == [Node(4), Node(2, 1)]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_answers_is_told_at_once(scheme: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # held, and not listened at
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+
+        with pytest.raises(ServerError, match=f"^ray: nothing answers at {address}: "):
+            require_answer(address)
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_what_is_no_address_is_left_to_ray(address: str | None) -> None:
+    require_answer(address)
+
+
+def test_an_address_has_a_port() -> None:
+    with pytest.raises(InputError, match=r"address 'head:many': .*; expected HOST:PORT"):
+        require_answer("head:many")

@@ -1,5 +1,6 @@
 """``manifest.json`` of an embedding set: read, checked, and what mends a set that is damaged."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,18 @@ NAME = "manifest.json"
 LONGEST_COMMAND = 200
 """A longer command is not repeated in a message."""
 
-_MANIFEST = {"set_id": str, "model": dict, "segments": list, "finished": bool}
+_MANIFEST = {
+    "set_id": str, "model": dict, "segments": list, "next_segment": int, "finished": bool,
+}  # fmt: skip
 _MODEL = {"name": str, "modality": str, "dim": int, "fingerprint": str, "space": str}
 _SEGMENT = {"name": str, "rows": int, "items": str}
+_UNIT = _SEGMENT | {"unit": str, "facts": str, "truncated": int, "failed": int}
+"""Of a segment that a scaled run has written."""
+
+_FILE = re.compile(r"[^./\0][^/\0]*")
+"""What a file of a set may be called: nothing that leads out of its folder, nothing hidden."""
+
+_UNIT_NAME = re.compile(r"segment-[0-9]+-[^/\0]+")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -94,8 +104,28 @@ def _misfit(manifest: Mapping[str, Any]) -> str:
     if found := _wrong("manifest", manifest, _MANIFEST):
         return found
     parts = [("model", manifest["model"], _MODEL)]
-    parts += [(f"segments[{at}]", each, _SEGMENT) for at, each in enumerate(manifest["segments"])]
-    return next((wrong for part in parts if (wrong := _wrong(*part))), "")
+    replaced = manifest.get("replaced", [])  # kept for the next run; no rows of the set
+    if not isinstance(replaced, list):
+        return f"'replaced' of 'manifest' is {replaced!r:.40}"
+    for at, each in enumerate(manifest["segments"]):
+        is_unit = isinstance(each, dict) and "unit" in each
+        parts.append((f"segments[{at}]", each, _UNIT if is_unit else _SEGMENT))
+    parts += [(f"replaced[{at}]", each, _UNIT) for at, each in enumerate(replaced)]
+    found = next((wrong for part in parts if (wrong := _wrong(*part))), "")
+    return found or next(filter(None, map(_misnamed, [*manifest["segments"], *replaced])), "")
+
+
+def _misnamed(segment: Mapping[str, Any]) -> str:
+    """Return which file of a segment has a name that none may have: a set may come from anyone."""
+    name = _UNIT_NAME if "unit" in segment else _FILE
+    allowed = {"name": name, "items": _FILE}
+    if segment.get("failed") or "errors" in segment:
+        allowed["errors"] = _FILE
+    for key, pattern in allowed.items():
+        value = segment.get(key)
+        if not isinstance(value, str) or not pattern.fullmatch(value) or value == NAME:
+            return f"{key!r} of a segment is {value!r:.80}, which is no name of a file of it"
+    return ""
 
 
 def _wrong(name: str, values: object, wanted: Mapping[str, type]) -> str:

@@ -139,7 +139,8 @@ class SetWriter:
             self._log.rebuild(self._sealed_facts(), known=self._known_name())
         self._rows = self._log.committed()
         named = {self._open_name()} if self._rows else set()
-        for segment in self._manifest["segments"]:
+        replaced = [] if found["finished"] else found.get("replaced", [])  # by units, with labels
+        for segment in [*self._manifest["segments"], *replaced]:
             named |= {f"{segment['name']}.npy", segment["items"]}
         for file in self.path.glob("segment-*"):
             if file.name not in named:

@@ -1,7 +1,7 @@
 """What of a run is done: the entries of its units, committed a second's work at a time."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,6 +12,10 @@ from featx.scale.assignment import Outcome
 from featx.scale.destination import Destination, Entry
 from featx.scale.plan import Inherited, Plan, retold
 from featx.scale.unit import Unit, facts_mark
+from featx.types import Item
+
+PAUSES = 10
+"""A commit takes a tenth of a driver's time at most: the manifest of many units takes seconds."""
 
 
 class Board:
@@ -21,6 +25,8 @@ class Board:
     ----------
     plan : Plan
     destination : Destination
+    clock : callable
+        Seconds, of which only differences matter.
 
     Attributes
     ----------
@@ -30,15 +36,25 @@ class Board:
         Sums over all units.
     """
 
-    def __init__(self, plan: Plan, destination: Destination) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        destination: Destination,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._plan = plan
         self._destination = destination
         self._inherited = Inherited(destination, plan.dropped)
-        self._old = destination.entries
+        self._old = destination.known
+        self._replaced = {str(entry["unit"]) for entry in destination.replaced}
+        self._covers: dict[int, set[str]] = {}
         self._done: dict[int, Entry] = {}
         self._failed: list[str] = []
         self._is_begun = False
-        self._last_s = time.monotonic()
+        self._clock = clock
+        self._last_s = clock()
+        self._pause_s = COMMIT_S
         self.progress = Progress(total=plan.total)
         self.timings = Timings()
 
@@ -46,6 +62,8 @@ class Board:
         """Yield what has to be embedded; what is done already is counted on the way."""
         for unit in self._plan.units():
             entry = self._plan.kept.get(unit.key)
+            if covered := self._inherited.covered(unit):
+                self._covers[unit.number] = covered
             left = self._inherited.given(unit) if entry is None else self._rest(unit, entry)
             if left is None:
                 continue
@@ -57,9 +75,9 @@ class Board:
         """Take in a unit that is done; return the items that failed, if they may be tried again."""
         if entry["facts"] != facts_mark(str(entry["items"]), unit.facts):
             entry = self._told(unit, entry)
-        self._done[unit.number] = entry
+        self._take(unit.number, entry)
         failures = {failure.id: failure for failure in self._destination.failures(entry)}
-        items = [item for item in unit.items if item.id in failures]
+        items = self._without_row(unit, entry, failures)
         truncated = int(entry["truncated"])
         kept = Progress(total=0, kept=int(entry["rows"]), truncated=truncated)
         if any(not item.problem for item in items):
@@ -68,6 +86,19 @@ class Board:
         first = tuple((each.id, each.problem) for each in failures.values())
         self._count(replace(kept, errors=len(failures), first_errors=first))
         return None
+
+    def _without_row(self, unit: Unit, entry: Entry, failures: Collection[str]) -> list[Item]:
+        """Return the items that have no row; one whose id is repeated has it in spite of that."""
+        items = [item for item in unit.items if item.id in failures]
+        if all(item.problem for item in items):
+            return items
+        held = set(self._destination.table(entry).column("id").to_pylist())
+        return [item for item in items if item.problem or item.id not in held]
+
+    def _take(self, number: int, entry: Entry) -> None:
+        """Count a unit as done, and what it takes the place of as replaced."""
+        self._done[number] = entry
+        self._replaced |= self._covers.pop(number, set())
 
     def _told(self, unit: Unit, entry: Entry) -> Entry:
         """Bring the table of a unit in line with what the source says of its items."""
@@ -88,7 +119,7 @@ class Board:
         """
         if outcome.entry is not None:
             self._destination.require(outcome.entry)
-            self._done[outcome.number] = outcome.entry
+            self._take(outcome.number, outcome.entry)
         self._failed += outcome.failed
         self._count(replace(outcome.progress, kept=0))  # those were counted with their entry
         self._time(outcome.timings)
@@ -118,7 +149,12 @@ class Board:
     @property
     def is_due(self) -> bool:
         """Whether it is time to commit."""
-        return time.monotonic() - self._last_s >= COMMIT_S
+        return self._clock() - self._last_s >= self._pause_s
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know."""
+        return self._inherited.notes
 
     @property
     def errors(self) -> tuple[int, int, str]:
@@ -127,13 +163,22 @@ class Board:
         return self.progress.errors, self.progress.total, "".join(first)
 
     def commit(self) -> None:
-        """Name what is done, in the order of the source, and after it what may still be needed."""
+        """Name what is done, in the order of the source, and after it what is not replaced yet.
+
+        What is replaced is kept, but not as rows of the set: each id is there once at any time.
+        """
+        begun_s = self._clock()
         done = [self._done[number] for number in sorted(self._done)]
         names = {entry["unit"] for entry in done}
         rest = [entry for entry in self._old if entry["unit"] not in names]
-        self._destination.commit([*done, *rest], finished=False, size=self._plan.size)
+        replaced = [entry for entry in rest if entry["unit"] in self._replaced]
+        shown = [entry for entry in rest if entry["unit"] not in self._replaced]
+        self._destination.commit(
+            [*done, *shown], finished=False, size=self._plan.size, replaced=replaced
+        )
         self._is_begun = True
-        self._last_s = time.monotonic()
+        self._last_s = self._clock()
+        self._pause_s = max(COMMIT_S, PAUSES * (self._last_s - begun_s))
 
     def rescue(self) -> None:
         """Name what is done after something ended the run."""
@@ -145,6 +190,6 @@ class Board:
         """Name the units of the source and no others; return how many rows are gone."""
         done = [self._done[number] for number in sorted(self._done)]
         self._destination.commit(done, finished=True, size=self._plan.size)
+        self._is_begun = False  # nothing is left to rescue
         self._destination.list_failures()
-        self._destination.sweep()
         return self._inherited.removed(self._failed)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from featx.scale.unit import References, Unit, facts_of, folder_of, id_hash, key_of
+from featx.data.sources.located import asked
+from featx.scale.unit import References, Unit, facts_of, file_of, id_hash, key_of
 from featx.types import Content, Item
 
 LEAST_ITEMS, USUAL_ITEMS, MOST_ITEMS = 1024, 4096, 250_000
@@ -49,7 +50,7 @@ def cut(items: Iterable[Item], *, size: int, seed: str) -> Iterator[Unit]:
     references = References()
     number = weight = 0
     held: list[Item] = []
-    for item in items:
+    for item in asked(items):
         held.append(item)
         added = max(1, _size_bytes(item.content) * size // UNIT_BYTES)
         weight += added
@@ -70,7 +71,7 @@ def _is_last(item: Item, weight: int, added: int, size: int) -> bool:
 
 def _unit(number: int, items: list[Item], references: References, seed: str) -> Unit:
     key, facts = key_of(items, references, seed), facts_of(items)
-    return Unit(number, key, facts, items, folder_of(items))
+    return Unit(number, key, facts, items, file_of(items))
 
 
 def _size_bytes(content: Content) -> int:

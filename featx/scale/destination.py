@@ -22,6 +22,7 @@ from featx.data.claim import (
     refuse_other_part,
     versions,
 )
+from featx.data.files import explained
 from featx.data.ledger import NAME as LEDGER
 from featx.data.ledger import Failure
 from featx.data.places import Place, open_place
@@ -146,8 +147,25 @@ class Destination:
         """What is done."""
         return list(self.manifest["segments"])
 
-    def commit(self, entries: Sequence[Entry], *, finished: bool, size: int) -> None:
-        """Name what is done, and nothing else.
+    @property
+    def replaced(self) -> list[Entry]:
+        """What an unfinished run has done anew: no rows of the set, but their labels are needed."""
+        return list(self.manifest.get("replaced", []))
+
+    @property
+    def known(self) -> list[Entry]:
+        """All whose files are kept, what was replaced first."""
+        return [*self.replaced, *self.entries]
+
+    def commit(
+        self,
+        entries: Sequence[Entry],
+        *,
+        finished: bool,
+        size: int,
+        replaced: Sequence[Entry] = (),
+    ) -> None:
+        """Name what is done, and nothing else; of `replaced` the files are kept.
 
         Raises
         ------
@@ -164,7 +182,10 @@ class Destination:
             "units": {"items": size},
             "run": self.run,
             "updated": now(),
+            "replaced": list(replaced),
         }
+        if not replaced:
+            del manifest["replaced"]
         raw = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
         try:
             self._tag = self.place.put_if(NAME, raw + b"\n", self._tag)
@@ -226,8 +247,14 @@ class Destination:
         self.place.put(LEDGER, b"".join(raws))
 
     def sweep(self) -> None:
-        """Delete what the manifest does not name: this run's files, and leftovers of old ones."""
-        named = {name for entry in self.entries for name in _files(entry)}
+        """Delete what the manifest does not name: this run's files, and leftovers of old ones.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be deleted.
+        """
+        named = {name for entry in self.known for name in _files(entry)}
         old_s = time.time() - LEFTOVER_S
         gone = []
         for kind in ("segment-", "errors-"):
@@ -238,6 +265,8 @@ class Destination:
                 if match[1] == self.run or file.modified_s < old_s:
                     gone.append(file.name)
         self.place.delete(gone)
+        if isinstance(self.place, LocalPlace):
+            _sweep_halves(self.place.path, old_s)
 
     def close(self) -> None:
         """Let other writers in."""
@@ -251,6 +280,14 @@ class Destination:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sweep_halves(folder: Path, old_s: float) -> None:
+    """Delete what processes were writing when they were killed, unless it may still be written."""
+    for path in folder.glob(".*.tmp"):
+        with explained(path), suppress(FileNotFoundError):
+            if path.stat().st_mtime < old_s:
+                path.unlink()
 
 
 def _files(entry: Entry) -> list[str]:

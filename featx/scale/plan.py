@@ -1,7 +1,7 @@
 """What of a source is done, and what is left to do."""
 
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx.data.rows import Row, to_table
 from featx.data.sources.options import DescribedSource
 from featx.embedding.intake import REPEATED
-from featx.errors import InputError
+from featx.errors import InputError, MissingError
 from featx.scale.cutting import cut
 from featx.scale.destination import Destination, Entry
 from featx.scale.unit import Unit, id_hash
@@ -93,9 +93,9 @@ class Plan:
         if len(repeated := _repeated(hashes)):
             items = Distinct(source, frozenset(repeated.tolist()))
             keys, hashes, unlisted = _listed(items, size, seed)
-        done = {str(entry["unit"]): entry for entry in destination.entries}
+        done = {str(entry["unit"]): entry for entry in destination.known}
         kept = {key: done[key] for key in keys if key in done}
-        dropped = [entry for entry in destination.entries if entry["unit"] not in kept]
+        dropped = [entry for entry in destination.known if entry["unit"] not in kept]
         if dropped and unlisted:
             raise InputError(
                 f"{unlisted}: cannot be listed, and what the set holds of it would be dropped; "
@@ -133,18 +133,39 @@ class Inherited:
     ----------
     destination : Destination
     dropped : sequence of Entry
+        The oldest first.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a user should know.
     """
 
     def __init__(self, destination: Destination, dropped: Sequence[Entry]) -> None:
+        self.notes: list[str] = []
         self._facts: dict[str, tuple[str | None, str | None]] = {}
-        self._held: set[int] = set()
-        self._made: set[int] = set()
-        for entry in dropped:
+        self._units = [str(entry["unit"]) for entry in dropped]
+        found = [self._read(destination, entry) for entry in dropped]
+        lengths = np.array([len(each) for each in found], dtype=np.intp)
+        hashes = np.concatenate([np.empty(0, dtype=np.int64), *found])
+        order = np.argsort(hashes)
+        self._hashes = hashes[order]
+        self._owners = np.repeat(np.arange(len(found), dtype=np.int32), lengths)[order]
+        self._is_made = np.zeros(len(hashes), dtype=np.bool_)
+
+    def _read(self, destination: Destination, entry: Entry) -> Hashes:
+        """Return hashes of the ids that an entry holds."""
+        held = array("q")
+        try:
             for row in _facts_of(destination.table(entry)):
-                self._held.add(id_hash(row[0]))
+                held.append(id_hash(row[0]))
                 self._keep(*row)
             for failure in destination.failures(entry):
                 self._keep(failure.id, failure.label, failure.split)
+        except MissingError as error:  # its items are embedded anew, so that the set is whole again
+            if not self.notes:
+                self.notes.append(f"{error}; labels and splits that only the set knew are lost")
+        return np.array(held, dtype=np.int64)
 
     def _keep(self, item_id: str, label: str | None, split: str | None) -> None:
         if label is not None or split is not None:
@@ -152,9 +173,8 @@ class Inherited:
 
     def given(self, unit: Unit) -> Unit:
         """Return the unit; its items have the labels and splits that only the set knew."""
-        if not self._held and not self._facts:
+        if not self._facts:
             return unit
-        self._made.update(id_hash(item.id) for item in unit.items)
         return replace(unit, items=[self._item(item) for item in unit.items])
 
     def _item(self, item: Item) -> Item:
@@ -164,7 +184,25 @@ class Inherited:
 
     def removed(self, failed: Sequence[str]) -> int:
         """Return how many rows were dropped whose items no unit holds; `failed` are of none."""
-        return len(self._held - (self._made - {id_hash(item_id) for item_id in failed}))
+        self._is_made[self._rows(failed)] = False
+        return len(np.unique(self._hashes[~self._is_made]))
+
+    def covered(self, unit: Unit) -> set[str]:
+        """Return the keys of the units that held some of its items."""
+        if not len(self._hashes):
+            return set()
+        rows = self._rows(item.id for item in unit.items)
+        self._is_made[rows] = True
+        return {self._units[owner] for owner in np.unique(self._owners[rows])}
+
+    def _rows(self, ids: Iterable[str]) -> NDArray[np.intp]:
+        """Return where the hashes of some ids stand: nowhere, or next to each other."""
+        wanted = np.fromiter(map(id_hash, ids), dtype=np.int64)
+        first = np.searchsorted(self._hashes, wanted)
+        count = np.searchsorted(self._hashes, wanted, side="right") - first
+        steps = range(int(count.max(initial=0)))
+        none = np.empty(0, dtype=np.intp)
+        return np.concatenate([none, *(first[count > step] + step for step in steps)])
 
 
 def _facts_of(table: pa.Table) -> Iterator[tuple[str, str | None, str | None]]:

@@ -6,11 +6,13 @@ No state is kept in Ray: what is lost is not in the set's manifest, and is done 
 import logging
 import os
 import pickle
+import socket
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -30,7 +32,11 @@ from featx.scale.worker import Worker
 
 WAVE_BYTES = 64 << 20
 UNITS_EACH = 8
-"""Units are handed out in waves of so many bytes and so many for each worker, or more."""
+"""Units are handed out in waves of so many bytes and so many for each worker, or more ..."""
+
+MOST_BYTES = 1 << 30
+LEAST_EACH = 2
+"""... but a wave ends with so many bytes, once there are so many units for each worker."""
 
 TRIES = 3
 """A wave is given up once it failed so often without one more unit done."""
@@ -41,6 +47,8 @@ RESTARTS = 3
 STORE_BYTES = 200_000_000
 """Memory of Ray's object store on this machine: only lists of items travel."""
 
+ANSWER_S = 10.0
+"""How long an address is waited for."""
 
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """What Ray is told, unless the user has: it calls nobody, and its own logs stay in its files."""
@@ -156,7 +164,7 @@ class RayEngine:
             return
         with self._connected() as share:
             told = replace(assignment, recipe=_fitted(self.recipe, share))
-            for wave in _waves(first, waiting, UNITS_EACH * self._pool_size(share)):
+            for wave in waves(first, waiting, self._pool_size(share)):
                 yield from self._wave(wave, told, share)
 
     def _pool_size(self, share: Share) -> int:
@@ -272,6 +280,7 @@ def join(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if not address:
         quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    require_answer(address)
     try:
         with _muted():
             ray.init(address or "local", **quiet)
@@ -283,6 +292,25 @@ def join(address: str | None) -> None:
             f"ray: {address or 'a cluster on this machine'} cannot be used: {said}; start one "
             "with: ray start --head, name it with --address, and where it asks for a token set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from cause
+
+
+def require_answer(address: str | None) -> None:
+    """Raise where nothing listens at ``HOST:PORT``: Ray itself asks for ten minutes or more."""
+    try:
+        given = address or ""
+        found = urlsplit(given if "://" in given else f"//{given}")
+        host, port = found.hostname, found.port
+    except ValueError as cause:
+        raise InputError(f"address {address!r}: {cause}; expected HOST:PORT") from cause
+    if host is None or port is None:
+        return  # none is given, or "auto"
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_S).close()
+    except OSError as cause:
+        raise ServerError(
+            f"ray: nothing answers at {address}: {cause.strerror or cause}; start a cluster with:"
+            " ray start --head, and name it with --address HOST:PORT"
         ) from cause
 
 
@@ -328,8 +356,8 @@ def _nodes() -> list[Node]:
     return Node.all(found)
 
 
-def _waves(first: Unit, rest: Iterator[Unit], least: int) -> Iterator[dict[int, bytes]]:
-    """Yield units, pickled, in waves of `least` at least."""
+def waves(first: Unit, rest: Iterator[Unit], workers: int) -> Iterator[dict[int, bytes]]:
+    """Yield units, pickled, by their numbers, in waves that keep `workers` busy."""
     wave: dict[int, bytes] = {}
     size_bytes = 0
     unit: Unit | None = first
@@ -337,7 +365,8 @@ def _waves(first: Unit, rest: Iterator[Unit], least: int) -> Iterator[dict[int, 
         raw = pickle.dumps(unit, protocol=pickle.HIGHEST_PROTOCOL)
         wave[unit.number] = raw
         size_bytes += len(raw)
-        if len(wave) >= least and size_bytes >= WAVE_BYTES:
+        is_long = len(wave) >= UNITS_EACH * workers and size_bytes >= WAVE_BYTES
+        if is_long or (len(wave) >= LEAST_EACH * workers and size_bytes >= MOST_BYTES):
             yield wave
             wave, size_bytes = {}, 0
         unit = next(rest, None)

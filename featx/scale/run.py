@@ -95,6 +95,7 @@ class ScaledRun:
             plan = Plan.of(self.source, destination, size=size, seed=seed)
             board = Board(plan, destination)
             self.timings = board.timings
+            self.notes += board.notes
             assignment = self._assignment(destination, facts["fingerprint"], plan.total)
             try:
                 yield from self._embed(board, assignment)
@@ -103,6 +104,14 @@ class ScaledRun:
                 with suppress(StoreError):
                     board.rescue()
                 raise
+            self._sweep(destination)
+
+    def _sweep(self, destination: Destination) -> None:
+        """Delete what the set no longer needs; it is whole without that."""
+        try:
+            destination.sweep()
+        except StoreError as error:
+            self.notes.append(f"files of earlier runs are still there, for the next one: {error}")
 
     def _assignment(self, destination: Destination, fingerprint: str, total: int) -> Assignment:
         return Assignment(

@@ -28,8 +28,8 @@ class Unit:
     facts : str
         Hash of the labels, splits and uris.
     items : sequence of Item
-    folder : Path or None
-        That the first file lies in; whoever embeds the unit has to see it.
+    file : Path or None
+        One that was there; whoever embeds the unit has to see it, or another one.
     basis : mapping or None
         The segment that holds the other items of the unit: `items` are those that failed.
     """
@@ -38,7 +38,7 @@ class Unit:
     key: str
     facts: str
     items: Sequence[Item]
-    folder: Path | None = None
+    file: Path | None = None
     basis: Mapping[str, Any] | None = None
 
 
@@ -54,7 +54,10 @@ class References:
         if isinstance(content, Path):
             return str(content), self._look(content)
         if isinstance(content, Span):
-            return str(content.path), self._look(content.path), content.offset, content.size_bytes
+            # A copy is another file on each machine; what it is a copy of is the same.
+            look = () if content.origin else self._look(content.path)
+            where = content.origin or str(content.path)
+            return where, look, content.offset, content.size_bytes
         if isinstance(content, Stored):
             return content.url, content.tag, content.size_bytes
         if isinstance(content, np.ndarray):
@@ -104,13 +107,10 @@ def hashed(raw: bytes) -> str:
     return blake3(raw).hexdigest(length=KEY_BYTES)
 
 
-def folder_of(items: Iterable[Item]) -> Path | None:
-    """Return the folder of the first file, if it can be seen here."""
-    for item in items:
-        path = _path_of(item.content)
-        if path is not None:
-            return path.parent if path.parent.is_dir() else None
-    return None
+def file_of(items: Iterable[Item]) -> Path | None:
+    """Return the first file that can be seen here."""
+    paths = (_path_of(item.content) for item in items)
+    return next((path for path in paths if path is not None and path.exists()), None)
 
 
 def _path_of(content: Content) -> Path | None:

@@ -1,7 +1,9 @@
 """What a worker does: a unit becomes a sealed pair of files at the destination."""
 
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from featx.backbone.backbone import Backbone
+from featx.data.files import explained
 from featx.data.ledger import NAME as LEDGER
 from featx.data.ledger import read_ledger
 from featx.data.places import Place, open_place
@@ -20,7 +23,7 @@ from featx.embedding.writing import RowWriter
 from featx.errors import InputError, MissingError, StoreError
 from featx.scale.assignment import Assignment, Outcome
 from featx.scale.draft import Draft
-from featx.scale.unit import Unit, facts_mark
+from featx.scale.unit import Unit, facts_mark, file_of
 from featx.types import Item
 
 
@@ -71,13 +74,36 @@ class UnitRun(Run):
         return len(self._draft)
 
 
-def _require_seen(unit: Unit) -> None:
-    """Raise where files are missing because they lie on another machine."""
-    if unit.folder is not None and not unit.folder.is_dir():
+def require_seen(unit: Unit) -> None:
+    """Raise where the files of a unit are missing because they lie on another machine.
+
+    Raises
+    ------
+    StoreError
+        If not one that was there when they were listed can be seen.
+    """
+    if unit.file is None or unit.file.exists():
+        return
+    if file_of(unit.items) is None:  # one that was deleted meanwhile is a problem of its item
         raise StoreError(
-            f"{unit.folder}: not seen by the worker on {socket.gethostname()}; read from a folder "
+            f"{unit.file}: not seen by the worker on {socket.gethostname()}; read from a folder "
             "that all machines share under the same path, or from a URL such as s3://BUCKET/NAME"
         )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder on this disk, and delete it at the end.
+
+    Raises
+    ------
+    StoreError
+        If there is no room for one.
+    """
+    with explained(Path(os.environ.get("TMPDIR", "/tmp"))):  # noqa: S108
+        made = TemporaryDirectory(prefix="featx-unit-")
+    with made as name:
+        yield Path(name)
 
 
 class Worker:
@@ -138,9 +164,8 @@ class Worker:
             items that cannot be embedded are listed in the outcome instead.
         """
         backbone, told = self.backbone, self.assignment
-        _require_seen(unit)
-        with TemporaryDirectory(prefix="featx-unit-") as name:
-            folder = Path(name)
+        require_seen(unit)
+        with _scratch() as folder:
             if unit.basis is not None:
                 self._fetch(unit.basis, folder)
             run = UnitRun(unit, backbone, folder, told=told, tuner=self._tuner)

@@ -55,13 +55,13 @@ class Address:
         if scheme == "file":
             return cls._file(str(url), slashes, rest)
         bucket, _, key = rest.partition("/")
-        user, at, host = bucket.rpartition("@")
-        # abfs://container@account.dfs.core.windows.net is how Hadoop names an account.
-        if at and (not scheme.startswith("abfs") or ":" in user or "." not in host):
-            found = f"{scheme}://...@{host}/{key}"
+        _, at, host = bucket.rpartition("@")
+        # abfs://container@account.dfs.core.windows.net is how Hadoop names an account.  A secret
+        # may hold slashes: a colon then stands in what looks like the bucket.
+        if ":" in bucket or (at and (not scheme.startswith("abfs") or "." not in host)):
             raise InputError(
-                f"{found}: holds a user name or a password; leave it out: credentials are read "
-                "from the environment"
+                f"{scheme}://...: holds a user name or a password; leave it out: credentials are "
+                "read from the environment"
             )
         key = key.strip("/")
         if not bucket or len(slashes) > 2:
@@ -73,7 +73,8 @@ class Address:
     @classmethod
     def _file(cls, url: str, slashes: str, rest: str) -> Self:
         if len(slashes) == 2:
-            raise InputError(f"{url}: names a host; expected file:///PATH with three slashes")
+            found = _safe(url)
+            raise InputError(f"{found}: names a host; expected file:///PATH with three slashes")
         return cls("file", "", f"/{unquote(rest)}")
 
     @property
@@ -120,4 +121,4 @@ def url_of(text: str | Path) -> str:
 
 def _safe(url: str) -> str:
     """Return a text without what may be a password."""
-    return re.sub(r"//[^/@]*@", "//...@", url)
+    return re.sub(r"//.*@", "//...@", url, flags=re.DOTALL)

@@ -30,6 +30,9 @@ TRIES = 6
 FIRST_WAIT_S = 0.2
 """Before the second try; doubled before each further one."""
 
+NO_TAG = f'"{0:032}"'
+"""The tag of no file."""
+
 OPTIONS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "1h"}
 
 RETRIES = {
@@ -56,6 +59,7 @@ class BucketPlace:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.url = str(address)
+        self._is_asked = False  # whether the store knows conditions
 
     def read(self, name: str) -> tuple[bytes, str]:
         """Return the content of a file and its tag."""
@@ -104,13 +108,33 @@ class BucketPlace:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         try:
-            return _tag(self._put(name, raw, mode=self._condition(name, tag)))
+            found = _tag(self._put(name, raw, mode=self._condition(name, tag)))
         except (AlreadyExistsError, PreconditionError, MissingError) as cause:
             held = self._held(name)
             # The answer to a request that was carried out may have been lost.
             if held is not None and held[0] == raw:
                 return held[1]
             raise ChangedError(f"{self._at(name)}: another process wrote it meanwhile") from cause
+        self._require_conditions(name, raw)
+        return found
+
+    def _require_conditions(self, name: str, raw: bytes) -> None:
+        """Raise where a store writes whatever the condition: writers would overwrite each other.
+
+        Asked once, with what cannot be met; who does not look at it writes the same bytes again.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        if self._is_asked or self.address.scheme != "s3":
+            return
+        for header, mode in (("If-None-Match", "create"), ("If-Match", {"e_tag": NO_TAG})):
+            with suppress(AlreadyExistsError, PreconditionError, MissingError):
+                self._put(name, raw, mode=mode)
+                raise StoreError(
+                    f"{self.url}: the store passes over {header}, by which two runs are kept "
+                    "apart; use a newer version of it, or another store"
+                )
+        self._is_asked = True
 
     def entry(self, name: str) -> Entry:
         """Return what is known of a file."""
@@ -240,7 +264,10 @@ class BucketPlace:
             file.flush()
 
             def copy(offset: int) -> None:
-                os.pwrite(file.fileno(), self._part(name, offset, tag)[0], offset)
+                raw = self._part(name, offset, tag)[0]
+                while raw:  # a disk that is nearly full takes less, and no error
+                    count = os.pwrite(file.fileno(), raw, offset)
+                    raw, offset = raw[count:], offset + count
 
             for _ in pool.map(copy, range(start, size_bytes, PART_BYTES)):
                 pass
@@ -256,7 +283,11 @@ class BucketPlace:
 
         def get() -> tuple[memoryview, Any]:
             found = self._api.get(self._store, self._key(name), options=asked)
-            return memoryview(found.bytes()), found.meta
+            raw = memoryview(found.bytes())
+            if len(raw) != min(PART_BYTES, found.meta["size"] - offset):
+                at = f"{self._at(name)}: ends at byte {offset + len(raw)}"
+                raise LostError(f"{at} of {found.meta['size']}; run the command again")
+            return raw, found.meta
 
         try:
             return self._tried(name, get)
@@ -279,16 +310,21 @@ class BucketPlace:
         for left in range(TRIES - 1 if is_retried else 0, -1, -1):
             try:
                 return request()
-            except (AlreadyExistsError, PreconditionError, StoreError):
+            except (AlreadyExistsError, PreconditionError):
                 raise
+            except StoreError as cause:
+                if not isinstance(cause, LostError) or not left:
+                    raise
             except Exception as cause:
                 found = trouble(cause, self._at(name), self.address)
                 if not isinstance(found, LostError) or not left:
                     raise found from cause
-                time.sleep(wait_s)
-                wait_s *= 2
+            time.sleep(wait_s)
+            wait_s *= 2
         raise AssertionError
 
 
 def _tag(meta: Any) -> str:  # noqa: ANN401
+    if not meta["e_tag"]:
+        raise StoreError("the store tells no ETag, by which versions are known; use another store")
     return str(meta["e_tag"])

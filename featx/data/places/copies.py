@@ -1,20 +1,30 @@
 """Embedding sets at URLs, as they are read: copied to the cache, a file once."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from featx.data.files import writing
+from blake3 import blake3
+
+from featx.data.files import explained, writing
 from featx.data.places import open_place
 from featx.data.places.address import Address
 from featx.data.places.keeping import folder_of, held
-from featx.data.places.place import Place, require_name
+from featx.data.places.place import Entry, Place
 from featx.data.setmanifest import NAME, parse_manifest
 from featx.errors import MissingError, StoreError
 
 TAGS = ".tags.json"
 """Tags of the files of a copy, by name."""
+
+TRIES = 10
+"""How often a set is looked at that is written meanwhile."""
+
+VERSION_BYTES = 8
 
 LARGE_BYTES = 16 << 20
 """Less is copied without a word."""
@@ -40,11 +50,14 @@ def names_set(url: str) -> bool:
     address = Address.parse(url)
     if Path(address.name).suffix not in {"", ".emb"} or not address.key:
         return False
-    return next(open_place(url).list(NAME), None) is not None
+    return _has(open_place(url), NAME)
 
 
 def local_copy(url: str | Path, *, say: Say = lambda _: None) -> Path:
-    """Return a folder with the files of a set at a URL; those that are there already stay.
+    """Return a folder with the files of a set at a URL, as it is now.
+
+    Each version has a folder of its own, which never changes: who has it open reads on.  Files
+    that another version holds too are not copied again.
 
     Parameters
     ----------
@@ -60,70 +73,110 @@ def local_copy(url: str | Path, *, say: Say = lambda _: None) -> Path:
     address = Address.parse(url)
     if address.scheme == "file":
         return Path(address.key)
-    place = open_place(str(address))
-    raw = _manifest(place)
-    folder = folder_of(address)
-    path = folder / address.name
-    with held(folder) as is_alone:
-        path.mkdir(exist_ok=True)
+    place, folder = open_place(str(address)), folder_of(address)
+    for _ in range(TRIES):
+        raw, tag = _manifest(place)
         manifest = parse_manifest(raw, f"{place.url}/{NAME}")
-        _fill(path, place, manifest, say)
-        with writing(path / NAME) as temporary:
-            temporary.write_bytes(raw)
-        if is_alone:
-            _drop_others(path, manifest)
-    _origins[path] = place.url
-    return path
+        there = {entry.name: entry for entry in place.list()}
+        if NAME not in there or there[NAME].tag != tag:
+            continue  # the files may be those of another manifest
+        wanted = _wanted(place, manifest, there)
+        with held(folder) as is_alone:
+            path = folder / _version(tag, wanted) / address.name
+            if not (path / NAME).is_file() and not _fill(path, place, wanted, raw, say):
+                continue
+            if is_alone:
+                _drop_others(folder, path.parent)
+        _origins[path] = place.url
+        return path
+    raise StoreError(f"{place.url}: changes faster than it can be read; try again later")
 
 
-def _manifest(place: Place) -> bytes:
+def _manifest(place: Place) -> tuple[bytes, str]:
     try:
-        return place.read(NAME)[0]
+        return place.read(NAME)
     except MissingError as cause:
-        gallery = next(place.list("gallery.json"), None)
-        found = "is a gallery; copy it to this machine" if gallery else "not an embedding set"
+        is_gallery = _has(place, "gallery.json")
+        found = "is a gallery; copy it to this machine" if is_gallery else "not an embedding set"
         raise StoreError(f"{place.url}: {found}") from cause
 
 
-def _fill(path: Path, place: Place, manifest: Mapping[str, Any], say: Say) -> None:
-    """Copy what a manifest names."""
-    there = {entry.name: entry for entry in place.list()}
+def _has(place: Place, name: str) -> bool:
+    try:
+        place.entry(name)
+    except MissingError:
+        return False
+    return True
+
+
+def _wanted(
+    place: Place, manifest: Mapping[str, Any], there: Mapping[str, Entry]
+) -> dict[str, Entry]:
+    """Return the files that a manifest names."""
     wanted = [name for name in _names(manifest) if name in there or name not in ALONGSIDE]
     if lost := next((name for name in wanted if name not in there), None):
         raise StoreError(f"{place.url}/{lost}: no such file, which {NAME} names; restore it")
-    tags = _tags(path)
-    missing = [n for n in wanted if tags.get(n) != there[n].tag or not (path / n).is_file()]
-    size_bytes = sum(there[name].size_bytes for name in missing)
+    return {name: there[name] for name in wanted}
+
+
+def _version(tag: str, wanted: Mapping[str, Entry]) -> str:
+    """Return what tells a version from others: the tags of its manifest and of all its files."""
+    facts = json.dumps([tag, *((name, entry.tag) for name, entry in wanted.items())])
+    return blake3(facts.encode(errors="surrogatepass")).hexdigest(length=VERSION_BYTES)
+
+
+def _fill(path: Path, place: Place, wanted: Mapping[str, Entry], raw: bytes, say: Say) -> bool:
+    """Make a version: its manifest comes last; return False if a file changed meanwhile."""
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+    tags = {name: entry.tag for name, entry in wanted.items()}
+    _link_known(path, tags)
+    with writing(path / TAGS) as temporary:
+        temporary.write_text(json.dumps(tags), encoding="utf-8")
+    missing = [name for name in wanted if not (path / name).is_file()]
+    size_bytes = sum(wanted[name].size_bytes for name in missing)
     if size_bytes >= LARGE_BYTES:
         say(f"copying {size_bytes / 1e6:,.0f} MB of {place.url} to {path}")
     for name in missing:
-        tags[name] = place.get_file(name, path / name, listed=there[name])
-        # The file is on the disk by now; tags that a power cut takes are asked for again.
-        (path / f"{TAGS}.tmp").write_text(json.dumps(tags), encoding="utf-8")
-        (path / f"{TAGS}.tmp").replace(path / TAGS)
+        try:
+            found = place.get_file(name, path / name, listed=wanted[name])
+        except MissingError:
+            return False
+        if found != tags[name]:
+            (path / name).unlink()
+            return False
+    with writing(path / NAME) as temporary:
+        temporary.write_bytes(raw)
+    return True
 
 
-def _drop_others(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Delete what a manifest no longer names."""
-    wanted = {*_names(manifest), NAME, TAGS}
-    for each in path.iterdir():
-        if each.name not in wanted:
-            each.unlink()
+def _link_known(path: Path, tags: Mapping[str, str]) -> None:
+    """Give a version the files that another one holds; a disk without links copies them anew."""
+    for other in path.parent.parent.glob(f"*/*/{TAGS}"):
+        known = _tags(other)
+        for name in (name for name, tag in tags.items() if known.get(name) == tag):
+            with suppress(OSError):
+                os.link(other.with_name(name), path / name)
+
+
+def _drop_others(folder: Path, version: Path) -> None:
+    """Delete the other versions of a set, which nobody uses."""
+    for each in folder.iterdir():
+        if each.is_dir() and each != version:
+            shutil.rmtree(each)
 
 
 def _names(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of a set's files; one that has folders is no name of a segment."""
+    """Yield the names of a set's files."""
     for segment in manifest["segments"]:
-        for name in (f"{segment['name']}.npy", str(segment["items"])):
-            if "/" in require_name(name) or name in {NAME, TAGS}:
-                raise StoreError(f"{name!r}: no name of a segment; refused")
-            yield name
+        yield f"{segment['name']}.npy"
+        yield str(segment["items"])
     yield from ALONGSIDE
 
 
 def _tags(path: Path) -> dict[str, str]:
     try:
-        found = json.loads((path / TAGS).read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -18,14 +18,26 @@ def fetch(url: str | Path) -> Path:
     StoreError
         If it cannot be read, or not be written here.
     """
+    return fetch_version(url)[0]
+
+
+def fetch_version(url: str | Path) -> tuple[Path, str]:
+    """Return a local copy of a file at a URL, and the tag of its version; see `fetch`.
+
+    A file of this machine is no copy, and has no tag.
+    """
     address = Address.parse(url)
     if address.scheme == "file":
-        return Path(address.key)
-    return fetch_from(open_place(str(address.parent)), address.name)
+        return Path(address.key), ""
+    return _fetch(open_place(str(address.parent)), address.name)
 
 
 def fetch_from(place: Place, name: str) -> Path:
     """Return a local copy of a file of a bucket; see `fetch`."""
+    return _fetch(place, name)[0]
+
+
+def _fetch(place: Place, name: str) -> tuple[Path, str]:
     listed, address = place.entry(name), Address.parse(place.url).join(name)
     tag = listed.tag
     while True:
@@ -33,9 +45,9 @@ def fetch_from(place: Place, name: str) -> Path:
         path = folder / address.name
         with held(folder):
             if path.is_file():
-                return path
+                return path, tag
             found = place.get_file(name, path, listed=listed)
             if found == tag:
-                return path
+                return path, tag
             path.unlink()  # it changed meanwhile: the folder is that of another version
         tag = found

@@ -151,7 +151,7 @@ def endpoint(scheme: str) -> str:
     """Return the address of the store, where the environment names one; without a password."""
     for name in ENDPOINTS[scheme]:
         if found := os.environ.get(name):
-            return re.sub(r"//[^/@]*@", "//", found)
+            return re.sub(r"//.*@", "//", found)
     return ""
 
 

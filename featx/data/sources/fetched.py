@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.places.address import Address
-from featx.data.places.fetched import fetch
+from featx.data.places.fetched import fetch_version
 from featx.data.places.stored import StoredFile
 from featx.data.sources.options import DescribedSource, Options, SkipsFiles
 from featx.errors import InputError
-from featx.types import Item
+from featx.types import Item, Span
 
 Opener = Callable[[Path, Options], DescribedSource]
 
@@ -72,13 +72,25 @@ class Fetched:
             return {**self.inner.describe(), "paths": [self.url]}
 
     @cached_property
+    def _copy(self) -> tuple[Path, str]:
+        """The local copy, and the tag of its version."""
+        return fetch_version(self.url)
+
+    @property
     def _path(self) -> Path:
-        return fetch(self.url)
+        return self._copy[0]
+
+    @cached_property
+    def _origin(self) -> str:
+        """What tells this version of the file from others, wherever its copy lies."""
+        return f"{self.url} {self._copy[1]}"
 
     def _there(self, item: Item) -> Item:
         here = str(self._path)
         if item.uri.startswith(here):
             item = replace(item, uri=self.url + item.uri[len(here) :])
+        if isinstance(item.content, Span):
+            return replace(item, content=replace(item.content, origin=self._origin))
         if not isinstance(item.content, Path):
             return item
         relative = os.path.relpath(item.content, self._path.parent)
