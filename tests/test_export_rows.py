@@ -221,7 +221,7 @@ def test_an_export_replaces_its_own_kind_and_nothing_else(
         assert (tmp_path / out / "notes.txt").read_text() == "mine"
     else:
         (tmp_path / out).write_text("mine")
-        assert "a file that holds no exported rows is in the way" in refused(*asked)
+        assert "a file that is not as it was exported is in the way" in refused(*asked)
         assert (tmp_path / out).read_text() == "mine"
 
     assert sorted(path.name for path in tmp_path.iterdir()) == before == sorted(["a.emb", out])
@@ -254,6 +254,20 @@ def test_numbers_that_half_precision_does_not_hold_are_refused(tmp_path: Path) -
 
     with pytest.raises(InputError, match=r"hold 1e\+06; float16 holds 65504 at most; use fp32"):
         write(made, tmp_path / "x.parquet", Choices(precision="fp16"))
+
+
+@pytest.mark.parametrize(
+    "choices", [Choices(precision="fp16"), Choices(index="SQfp16")], ids=["precision", "index"]
+)
+def test_no_index_of_halves_holds_infinity(choices: Choices, tmp_path: Path) -> None:
+    X = vectors(N)
+    X[7, 2] = 1e5
+    made = write_set(tmp_path / "a.emb", X)
+
+    with pytest.raises(InputError, match="hold 100000; float16 holds 65504 at most; use fp32"):
+        write(made, tmp_path / "faiss", choices)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.emb"]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from featx.data.writer import SetWriter
 from featx.errors import FeatxError, InputError, SpaceError, StoreError, UnknownNameError
 from featx.gallery.build import GalleryRecipe
 from featx.gallery.gallery import Gallery, ItemFacts
+from featx.gallery.postgres import fitting
+from featx.gallery.postgres.held import PostgresHeld
 from featx.types import Vectors
 from gallery_sets import MODEL, NEW, expected, label_of, pairs, split_of, vectors, write_set
-from postgres import Keeper, Postgres, keeper_in
+from postgres import Keeper, Postgres, in_database, keeper_in
 from serving import serving
 
 pytestmark = pytest.mark.pg
@@ -374,7 +376,7 @@ def test_pgvector_may_have_a_schema_of_its_own(postgres: Postgres, tmp_path: Pat
 
     with Keeper([postgres.dsn("apart", rest="&options=-csearch_path%3Down")]).build(tmp_path) as it:
         assert pairs(it.search(vectors(1), 1)[0]) == [("i0", 1.0)]
-        assert it.stats()["servers"][0].endswith(f'("own"."featx_{it.facts["id"]}_items")')
+        assert it.stats()["servers"][0].endswith(f', "own"."featx_{it.facts["id"]}_state")')
     postgres.run("DROP DATABASE apart WITH (FORCE)", "postgres")
 
 
@@ -472,6 +474,189 @@ def test_building_anew_leaves_no_old_tables(postgres: Postgres, tmp_path: Path) 
     keeper.build_from(EmbeddingSet.open(tmp_path / "a.emb"), path, AUTO).close()
 
     assert [postgres.run(query, name) for name in ("first", "second")] == [[(0,)], [(0,)]]
+
+
+def tables_of(postgres: Postgres, name: str = "first") -> set[str]:
+    found = postgres.run("SELECT relname FROM pg_class WHERE relname LIKE 'featx_%'", name)
+    return {relname for (relname,) in found}
+
+
+def test_a_build_whose_gallery_cannot_be_written_leaves_no_tables(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    (tmp_path / "a.knn" / "gallery.json").mkdir(parents=True)
+    before = tables_of(postgres), tables_of(postgres, "second")
+
+    with pytest.raises(StoreError, match="a folder is in the way; choose another place"):
+        keeper_in(postgres, 2).build(tmp_path)
+
+    assert (tables_of(postgres), tables_of(postgres, "second")) == before
+
+
+def test_old_tables_that_cannot_be_deleted_are_told_with_the_sql_that_does(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    embedding_set, out = write_set(tmp_path / "a.emb", vectors()).path, tmp_path / "a.knn"
+    build = ("index", embedding_set, "-o", out, "--backend", "pgvector", "--dsn", postgres.dsn())
+    done(*build)
+    old = json.loads((out / "gallery.json").read_text())["id"]
+    postgres.run(f"CREATE VIEW of_mine AS SELECT id FROM featx_{old}_items")
+
+    again = call(*build)
+
+    drop = again.stderr.partition("are left there: ")[2].splitlines()[0]
+    assert again.exit_code == 0
+    assert "other objects depend on them; tables that no gallery needs" in again.stderr
+    assert f"featx_{old}_items" in tables_of(postgres)
+    postgres.run("DROP VIEW of_mine")
+    postgres.run(drop)
+    assert {name for name in tables_of(postgres) if old in name} == set()
+
+
+def test_the_server_that_failed_is_the_one_that_is_named(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    X = clustered(ROWS, 1)
+    ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+
+    def thumbnails(rows: list[int]) -> list[bytes | None]:
+        postgres.run(f"{ending} WHERE datname = 'first' AND query LIKE 'COPY%'")
+        return [None] * len(rows)
+
+    with SetWriter(tmp_path / "a.emb", model={**MODEL, "dim": WIDE}) as writer:
+        writer.append([Row(id=f"i{row}", digest="00") for row in range(ROWS)], X)
+        writer.seal()
+    opened = EmbeddingSet.open(tmp_path / "a.emb")
+
+    with pytest.raises(StoreError, match="dbname=first"):
+        keeper_in(postgres, 2).build_from(opened, tmp_path / "a.knn", thumbnails=thumbnails)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-5, 1.0, 1e5, 1e9])
+def test_the_length_of_a_query_does_not_change_its_neighbours(
+    postgres: Postgres, tmp_path: Path, scale: float
+) -> None:
+    X = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    q = np.float32(scale) * np.random.default_rng(1).standard_normal((1, 16)).astype(np.float32)
+
+    found = in_database(postgres, tmp_path, X, "dot").search(q, 5)
+
+    assert found.rows[0].tolist() == np.argsort(-(X @ q[0]))[:5].tolist()
+
+
+def test_far_queries_find_the_rows_that_are_least_far(postgres: Postgres, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((4200, 16)).astype(np.float32)
+    X = X.astype(np.float16).astype(np.float32)
+    Q = np.random.default_rng(1).standard_normal((70, 16)).astype(np.float32)
+    Q[::2] *= 1e5
+    with SetWriter(tmp_path / "a.emb", model={**MODEL, "dim": 16}) as writer:
+        writer.append([Row(id=f"i{row}", digest="00") for row in range(4200)], X)
+        writer.seal()
+    opened = EmbeddingSet.open(tmp_path / "a.emb")
+    recipe = GalleryRecipe(kind="hnsw", metric="l2")
+
+    gallery = keeper_in(postgres).build_from(opened, tmp_path / "a.knn", recipe, storage="halfvec")
+
+    near = gallery.snapshot.nearest(Q, 5).similarities
+    far = np.array([np.linalg.norm(X.astype(float) - q, axis=1) for q in Q])
+    np.testing.assert_allclose(-near, np.sort(far, axis=1)[:, :5], rtol=1e-6)
+
+
+def test_rows_that_halves_do_not_tell_apart_are_found_as_promised(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    X = (100 + 0.01 * rng.standard_normal((4200, 16))).astype(np.float32)
+    with SetWriter(tmp_path / "a.emb", model={**MODEL, "dim": 16}) as writer:
+        writer.append([Row(id=f"i{row}", digest="00") for row in range(4200)], X)
+        writer.seal()
+    opened = EmbeddingSet.open(tmp_path / "a.emb")
+    Q = X[:50] + np.float32(0.001) * rng.standard_normal((50, 16)).astype(np.float32)
+    true = [np.argsort(np.linalg.norm(X.astype(float) - q, axis=1))[:10] for q in Q]
+
+    gallery = keeper_in(postgres).build_from(
+        opened, tmp_path / "a.knn", GalleryRecipe(metric="l2"), storage="auto"
+    )
+
+    found = gallery.snapshot.nearest(Q, 10).rows
+    assert gallery.facts["index"]["indexed"] == "vector"
+    assert gallery.facts["metrics"]["recall"] >= 0.99
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, true, strict=True)]) >= 0.98
+
+
+def test_a_recall_that_is_not_reached_is_told(postgres: Postgres, tmp_path: Path) -> None:
+    X = (100 + 0.01 * vectors()).astype(np.float32)
+    embedding_set, recipe = (
+        write_set(tmp_path / "a.emb", X),
+        GalleryRecipe(kind="exact", metric="l2"),
+    )
+
+    with pytest.warns(UserWarning, match=r"a recall of 0\.\d+ is reached, less than the 0\.99 "):
+        keeper_in(postgres).build_from(embedding_set, tmp_path / "a.knn", recipe, storage="halfvec")
+
+
+def held_of(gallery: Gallery) -> PostgresHeld:
+    held = gallery.snapshot
+    assert isinstance(held, PostgresHeld)
+    return held
+
+
+def test_few_labelled_rows_of_many_are_drawn_by_the_servers(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (held_of(keeper_in(postgres, n).build(tmp_path / f"{n}")) for n in (1, 2))
+    labelled = [row for row in range(60) if label_of(row) is not None]
+
+    drawn = one.stored.drawn(20)
+    monkeypatch.setattr(fitting, "LISTED_ROWS", 20)
+
+    assert sorted(set(drawn.tolist())) == drawn.tolist()
+    assert len(drawn) == 20
+    assert two.stored.drawn(20).tolist() == drawn.tolist()
+    assert fitting._rows(two, 20).tolist() == drawn.tolist()
+    assert two.stored.drawn(99, is_labelled=True).tolist() == labelled
+    assert fitting._rows(two, 99, is_labelled=True).tolist() == labelled
+
+
+def test_rows_that_others_insert_in_sql_do_not_stop_a_writer(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    _, path = case(postgres, tmp_path)
+    name = f"featx_{json.loads((path / 'gallery.json').read_text())['id']}"
+    postgres.run(
+        f"INSERT INTO {name}_items SELECT 60, 'by hand', uri, label, split, preview, thumbnail, "
+        f"vec, added, removed FROM {name}_items WHERE row = 0"
+    )
+    postgres.run(f"UPDATE {name}_state SET items = items + 1")
+
+    with Gallery.open(path, writable=True) as gallery:
+        gallery.add(["n0", "n1"], NEW[:2])
+        gallery.remove(["by hand"])
+
+        assert (gallery.snapshot.find("n0"), gallery.snapshot.find("n1"), len(gallery)) == (
+            61,
+            62,
+            62,
+        )
+
+
+def test_who_may_read_the_tables_of_the_figures_may_search(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    _, path = case(postgres, tmp_path, 2)
+    with Gallery.open(path) as gallery:
+        servers = gallery.stats()["servers"]
+    facts = json.loads((path / "gallery.json").read_text())
+    postgres.run("DROP ROLE IF EXISTS looker; CREATE ROLE looker LOGIN")
+    for name, each, place in zip(("first", "second"), facts["servers"], servers, strict=True):
+        each["dsn"]["user"] = "looker"
+        postgres.run(f"GRANT SELECT ON {place[place.index(' (') + 2 : -1]} TO looker", name)
+    (path / "gallery.json").write_text(json.dumps(facts))
+
+    with Gallery.open(path) as gallery:
+        assert pairs(gallery.search(vectors(1), 1, label="even")[0]) == [("i0", 1.0)]
+        assert gallery.classify(vectors(1))[0].label == "even"
+        assert gallery.stats()["items"] == 60
 
 
 def test_the_commands_of_a_gallery_work_on_it(postgres: Postgres, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import pytest
 
 pytest.importorskip("psycopg", reason="no client: pip install 'featx[pg]'")
 
+from psycopg.pq import Conninfo
+
 from command_line import call
 from featx.errors import InputError, StoreError
 from featx.gallery.build import GalleryRecipe, build_gallery
 from featx.gallery.gallery import Gallery
 from featx.gallery.postgres.build import Placement, build_postgres_gallery
-from featx.gallery.postgres.dsn import Dsn, without_secrets
+from featx.gallery.postgres.dsn import SECRETS, Dsn, without_secrets
 from featx.gallery.postgres.near import MOST_EFFORT, Wish
 from featx.gallery.postgres.storage import Layout, Needs, layout_for, recall_in_halves
 from featx.index.metric import MetricName
@@ -42,6 +44,21 @@ def test_a_password_is_used_but_neither_shown_nor_kept(text: str) -> None:
     assert "s3cret" not in f"{dsn} {dsn!r}"
 
 
+@pytest.mark.parametrize("name", ["scram_client_key", "scram_server_key", "sslpassword"])
+def test_what_is_as_good_as_a_password_is_treated_as_one(name: str) -> None:
+    dsn = Dsn.parse(f"host=db {name}=s3cret")
+
+    assert (dsn.params, dsn.secrets) == ({"host": "db"}, {name: "s3cret"})
+    assert "s3cret" not in f"{dsn} {dsn!r}"
+
+
+def test_all_that_libpq_hides_is_a_secret() -> None:
+    hidden = {each.keyword.decode() for each in Conninfo.get_defaults() if each.dispchar == b"*"}
+
+    assert hidden - SECRETS == set()
+    assert {"password", "scram_client_key", "sslkeylogfile"} - SECRETS == set()
+
+
 def test_a_service_file_or_the_environment_may_say_everything() -> None:
     assert Dsn.parse("service=photos").params == {"service": "photos"}
     assert (Dsn.parse("").params, str(Dsn.parse(""))) == ({}, "the default server")
@@ -65,6 +82,16 @@ def test_a_command_line_is_recorded_without_secrets() -> None:
 
     shown = "user=me dbname=photos host=db"
     assert words == ["index", "a.emb", "--dsn", shown, f"--dsn={shown}"]
+
+
+def test_a_dsn_that_another_one_begins_with_is_recorded_without_its_secrets() -> None:
+    short = "host=db user=me"
+    long = f"{short} dbname=p2 password=s3cret"
+
+    words = without_secrets(["--dsn", short, "--dsn", long, f"--dsn={long}"], [short, long, long])
+
+    shown = "user=me dbname=p2 host=db"
+    assert words == ["--dsn", "user=me host=db", "--dsn", shown, f"--dsn={shown}"]
 
 
 def test_a_server_that_is_away_is_said_to_be_so_in_one_line(tmp_path: Path) -> None:
@@ -104,6 +131,34 @@ def test_a_gallery_in_files_is_not_replaced_by_one_in_postgresql(tmp_path: Path)
     assert len(Gallery.open(path)) == 60
 
 
+@pytest.mark.parametrize("drop_changes", [False, True])
+def test_a_gallery_in_files_that_is_damaged_is_not_taken_for_nothing(
+    tmp_path: Path, drop_changes: bool
+) -> None:
+    path = build(tmp_path).path
+    (path / "gallery.json").write_text("{")
+    names = sorted(each.name for each in path.iterdir())
+    placement, recipe = Placement(dsns=[Dsn.parse(AWAY)]), GalleryRecipe(drop_changes=drop_changes)
+
+    with pytest.raises(StoreError, match="it is a gallery in files, which is not replaced by one"):
+        build_postgres_gallery(tmp_path / "a.emb", path, recipe, placement)
+
+    assert sorted(each.name for each in path.iterdir()) == names
+    assert (path / "gallery.json").read_text() == "{"
+
+
+def test_a_damaged_gallery_is_replaced_only_if_changes_may_be_lost(tmp_path: Path) -> None:
+    embedding_set, path = write_set(tmp_path / "a.emb", vectors()), tmp_path / "a.knn"
+    path.mkdir()
+    (path / "gallery.json").write_text("{")
+    placement = Placement(dsns=[Dsn.parse(AWAY)])
+
+    with pytest.raises(StoreError, match="give --drop-changes to lose what was changed online"):
+        build_postgres_gallery(embedding_set, path, GalleryRecipe(), placement)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        build_postgres_gallery(embedding_set, path, GalleryRecipe(drop_changes=True), placement)
+
+
 def in_postgres(path: Path, **changed: object) -> Path:
     """Write what names a gallery in PostgreSQL."""
     path.mkdir()
@@ -141,6 +196,18 @@ def test_a_gallery_in_postgresql_is_not_replaced_by_one_in_files(tmp_path: Path)
     [
         ({"id": '"; DROP'}, "damaged: 'id' of 'gallery' is '\"; DROP'"),
         ({"servers": [{"schema": "public"}]}, r"damaged: 'dsn' of 'servers\[0\]' is missing"),
+        (
+            {"servers": [{"schema": "public", "dsn": {"host": "db", "password": "s3cret"}}]},
+            r"json: 'dsn' of 'servers\[0\]': holds 'password', which is never stored; take it out",
+        ),
+        (
+            {"servers": [{"schema": "public", "dsn": {"host": "db", "autocommit": "s3cret"}}]},
+            r"json: 'dsn' of 'servers\[0\]': holds 'autocommit', which is no parameter of libpq",
+        ),
+        (
+            {"servers": [{"schema": "public", "dsn": "postgresql://me:s3cret@db/x"}]},
+            r"damaged: 'dsn' of 'servers\[0\]' is missing, or no object of texts",
+        ),
         ({"storage": "bit"}, "damaged: 'storage' of 'gallery' is 'bit'"),
         ({"backend": "mysql"}, "damaged: 'backend' is 'mysql'"),
         ({}, "127.0.0.1 port=9: cannot be reached"),
@@ -152,8 +219,9 @@ def test_what_cannot_be_opened_says_why(
     path = in_postgres(tmp_path / "a.knn", **changed)
 
     for writable in (False, True):
-        with pytest.raises(StoreError, match=message):
+        with pytest.raises(StoreError, match=message) as caught:
             Gallery.open(path, writable=writable)
+        assert "s3cret" not in str(caught.value)
 
 
 def test_without_its_client_the_extra_is_named() -> None:
@@ -206,9 +274,13 @@ def test_halves_are_stored_where_they_rank_as_well() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 32)).astype(np.float32)
     alike = (1 + X / 500).astype(np.float32)  # apart by less than halves tell
+    wide = np.tile(alike, (1, 63))
 
     assert layout(X) == Layout(storage="halfvec", indexed="halfvec")
-    assert layout(alike) == Layout(storage="vector", indexed="halfvec")
+    assert layout(alike) == Layout(storage="vector", indexed="vector")
+    assert layout(alike, storage="vector") == Layout(storage="vector", indexed="vector")
+    assert layout(alike, storage="halfvec") == Layout(storage="halfvec", indexed="halfvec")
+    assert layout(wide) == Layout(storage="vector", indexed=None)  # 2,016 numbers
     assert layout(X, storage="vector") == Layout(storage="vector", indexed="halfvec")
     assert layout(X, is_exact=True) == Layout(storage="halfvec", indexed=None)
     assert layout(np.float32(1e6) * X, "l2") == Layout(storage="vector", indexed="vector")

@@ -7,9 +7,11 @@ import pytest
 
 from featx.errors import InputError, UnknownNameError
 from featx.index.approximate import Approximate
+from featx.index.flat import NumpyFlat
 from featx.index.metric import METRICS, MetricName
+from featx.index.neighbours import Neighbours
 from featx.index.stack import Stack
-from featx.index.tuning import EXACT_NUMBERS, build_tuned
+from featx.index.tuning import EXACT_NUMBERS, Trial, build_tuned
 from featx.types import Vectors
 
 N, DIM = 8000, 24
@@ -109,3 +111,33 @@ def test_what_cannot_be_tuned_is_refused() -> None:
         build_tuned("qp", stack, "cosine")
     with pytest.raises(UnknownNameError, match="unknown metric 'l3'; known: cosine, dot, l2"):
         build_tuned("pq", stack, "l3")  # type: ignore[arg-type]
+
+
+class FromTheEnd:
+    """An exact search in which of equally near rows the higher is nearer."""
+
+    def __init__(self, X: Vectors) -> None:
+        self.n, self.index = len(X), NumpyFlat(Stack([X[::-1].copy()]), "cosine")
+
+    def search(self, Q: Vectors, k: int) -> Neighbours:
+        found = self.index.search(Q, k)
+        return Neighbours(found.similarities, self.n - 1 - found.rows)
+
+
+def test_rows_as_near_as_more_true_ones_than_are_told_count_as_found() -> None:
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.standard_normal((20, 16)), 60, axis=0).astype(np.float32)
+    trial = Trial.of(Stack([X]), "cosine", 10, 0)
+    of_others = FromTheEnd(np.roll(X, 300, axis=0))  # other rows in the place of each
+
+    assert trial.recall_of_rows(FromTheEnd(X), trial.edges) == 1.0
+    assert trial.recall_of_rows(FromTheEnd(X), trial.edges + 0.01) < 0.5  # by their numbers alone
+    assert trial.recall_of_rows(of_others, trial.edges + 0.01) == 0.0
+
+
+def test_rows_that_are_told_one_by_one_count_by_their_numbers() -> None:
+    X = np.random.default_rng(0).standard_normal((400, 16)).astype(np.float32)
+    trial = Trial.of(Stack([X]), "cosine", 10, 0)
+
+    assert trial.recall_of_rows(FromTheEnd(X), trial.edges) == 1.0
+    assert trial.recall_of_rows(FromTheEnd(X[::-1].copy()), trial.edges - 2) < 0.1

@@ -216,7 +216,9 @@ def _built(
     from featx.gallery.postgres.dsn import Dsn, without_secrets
 
     placement = Placement(
-        dsns=[Dsn.parse(text) for text in dsns], storage=cast("AskedStorage", storage)
+        dsns=[Dsn.parse(text) for text in dsns],
+        storage=cast("AskedStorage", storage),
+        tell=lambda line: o.say(f"note: {line}"),
     )
     recipe = replace(recipe, command=o.command_line(without_secrets(sys.argv[1:], dsns)))
     gallery = build_postgres_gallery(opened, out, recipe, placement, thumbnails=thumbnails)

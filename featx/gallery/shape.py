@@ -53,7 +53,7 @@ _POSTGRES: dict[str, Fits] = {
     "storage": ("halfvec", "vector").__contains__,
     "servers": lambda value: isinstance(value, list) and bool(value),
 }
-_SERVER = {"schema": _TEXT, "dsn": _texts}
+_SERVER = {"schema": _TEXT}
 _SET = {"path": _TEXT, "set_id": _TEXT, "segments": _LIST, "items": _LIST, "rows": _COUNT}
 _INDEX: dict[str, Fits] = {
     "kind": list(INDEXES).__contains__,
@@ -102,7 +102,12 @@ def _misfit_of_postgres(facts: Mapping[str, Any]) -> str | None:
         return found
     known = [("set", facts.get("set"), _SET)]
     known += [(f"servers[{at}]", each, _SERVER) for at, each in enumerate(facts["servers"])]
-    return next((wrong for each in known if (wrong := _wrong(*each))), None)
+    if found := next((wrong for each in known if (wrong := _wrong(*each))), None):
+        return found
+    for at, each in enumerate(facts["servers"]):
+        if not _texts(each.get("dsn")):  # not repeated: somebody may have put a password into it
+            return f"'dsn' of 'servers[{at}]' is missing, or no object of texts"
+    return None
 
 
 _OBJECTS = (("set", _SET), ("index", _INDEX), ("metrics", _METRICS))

@@ -40,6 +40,7 @@ _TIES = 16  # rows as near as the last true neighbour that are told from others
 _FEW_LISTS = 2  # scanning half the lists is faster than scanning the codes of all rows
 _WORSE = 1.1  # effort that costs so much more than less ends the trial
 _STEP = 1.5
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of a similarity that is summed in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +121,24 @@ class Trial:
         found = left_out(index, self.Q, self.rows, self.k)
         return float((found.similarities >= self.edges).mean())
 
-    def recall_of_rows(self, index: Searched) -> float:
-        """Return the same of an index whose similarities are rounded: by the rows it finds."""
+    def recall_of_rows(self, index: Searched, edges: NDArray[np.float32]) -> float:
+        """Return the same of an index whose similarities are rounded: by the rows it finds.
+
+        Parameters
+        ----------
+        index : Searched
+        edges : ndarray of float32, shape (M, 1)
+            What the index gives as the similarity of the last true neighbour.  Where more rows
+            are as near as that than are told, what it finds as near counts.
+        """
         if not self.k:
             return 1.0
         found = left_out(index, self.Q, self.rows, self.k)
-        true = np.where(self.true.similarities >= self.edges, self.true.rows, -1)
+        is_true = self.true.similarities >= self.edges
+        true = np.where(is_true, self.true.rows, -1)
         hits = (found.rows[:, :, None] == true[:, None, :]).any(axis=2)
+        slack = _ROUNDING * np.abs(edges)
+        hits |= is_true[:, -1:] & (found.similarities >= edges - slack)
         return float(hits.mean())
 
     def candidates(self, index: Approximate, effort: int, recall: float) -> int | None:

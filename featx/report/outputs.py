@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from featx.data.files import explained
-from featx.data.setmanifest import FORMAT, NAME
+from featx.data.outside import require_outside_sets
 from featx.errors import StoreError
 
 PAGE_MARK = '<meta name="generator" content="featx">'
@@ -24,7 +24,7 @@ def require_page(out: Path) -> None:
     StoreError
         Also if `out` lies in an embedding set.
     """
-    _require_outside_sets(out)
+    require_outside_sets(out)
     if _is_new(out):
         return
     with explained(out), out.open("rb") as file:
@@ -45,7 +45,7 @@ def require_map(out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _require_outside_sets(out)
+    require_outside_sets(out)
     if _is_new(out):
         return
     try:
@@ -56,17 +56,6 @@ def require_map(out: Path) -> None:
     if not MAP_MARK.items() <= found.items():
         message = f"{out}: a file that is not a map of featx is in the way; choose another name"
         raise StoreError(message)
-
-
-def _require_outside_sets(out: Path) -> None:
-    for folder in out.resolve().parents:
-        manifest = folder / NAME
-        with explained(out):
-            # Web sites have files of that name, too.
-            is_set = manifest.is_file() and FORMAT.encode() in manifest.read_bytes()
-        if is_set:
-            message = f"{out}: lies in the embedding set {folder}; choose a place outside"
-            raise StoreError(message)
 
 
 def _is_new(out: Path) -> bool:

@@ -201,7 +201,7 @@ def _of_header(found: Findings) -> Iterator[str]:
             "contradicts.",
             table(["item", "label", "rather", "confidence"], rows),
         )
-    groups = found.head.header.get("duplicates", {}).get("first", [])
+    groups = (found.head.header.get("duplicates") or {}).get("first", [])
     if groups:
         rows = [
             [str(at), ", ".join(map(short, ids[:MOST_MEMBERS]))]

@@ -122,7 +122,7 @@ class Reloader:
         else:
             self._service.problem = ""
             self._service.metrics.reloaded("done")
-            told = f"{new.description} (was {old.description})"
+            told = await asyncio.to_thread(lambda: f"{new.description} (was {old.description})")
             LOGGER.info("%s: opened anew: %s", self._path, told)
             await self._swap(new)
 

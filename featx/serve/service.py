@@ -1,7 +1,10 @@
 """Service: what the routes of one process share."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -9,6 +12,9 @@ from featx.serve.engine import Engine
 from featx.serve.metrics import Metrics, Reading
 from featx.serve.settings import ServeSettings
 from featx.serve.teach.teaching import Teacher
+from featx.serve.thing import Thing
+
+T = TypeVar("T")
 
 STALE_S = 30.0
 """Seconds since the last item was answered after which a service is not ready any more."""
@@ -66,6 +72,14 @@ class Service:
             gallery_items=None if held is None else len(held),
             last_success_age_s=time.monotonic() - self.last_success_s,
         )
+
+
+async def off_loop(thing: Thing, question: Callable[[], T]) -> T:
+    """Return what a question that may need the gallery of a thing is answered.
+
+    It is asked in a thread where a server is, so that others are answered while that is waited for.
+    """
+    return await asyncio.to_thread(question) if thing.asks_servers else question()
 
 
 def service_of(request: Request) -> Service:

@@ -109,6 +109,11 @@ class Thing:
         return held
 
     @property
+    def asks_servers(self) -> bool:
+        """Whether what its gallery holds is asked over a network, which takes its time."""
+        return self.gallery is not None and self.gallery.facts.get("backend", "files") != "files"
+
+    @property
     def may_write(self) -> bool:
         """Whether its items may be added and removed by this process."""
         return self.gallery is not None and self.gallery.is_writable

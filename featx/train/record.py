@@ -1,6 +1,7 @@
 """What a head's header says of where it came from and of its training rows."""
 
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -145,8 +146,23 @@ def twin_warnings(found: Duplicates, facts: dict[str, Any]) -> list[str]:
     return notes
 
 
-def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, Any]) -> list[str]:
-    """Return what a person should know before trusting the head."""
+def warnings(
+    embedding_set: LabelledSet,
+    material: Material,
+    metrics: dict[str, Any],
+    *,
+    counts: Sequence[int] | None = None,
+) -> list[str]:
+    """Return what a person should know before trusting the head.
+
+    Parameters
+    ----------
+    embedding_set : EmbeddingSet
+    material : Material
+    metrics : dict
+    counts : sequence of int, optional
+        Items of each class, where `material` is a sample of them.
+    """
     notes = left_out(embedding_set, material.rows.unfit)
     if len(rows := material.contradicted):
         shown = ", ".join(_ids(embedding_set, rows[:SHOWN_NAMES]))
@@ -157,7 +173,8 @@ def warnings(embedding_set: LabelledSet, material: Material, metrics: dict[str, 
     if material.repeated:
         notes.append(f"{material.repeated:,} rows hold the contents of another and are left out")
     if material.task == "classify":
-        notes += _few_items(material) + _other_task(material)
+        told = material.counts() if counts is None else counts
+        notes += _few_items(material.names, told) + _other_task(material)
     if note := beaten(material.task, metrics):
         notes.append(note)
     return notes
@@ -199,13 +216,12 @@ def _is_number(name: str) -> bool:
         return False
 
 
-def _few_items(material: Material) -> list[str]:
+def _few_items(names: Sequence[str], counts: Sequence[int]) -> list[str]:
     """Return notes on classes that have too few items to be judged."""
-    counts = np.array(material.counts())
-    few = np.flatnonzero(counts < FOLDS)
+    few = np.flatnonzero(np.array(counts) < FOLDS)
     if not len(few):
         return []
-    shown = ", ".join(f"{material.names[code]} ({counts[code]})" for code in few[:SHOWN_NAMES])
+    shown = ", ".join(f"{names[code]} ({counts[code]})" for code in few[:SHOWN_NAMES])
     more = ", ..." if len(few) > SHOWN_NAMES else ""
     classes = "class has" if len(few) == 1 else "classes have"
     return [

@@ -8,7 +8,7 @@ import pyarrow as pa
 from featx.data.files import writing
 from featx.export.vectors.choices import Choices
 from featx.export.vectors.place import require_file
-from featx.export.vectors.table import VectorTable, with_vectors
+from featx.export.vectors.table import MARK, WRITTEN, VectorTable, with_vectors
 
 
 def write_arrow(out: Path, table: VectorTable, choices: Choices) -> dict[str, Any]:
@@ -17,6 +17,6 @@ def write_arrow(out: Path, table: VectorTable, choices: Choices) -> dict[str, An
     schema = table.arrow_schema(choices.dtype)
     with writing(out) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
         for block in choices.blocks(table):
-            writer.write_batch(with_vectors(block, schema))
+            writer.write_batch(with_vectors(block, schema), custom_metadata={WRITTEN: MARK})
             pa.default_memory_pool().release_unused()
     return {}

@@ -16,7 +16,7 @@ from featx.errors import InputError
 from featx.export.vectors.choices import Choices
 from featx.export.vectors.parquet import write_blocks
 from featx.export.vectors.place import writing_folder
-from featx.export.vectors.table import Block, VectorTable
+from featx.export.vectors.table import Block, VectorTable, as_type
 from featx.index.faiss import faiss_metric, load_faiss
 from featx.index.metric import row_norms, scaled, snapped
 from featx.types import Vectors
@@ -39,7 +39,7 @@ def write_faiss(out: Path, table: VectorTable, choices: Choices) -> dict[str, An
     Raises
     ------
     InputError
-        If faiss makes no such index, or not of these vectors.
+        If faiss makes no such index, or not of these vectors, or halves do not hold them.
     MissingPackageError
         If faiss is not installed.
     """
@@ -82,7 +82,7 @@ def _streamed(path: Path, index: Any, table: VectorTable, choices: Choices) -> I
         file.write(head[:_ROWS_AT] + rows + head[_ROWS_AT + 8 : -8])
         file.write((unit * table.rows).to_bytes(8, "little"))
         for facts, X in choices.blocks(table):
-            file.write(index.sa_encode(_ready(X, table)).data)
+            file.write(index.sa_encode(_ready(X, table, choices)).data)
             yield facts, X
 
 
@@ -91,13 +91,13 @@ def _added(path: Path, index: Any, table: VectorTable, choices: Choices) -> Iter
     faiss = load_faiss()
     if not index.is_trained:
         try:
-            index.train(_ready(_spread(table, choices), table))
+            index.train(_ready(_spread(table, choices), table, choices))
         except RuntimeError as cause:
             said = str(cause).splitlines()[0].rpartition(": ")[2]
             message = f"faiss: {table.rows:,} rows do not train this index: {said}; use Flat"
             raise InputError(message) from cause
     for facts, X in choices.blocks(table):
-        index.add(_ready(X, table))
+        index.add(_ready(X, table, choices))
         yield facts, X
     faiss.write_index(index, str(path))
 
@@ -112,8 +112,10 @@ def _spread(table: VectorTable, choices: Choices) -> Vectors:
     return np.concatenate(parts)
 
 
-def _ready(X: Vectors, table: VectorTable) -> Vectors:
+def _ready(X: Vectors, table: VectorTable, choices: Choices) -> Vectors:
     """Return rows as the index compares them."""
-    if table.metric != "cosine" or table.is_unit:
-        return np.ascontiguousarray(X, dtype=np.float32)
-    return scaled(X, snapped(row_norms(X)))
+    if table.metric == "cosine" and not table.is_unit:
+        return scaled(X, snapped(row_norms(X)))
+    if choices.precision == "fp16" or choices.index.endswith("SQfp16"):
+        as_type(X, np.float16)  # raises where faiss would write infinity
+    return np.ascontiguousarray(X, dtype=np.float32)

@@ -10,7 +10,15 @@ import pyarrow.parquet as pq
 from featx.data.files import writing
 from featx.export.vectors.choices import Choices
 from featx.export.vectors.place import require_file, writing_folder
-from featx.export.vectors.table import VECTOR, Block, VectorTable, in_files, with_vectors
+from featx.export.vectors.table import (
+    MARK,
+    VECTOR,
+    WRITTEN,
+    Block,
+    VectorTable,
+    in_files,
+    with_vectors,
+)
 
 _REPEATED = ("label", "split", "status")
 
@@ -41,6 +49,7 @@ def write_blocks(path: Path, schema: pa.Schema, blocks: Iterable[Block]) -> None
             batch = with_vectors(block, schema) if VECTOR in schema.names else block[0]
             writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
             pa.default_memory_pool().release_unused()
+        writer.add_key_value_metadata({WRITTEN.decode(): MARK.decode()})
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:

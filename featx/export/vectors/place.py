@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featx.data.files import explained, read_json, sync_file, sync_folder, write_json
-from featx.data.setmanifest import FORMAT as SET_FORMAT
-from featx.data.setmanifest import NAME as SET_NAME
+from featx.data.outside import require_outside_sets
 from featx.errors import StoreError
-from featx.export.vectors.table import KIND, MARK
+from featx.export.vectors.table import MARK, WRITTEN
 
 LIST = ".featx.json"
 """What a folder holds and of what it was made; its name keeps readers of the folder off it."""
@@ -30,28 +29,30 @@ def require_file(out: Path) -> None:
     StoreError
         Also if `out` is a folder, or lies in an embedding set.
     """
-    _require_outside_sets(out)
+    require_outside_sets(out)
     with explained(out):
         if out.is_dir():
             raise _in_the_way(out, "a folder")
         if not out.exists() or (out.is_file() and not out.stat().st_size):
             return
-        found = _schema(out) if out.is_file() else None
-    if found is None or (found.metadata or {}).get(KIND) != MARK:
-        raise _in_the_way(out, "a file that holds no exported rows")
+        is_ours = out.is_file() and _marks(out).get(WRITTEN) == MARK
+    if not is_ours:
+        raise _in_the_way(out, "a file that is not as it was exported")
 
 
-def _schema(path: Path) -> pa.Schema | None:
-    """Return the schema of a Parquet or Arrow file; None of any other."""
+def _marks(path: Path) -> Mapping[bytes, bytes]:
+    """Return what an export says of a Parquet or Arrow file, and no table that is read from it."""
     try:
-        return pq.read_schema(path)
+        return pq.read_metadata(path).metadata or {}
     except pa.ArrowException:
         pass
     try:
-        with pa.ipc.open_file(str(path)) as file:
-            return file.schema
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
+            if not file.num_record_batches:  # no row is lost
+                return {WRITTEN: MARK}
+            return file.get_batch_with_custom_metadata(0).custom_metadata or {}
     except pa.ArrowException:
-        return None
+        return {}
 
 
 def require_folder(out: Path, form: str) -> None:
@@ -68,35 +69,31 @@ def require_folder(out: Path, form: str) -> None:
     StoreError
         Also if `out` lies in an embedding set.
     """
-    _require_outside_sets(out)
+    require_outside_sets(out)
     with explained(out):
-        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-            return
-        if not out.is_dir():
-            raise _in_the_way(out, "a file")
-    if not (out / LIST).is_file():
-        raise _in_the_way(out, "a folder that is no export")
-    listed = read_json(out / LIST, format_name=FORMAT, version=VERSION)
+        if Path.cwd().is_relative_to(out.resolve()):
+            raise _in_the_way(out, "the folder that this runs in")
+        if found := _foreign(out, form):
+            raise _in_the_way(out, found)
+
+
+def _foreign(place: Path, form: str) -> str:
+    """Return what at a place is no export in a form; empty if nothing is."""
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return ""
+    if not place.is_dir():
+        return "a file"
+    if not (place / LIST).is_file():
+        return "a folder that is no export"
+    listed = read_json(place / LIST, format_name=FORMAT, version=VERSION)
     if listed.get("form") != form:
-        raise _in_the_way(out, f"an export in the form {listed.get('form')!r}")
-    others = _files(out) - set(listed.get("files", [])) - {LIST}
-    if others:
-        raise _in_the_way(out, f"an export to which {min(others)!r} was added")
+        return f"an export in the form {listed.get('form')!r}"
+    others = _contents(place) - set(listed.get("files", [])) - {LIST}
+    return f"an export to which {min(others)!r} was added" if others else ""
 
 
 def _in_the_way(out: Path, found: str) -> StoreError:
     return StoreError(f"{out}: {found} is in the way; choose another name")
-
-
-def _require_outside_sets(out: Path) -> None:
-    for folder in (out, *out.resolve().parents):
-        manifest = folder / SET_NAME
-        with explained(out):
-            # Web sites have files of that name, too.
-            is_set = manifest.is_file() and SET_FORMAT.encode() in manifest.read_bytes()
-        if is_set:
-            message = f"{out}: lies in the embedding set {folder}; choose a place outside"
-            raise StoreError(message)
 
 
 @contextmanager
@@ -114,46 +111,65 @@ def writing_folder(out: Path, form: str, source: Mapping[str, Any]) -> Iterator[
     Raises
     ------
     StoreError
-        If something else is in the way, the disk is full or the place cannot be written; what
-        was at `out` is there as before.
+        If something else is in the way, the disk is full or the place cannot be written, or
+        something was added meanwhile; what was at `out` is there as before.
     """
     require_folder(out, form)
-    temporary = out.with_name(f".{out.name}.{uuid4().hex[:8]}.tmp")
+    place = out.resolve()  # what a link leads to is replaced, and not the link
+    temporary = place.with_name(f".{place.name}.{uuid4().hex[:8]}.tmp")
     with explained(out):
         try:
             temporary.mkdir()
             yield temporary
             document = {"format": FORMAT, "version": VERSION, "form": form, "source": dict(source)}
-            files = _files(temporary)
+            files = _contents(temporary)
             for name in files:
                 sync_file(temporary / name)
             write_json(temporary / LIST, document | {"files": sorted(files)})
-            _exchange(temporary, out)
-            sync_folder(out.parent)
+            if found := _exchange(temporary, place, form):
+                raise _in_the_way(out, found)
+            sync_folder(place.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _exchange(made: Path, out: Path) -> None:
-    """Give what was made the name `out`; what had it goes, but stays if that fails."""
+def _exchange(made: Path, out: Path, form: str) -> str:
+    """Give what was made the name `out`; what had it goes, but stays if that fails.
+
+    Returns
+    -------
+    str
+        What stays there since it came while the export was made; empty if nothing did.
+    """
     if not out.exists():
         made.rename(out)
-        return
+        return ""
     old = out.with_name(f"{made.name}.old")
-    out.rename(old)
+    out.rename(old)  # nobody finds it by its name, so that nothing is added from here on
     try:
-        made.rename(out)
-    except OSError:
+        found = _foreign(old, form)
+        if not found:
+            made.rename(out)
+    except (OSError, StoreError):
         old.rename(out)
         raise
+    if found:
+        old.rename(out)
+        return found
     shutil.rmtree(old)
+    return ""
 
 
-def _files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+def _contents(folder: Path) -> set[str]:
+    """Return the names of all files and links below a folder, and of empty folders."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir() or not any(path.iterdir())
+    }
 
 
 def size_bytes(out: Path) -> int:
     """Return the size of an exported file, or of all files of a folder."""
-    paths = [out / name for name in _files(out)] if out.is_dir() else [out]
-    return sum(path.stat().st_size for path in paths)
+    paths = out.rglob("*") if out.is_dir() else [out]
+    return sum(path.stat().st_size for path in paths if path.is_file())

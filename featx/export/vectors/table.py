@@ -25,6 +25,9 @@ VECTOR = "vector"
 KIND, SOURCE = b"featx", b"featx.source"
 """Keys of a schema's metadata: that it is an export of rows, and of what, as JSON."""
 
+WRITTEN = b"featx.written"
+"""Key of a mark beside the rows of a file: tables that are read do not carry it."""
+
 MARK = b"vectors"
 
 Block = tuple[pa.RecordBatch, Vectors]

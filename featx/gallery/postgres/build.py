@@ -3,7 +3,8 @@
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ from featx.data.files import explained
 from featx.data.store import EmbeddingSet
 from featx.errors import InputError, StoreError
 from featx.gallery.fitting import Wanted
-from featx.gallery.folder import read_facts, refuse_strangers, require_backend, write_facts
+from featx.gallery.folder import (
+    FACTS,
+    LOCK,
+    read_facts,
+    refuse_strangers,
+    require_backend,
+    write_facts,
+)
 from featx.gallery.gallery import Gallery
 from featx.gallery.lock import lock_gallery
 from featx.gallery.postgres.creating import creating, drop, fill, index, schema_of
 from featx.gallery.postgres.dsn import Dsn
+from featx.gallery.postgres.failures import GoneError
 from featx.gallery.postgres.fitting import fit
 from featx.gallery.postgres.locking import BusyError
 from featx.gallery.postgres.reader import PostgresReader, opened
@@ -44,10 +53,14 @@ class Placement:
         Of the servers; ids are spread over them.
     storage : "auto", "halfvec" or "vector"
         Numbers of 16 or 32 bits; ``"auto"`` takes halves where these rank the nearest as they are.
+    tell : callable
+        Is given what was done otherwise than asked: a recall that is not reached, and tables that
+        could not be deleted.
     """
 
     dsns: Sequence[Dsn]
     storage: AskedStorage = "auto"
+    tell: Callable[[str], object] = warnings.warn
 
 
 def build_postgres_gallery(
@@ -95,9 +108,9 @@ def build_postgres_gallery(
     held, old = lock_gallery(out), None
     try:
         old = _old(out, placement, recipe)
-        write_facts(out, _built(embedding_set, out, recipe, placement, thumbnails))
+        recall = _build(embedding_set, out, recipe, placement, thumbnails)
         if old is not None:
-            drop(old.latest.shards)
+            drop(old.latest.shards.servers, placement.tell)
     except BaseException:
         if not existed:
             shutil.rmtree(out, ignore_errors=True)
@@ -106,6 +119,11 @@ def build_postgres_gallery(
         if old is not None:
             old.close()
         os.close(held)
+    if recall < recipe.recall:
+        placement.tell(
+            f"{out}: a recall of {recall:.4f} is reached, less than the {recipe.recall:g} that was "
+            "asked for; --storage vector --kind exact finds all, more slowly"
+        )
     return Gallery(out, PostgresReader(out, [dsn.secrets for dsn in placement.dsns]))
 
 
@@ -125,7 +143,8 @@ def _old(out: Path, placement: Placement, recipe: GalleryRecipe) -> PostgresWrit
     """Return the gallery that is replaced, locked; refuse to lose changes made online."""
     try:
         facts = read_facts(out)
-    except StoreError:  # nothing is there, or nothing that can be read
+    except StoreError as cause:
+        _refuse_damaged(out, cause, recipe)
         return None
     try:
         old = PostgresWriter(out, _known(facts, placement))
@@ -133,6 +152,9 @@ def _old(out: Path, placement: Placement, recipe: GalleryRecipe) -> PostgresWrit
         raise
     except StoreError as cause:
         if recipe.drop_changes:
+            if not isinstance(cause.__cause__, GoneError):
+                tables = f"tables featx_{facts['id']}_*, which no gallery needs after this build"
+                placement.tell(f"{cause}; its servers may still have {tables}")
             return None
         message = f"{cause}; give --drop-changes to lose what was changed online, if anything was"
         raise StoreError(message) from cause
@@ -146,20 +168,37 @@ def _old(out: Path, placement: Placement, recipe: GalleryRecipe) -> PostgresWrit
     return old
 
 
+def _refuse_damaged(out: Path, cause: StoreError, recipe: GalleryRecipe) -> None:
+    """Refuse to build in the place of a gallery that cannot be read."""
+    names = {entry.name for entry in out.iterdir()} - {FACTS, LOCK}
+    if any(not name.startswith(".") for name in names):
+        raise StoreError(
+            f"{cause}; it is a gallery in files, which is not replaced by one in PostgreSQL: "
+            "choose another name with -o"
+        )
+    if (out / FACTS).is_file() and not recipe.drop_changes:
+        raise StoreError(
+            f"{cause}; give --drop-changes to lose what was changed online, if anything was"
+        )
+
+
 def _known(facts: Mapping[str, Any], placement: Placement) -> list[Mapping[str, str]]:
     """Return the secrets of the servers of a gallery, of those that were just given."""
     given = {tuple(sorted(dsn.params.items())): dsn.secrets for dsn in placement.dsns}
     return [given.get(tuple(sorted(each["dsn"].items())), {}) for each in facts["servers"]]
 
 
-def _built(
+def _build(
     embedding_set: EmbeddingSet,
     out: Path,
     recipe: GalleryRecipe,
     placement: Placement,
     thumbnails: Thumbnails | None,
-) -> dict[str, Any]:
-    """Create, fill and fit the tables; return ``gallery.json``."""
+) -> float:
+    """Create, fill and fit the tables, write ``gallery.json``; return the recall.
+
+    It is 1 where each row is compared as it is, whatever else the order of equal rows may say.
+    """
     stack = Stack.of(embedding_set.X)
     with naming_items(embedding_set):
         _ = stack.norms  # a look at each row: all are finite
@@ -182,7 +221,7 @@ def _built(
         Server(dsn, tables_of(facts, each["schema"]))
         for dsn, each in zip(placement.dsns, facts["servers"], strict=True)
     ]
-    with creating(servers, facts["space"]) as shards:
+    with creating(servers, facts["space"], placement.tell) as shards:
         fill(shards, embedding_set, stack, thumbnails)
         if layout.indexed:
             index(shards, layout.indexed)
@@ -191,4 +230,19 @@ def _built(
         is_whole = len(held) == len(stack)  # else rows of one id were told apart
         fitted = fit(held, wanted, layout.indexed, trial if is_whole else None)
         shards.head.ask(lambda session: put_facts(session, shards.tables, fitted))
-    return facts
+    try:
+        write_facts(out, facts)
+    except BaseException:
+        if not _is_at(out, facts):
+            drop(servers, placement.tell)
+        raise
+    is_all = layout.indexed is None and layout.storage == "vector"
+    return 1.0 if is_all else float(fitted["metrics"]["recall"])
+
+
+def _is_at(out: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether ``gallery.json`` is that of a gallery, as far as it can be read."""
+    try:
+        return bool(read_facts(out).get("id") == facts["id"])
+    except StoreError:
+        return False

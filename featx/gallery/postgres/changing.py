@@ -47,6 +47,12 @@ def note(session: Session, tables: Tables, seq: int) -> None:
     session.execute(sql.SQL("UPDATE {} SET seq = %s").format(tables.state), (seq,))
 
 
+def free_row(session: Session, tables: Tables) -> int:
+    """Return the number after that of the last row of a server."""
+    query = sql.SQL("SELECT coalesce(max(row), -1) + 1 FROM {}").format(tables.items)
+    return int(one(session, query)[0])
+
+
 def take_back(session: Session, tables: Tables, seq: int) -> None:
     """Undo what a server holds of changes after `seq`, which did not become the gallery's."""
     (noted,) = one(session, sql.SQL("SELECT seq FROM {}").format(tables.state))

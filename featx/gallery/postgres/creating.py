@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -71,8 +71,17 @@ def _set_up(session: Session, dsn: Dsn) -> None:
 
 
 @contextmanager
-def creating(servers: Sequence[Server], space: str) -> Iterator[Shards]:
+def creating(
+    servers: Sequence[Server], space: str, tell: Callable[[str], object]
+) -> Iterator[Shards]:
     """Create tables, to be filled; they are deleted where that fails.
+
+    Parameters
+    ----------
+    servers : sequence of Server
+    space : str
+    tell : callable
+        Is given a line for each server on which they could not be deleted.
 
     Raises
     ------
@@ -81,16 +90,17 @@ def creating(servers: Sequence[Server], space: str) -> Iterator[Shards]:
     StoreError
         If a server cannot be reached, or the user may not create tables.
     """
-    shards = Shards(servers)
+    shards, made = Shards(servers), list[Server]()
     with ExitStack() as sessions:
         try:
             for number, server in enumerate(servers):
                 session = server.connect()
                 sessions.callback(closed, session)
                 _create(server, session, space, number, len(servers))
+                made.append(server)
             yield shards
         except BaseException:
-            drop(shards)
+            drop(made, tell)
             raise
         finally:
             shards.close()
@@ -144,7 +154,12 @@ def _copying(server: Server) -> Iterator[Callable[[Entry], None]]:
     try:
         set_to(session, "statement_timeout", 0)
         with explained(server.dsn), copying(session, server.tables, 0) as put:
-            yield put
+
+            def told(entry: Entry) -> None:
+                with explained(server.dsn):  # else it leaves through those of all later servers
+                    put(entry)
+
+            yield told
     finally:
         closed(session)
 
@@ -182,12 +197,12 @@ def index(shards: Shards, indexed: Storage) -> None:
     shards.ask(lambda session, tables: build_graph(session, tables, tables.index_graph(indexed)))
 
 
-def drop(shards: Shards) -> None:
-    """Delete the tables of a gallery, as far as its servers can be reached."""
-    for server in shards.servers:
-        with suppress(StoreError), explained(server.dsn):
-            session = server.connect()
-            try:
-                session.execute(server.tables.drop())
-            finally:
-                closed(session)
+def drop(servers: Sequence[Server], tell: Callable[[str], object]) -> None:
+    """Delete the tables of a gallery on servers, and tell where that cannot be done."""
+    for server in servers:
+        query = server.tables.drop()
+        try:
+            with explained(server.dsn), closing(server.connect()) as session:
+                session.execute(query)
+        except StoreError as cause:
+            tell(f"{cause}; tables that no gallery needs are left there: {query.as_string(None)}")

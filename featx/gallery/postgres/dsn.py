@@ -6,11 +6,23 @@ from typing import Self
 
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 
-from featx.errors import InputError
+from featx.errors import InputError, StoreError
 
-SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
-"""What is used to connect, and neither stored nor shown."""
+_KNOWN = {each.keyword.decode(): each.dispchar for each in Conninfo.get_defaults()}
+
+_NOT_KEPT = {
+    "password",
+    "sslpassword",
+    "oauth_client_secret",
+    "scram_client_key",  # logs in as the password does, which libpq does not say of it
+    "scram_server_key",
+    "sslkeylogfile",  # a file that libpq writes the keys of the connection to
+}
+
+SECRETS = frozenset({name for name, shown in _KNOWN.items() if shown == b"*"} | _NOT_KEPT)
+"""What is used to connect, and neither stored nor shown: what libpq hides, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,25 @@ class Dsn:
         public = {name: value for name, value in found.items() if name not in SECRETS}
         return cls(public, {name: found[name] for name in found.keys() & SECRETS})
 
+    @classmethod
+    def kept(cls, where: str, params: Mapping[str, str], secrets: Mapping[str, str]) -> Self:
+        """Return an address as ``gallery.json`` has it, with the secrets of this process.
+
+        Raises
+        ------
+        StoreError
+            If it has a secret, or what libpq does not know; the values are not repeated.
+        """
+        for name in params:
+            if name in SECRETS:
+                raise StoreError(
+                    f"{where}: holds {name!r}, which is never stored; take it out, and set "
+                    "PGPASSWORD or use ~/.pgpass or a service file"
+                )
+            if name not in _KNOWN:
+                raise StoreError(f"{where}: holds {name!r}, which is no parameter of libpq here")
+        return cls(params, secrets)
+
     @property
     def conninfo(self) -> str:
         """What libpq takes, secrets included."""
@@ -65,7 +96,6 @@ def without_secrets(words: Sequence[str], dsns: Sequence[str]) -> list[str]:
     >>> without_secrets(["--dsn", text], [text])
     ['--dsn', 'user=me dbname=photos host=db']
     """
-    for text in filter(None, dsns):
-        shown = make_conninfo("", **Dsn.parse(text).params)
-        words = [word.replace(text, shown) for word in words]
-    return list(words)
+    shown = {text: make_conninfo("", **Dsn.parse(text).params) for text in filter(None, dsns)}
+    shown |= {f"--dsn={text}": f"--dsn={public}" for text, public in shown.items()}
+    return [shown.get(word, word) for word in words]  # whole: one may be the beginning of another

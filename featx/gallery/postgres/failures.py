@@ -33,7 +33,12 @@ _ADVICE: tuple[tuple[type[Error], str], ...] = (
     (errors.QueryCanceled, "raise statement_timeout of the user and do it again"),
     (errors.LockNotAvailable, "do it again when the table is free"),
     (errors.TooManyConnections, "raise max_connections of the server, or close some"),
+    (errors.OutOfMemory, "give the server more memory, or ask it for less at once"),
+    (errors.DeadlockDetected, "do it again"),
 )
+_LOST = ("08", "57P")
+"""Classes of SQLSTATE after which a connection is gone; none is told where it never was there."""
+
 _VALUES = (
     errors.NumericValueOutOfRange,
     errors.ProgramLimitExceeded,
@@ -68,16 +73,26 @@ def _told(where: str, cause: Error) -> FeatxError:
     if isinstance(cause, _VALUES):
         return InputError(f"{where}: a value cannot be stored: {said}")
     if isinstance(cause, OperationalError):
-        return _unreachable(where, said)
+        return _refused(where, said) or _lost(where, said, cause.sqlstate)
     return StoreError(f"{where}: {said}")
 
 
-def _unreachable(where: str, said: str) -> StoreError:
+def _refused(where: str, said: str) -> StoreError | None:
+    """Return why a server lets nobody in, if it said so."""
     for text, meaning in _REFUSED.items():
         if text in said:
             return StoreError(f"{where}: {meaning} ({said}); {_PASSWORDS}")
     if "does not exist" in said:
         return StoreError(f"{where}: {said}; create it, or correct --dsn")
+    return None
+
+
+def _lost(where: str, said: str, sqlstate: str | None) -> StoreError:
+    """Return a LostError where the connection is; others came over one that still is there."""
+    if sqlstate is not None and not sqlstate.startswith(_LOST):
+        return StoreError(f"{where}: {said}")
+    if "the database system is" in said:  # starting up, shutting down, in recovery
+        return LostError(f"{where}: {said}; do it again in a moment")
     return LostError(f"{where}: cannot be reached ({said}); is it running, and is --dsn right?")
 
 

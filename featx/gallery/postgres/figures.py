@@ -8,7 +8,7 @@ from featx.gallery.postgres.tables import Tables
 
 
 def figures(held: PostgresHeld) -> dict[str, Any]:
-    """Return the figures of `Gallery.stats`, and ``servers``: where its parts are."""
+    """Return the figures of `Gallery.stats`, and ``servers``: where its tables are."""
     facts, state, counts = held.facts, held.state, held.label_counts
     sizes = held.shards.ask(sizes_of)
     return {
@@ -35,7 +35,7 @@ def figures(held: PostgresHeld) -> dict[str, Any]:
         "fold_error": None,
         "storage": held.shards.tables.storage,
         "servers": [
-            f"{server.dsn} ({server.tables.items.as_string(None)})"
+            f"{server.dsn} ({', '.join(each.as_string(None) for each in server.tables.all)})"
             for server in held.shards.servers
         ],
     }

@@ -17,9 +17,10 @@ from featx.gallery.fitting import (
 )
 from featx.gallery.postgres.figures import sizes_of
 from featx.gallery.postgres.held import PostgresHeld
-from featx.gallery.postgres.near import MOST_EFFORT
+from featx.gallery.postgres.near import MOST_EFFORT, similarities
 from featx.gallery.postgres.tables import EFFORT, LINKS, Storage
 from featx.index.approximate import FEW_ROWS, TUNED_K
+from featx.index.metric import row_norms
 from featx.index.neighbours import Neighbours
 from featx.index.tuning import QUERIES, Trial, growing
 from featx.index.voting import TUNING_ROWS, Choice, Trials, choose_vote, tuning_rows, without_own
@@ -29,7 +30,7 @@ LEAST_EFFORT, USUAL_EFFORT = 20, 100
 """``hnsw.ef_search`` that is tried first, and that of a gallery of few rows, which needs none."""
 
 LISTED_ROWS = 200_000
-"""Up to so many rows those to be tried are drawn of all; of more, of numbers drawn before."""
+"""Up to so many rows those to be tried are drawn of all; of more, of as many numbers at most."""
 
 _MISSES = 0.3  # a graph finds its own rows more easily: new queries miss more than twice as many
 _COMPARED = 25_000_000  # rows that an exact trial by the server looks at
@@ -74,12 +75,13 @@ def fit(
     figures: dict[str, Any] = {"recall": None, "latency_ms": None, "size_bytes": 0}
     if len(held):
         trial = trial or _drawn(held, index)
+        edges = _edges(held, trial)
         if indexed:
-            effort = _effort(held, index, trial, wanted.recall)
+            effort = _effort(held, index, trial, edges, wanted.recall)
             index["settings"] = _settings(effort)
         asked = _Asked(_with(held, index))
         figures = {
-            "recall": trial.recall_of_rows(asked),
+            "recall": trial.recall_of_rows(asked, edges),
             "latency_ms": trial.latency_ms(asked),
             "size_bytes": sum(graph for _, graph in held.shards.ask(sizes_of)),
         }
@@ -94,7 +96,19 @@ def _with(held: PostgresHeld, index: Mapping[str, Any]) -> PostgresHeld:
     return replace(held, facts={**held.facts, "index": index})
 
 
-def _effort(held: PostgresHeld, index: Mapping[str, Any], trial: Trial, recall: float) -> int:
+def _edges(held: PostgresHeld, trial: Trial) -> Vectors:
+    """Return the similarity of the last true neighbour of each row, of vectors as stored."""
+    if not trial.k:
+        return np.empty((len(trial.rows), 0), np.float32)
+    X = held.vectors(trial.true.rows[:, trial.k - 1])
+    norms = row_norms(trial.Q)
+    each = zip(trial.Q, norms, X, strict=True)
+    return np.array([similarities(q, norm, x[None], held.metric) for q, norm, x in each])
+
+
+def _effort(
+    held: PostgresHeld, index: Mapping[str, Any], trial: Trial, edges: Vectors, recall: float
+) -> int:
     """Return the least effort that finds the share that is wanted; the most where none does."""
     if len(held) <= FEW_ROWS:
         return USUAL_EFFORT
@@ -104,7 +118,7 @@ def _effort(held: PostgresHeld, index: Mapping[str, Any], trial: Trial, recall: 
     @cache
     def reaches(effort: int) -> bool:
         tried = _with(held, {**index, "settings": _settings(effort)})
-        return trial.recall_of_rows(_Asked(tried)) >= aim
+        return trial.recall_of_rows(_Asked(tried), edges) >= aim
 
     at = bisect_left(efforts, True, hi=len(efforts) - 1, key=reaches)
     return efforts[at]
@@ -151,5 +165,8 @@ def _rows(held: PostgresHeld, most: int, *, is_labelled: bool = False) -> Rows:
         return np.sort(rng.choice(rows, min(most, len(rows)), replace=False))
     there = sum(held.label_counts.values()) if is_labelled else len(held)
     share = there / held.state.next_row
-    numbers = rng.integers(0, held.state.next_row, int(_SPARE * most / share) + most)
+    drawn = int(_SPARE * most / share) + most
+    if drawn > LISTED_ROWS:  # few of the numbers are of such rows, as of few labelled ones
+        return held.stored.drawn(most, is_labelled=is_labelled)
+    numbers = rng.integers(0, held.state.next_row, drawn)
     return np.sort(held.stored.among(np.unique(numbers), is_labelled=is_labelled)[:most])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from pgvector import HalfVector, Vector
 from psycopg import sql
 
 from featx.gallery.items import ItemFacts
+from featx.gallery.postgres.load import LARGEST_HALF
 from featx.gallery.postgres.server import Session, set_to
 from featx.gallery.postgres.shards import Shards
 from featx.gallery.postgres.tables import Storage, Tables
@@ -30,6 +31,9 @@ MARGIN = 8
 
 MOST_EFFORT = 1000
 """The largest ``hnsw.ef_search`` that pgvector takes."""
+
+BLOCK_QUERIES = 64
+"""Queries whose candidates, with their vectors, are held at once."""
 
 _LEAST = 1e-300  # smaller than the product of any two lengths but zero
 
@@ -60,6 +64,8 @@ class Wish:
         ``hnsw.ef_search`` for the ten nearest of all; 0 to look at every row.
     indexed : "halfvec" or "vector"
         Numbers of the graph.
+    is_far : bool
+        Whether the queries have numbers that 16 bits do not hold.
     """
 
     seq: int
@@ -71,6 +77,7 @@ class Wish:
     stored: int
     effort: int
     indexed: Storage = "halfvec"
+    is_far: bool = False
 
     @property
     def is_exact(self) -> bool:
@@ -116,20 +123,42 @@ def nearest(shards: Shards, Q: Vectors, norms: NDArray[np.float64], wish: Wish) 
         Lengths of the queries.
     wish : Wish
     """
+    blocks = [slice(at, at + BLOCK_QUERIES) for at in range(0, len(Q), BLOCK_QUERIES)]
+    parts = [_nearest(shards, Q[block], norms[block], wish) for block in blocks]
+    width = min(part.neighbours.rows.shape[1] for part in parts)
+    near = [part.neighbours for part in parts]
+    return Found(
+        Neighbours(
+            np.concatenate([each.similarities[:, :width] for each in near]),
+            np.concatenate([each.rows[:, :width] for each in near]),
+        ),
+        [items[:width] for part in parts for items in part.items],
+    )
+
+
+def _nearest(shards: Shards, Q: Vectors, norms: NDArray[np.float64], wish: Wish) -> Found:
+    """Return the nearest rows of some queries, all asked at once."""
     tables = shards.tables
-    ready = scaled(Q, snapped(norms)) if tables.metric == "cosine" else Q
-    has_direction = norms > 0 if tables.metric != "l2" else np.ones(len(Q), np.bool_)
-    found = _candidates(shards, ready, wish)
-    # The graph ends where it thinks that it has seen enough, and a zero query is near to nothing.
-    short = [
-        at
-        for at, rows in enumerate(found)
-        if not wish.is_exact and (len(rows) < min(wish.k, wish.allowed) or not has_direction[at])
-    ]
-    if short:
-        again = _candidates(shards, ready[short], replace(wish, effort=0))
-        for at, rows in zip(short, again, strict=True):
-            found[at] = rows
+    is_l2 = tables.metric == "l2"
+    # Inner products of a longer query have the same order, but halves do not hold it.
+    ready = Q if is_l2 else scaled(Q, snapped(norms))
+    is_far = np.abs(ready).max(axis=1) > (LARGEST_HALF if wish.indexed == "halfvec" else np.inf)
+    found: list[list[Row]] = [[] for _ in Q]
+
+    def ask(which: NDArray[np.bool_], wish: Wish) -> None:
+        places = which.nonzero()[0]
+        if len(places):
+            rows_of = _candidates(shards, ready[places], wish)
+            for at, rows in zip(places.tolist(), rows_of, strict=True):
+                found[at] = rows
+
+    ask(~is_far, wish)
+    ask(is_far, replace(wish, effort=0, is_far=True))
+    if not wish.is_exact:
+        # The graph ends where it thinks that it has seen enough; a zero query is near to nothing.
+        least = min(wish.k, wish.allowed)
+        is_short = np.array([len(rows) < least for rows in found]) | ((norms == 0) & (not is_l2))
+        ask(is_short & ~is_far, replace(wish, effort=0))
     return _ranked(found, Q, norms, wish.k, tables.metric)
 
 
@@ -144,12 +173,18 @@ def _asked(session: Session, tables: Tables, ready: Vectors, wish: Wish) -> list
     if not exact and session.effort != wish.ef_search:
         set_to(session, "hnsw.ef_search", wish.ef_search)
         session.effort = wish.ef_search
-    indexed = tables.storage if exact else wish.indexed
     filters = (wish.label is not None, wish.split is not None, wish.is_labelled)
-    query = _statement(tables, indexed, exact, *filters)
     values = {"seq": wish.seq, "n": wish.fetched, "label": wish.label, "split": wish.split}
-    wrap = HalfVector if indexed == "halfvec" else Vector
-    asked = [values | {"q": wrap(q)} for q in _in_range(ready, indexed)]
+    if wish.is_far:
+        query = _statement(tables, "far", exact, *filters)
+        norms = row_norms(ready)
+        pairs = zip(scaled(ready, norms), (0.5 / norms).tolist(), strict=True)
+        asked = [values | {"q": Vector(q), "share": share} for q, share in pairs]
+    else:
+        indexed = tables.storage if exact else wish.indexed
+        query = _statement(tables, indexed, exact, *filters)
+        wrap = HalfVector if indexed == "halfvec" else Vector
+        asked = [values | {"q": wrap(q)} for q in _in_numbers_of(ready, indexed)]
     if len(asked) == 1:
         with session.cursor(binary=True) as cursor:
             return [cursor.execute(query, asked[0], prepare=True).fetchall()]
@@ -160,24 +195,24 @@ def _asked(session: Session, tables: Tables, ready: Vectors, wish: Wish) -> list
         return [cursor.fetchall() for cursor in cursors]
 
 
-def _in_range(Q: Vectors, storage: Storage) -> NDArray[Any]:
-    """Return queries as numbers of the index; the largest half in the place of larger ones."""
-    if storage == "vector":
-        return Q
-    most = np.finfo(np.float16).max
-    return np.clip(Q, -most, most).astype(np.float16)
+def _in_numbers_of(Q: Vectors, storage: Storage) -> NDArray[Any]:
+    """Return queries as numbers of the index."""
+    return Q if storage == "vector" else Q.astype(np.float16)
 
 
 @lru_cache(maxsize=64)
 def _statement(
     tables: Tables,
-    indexed: Storage,
+    indexed: Storage | Literal["far"],
     is_exact: bool,
     by_label: bool,
     by_split: bool,
     is_labelled: bool,
 ) -> bytes:
-    """Return the query for candidates; the graph is not asked where the order is a sum."""
+    """Return the query for candidates; the graph is not asked where the order is a sum.
+
+    Far away the order is that of (|q - x|² - |q|²) / 2|q|, which float32 still tells apart.
+    """
     filters = sql.SQL("").join(
         [
             sql.SQL(" AND label = %(label)s" if by_label else ""),
@@ -185,7 +220,12 @@ def _statement(
             sql.SQL(" AND label IS NOT NULL" if is_labelled else ""),
         ]
     )
-    distance = sql.SQL("{} {} %(q)b").format(tables.compared(indexed), tables.distance)
+    if indexed == "far":
+        distance = sql.SQL("({0} <#> %(q)b) + vector_norm({0}) ^ 2 * %(share)s").format(
+            tables.compared("vector")
+        )
+    else:
+        distance = sql.SQL("{} {} %(q)b").format(tables.compared(indexed), tables.distance)
     order = sql.SQL("({}) + 0, row").format(distance) if is_exact else distance
     columns = sql.SQL(", ").join(map(sql.Identifier, (*COLUMNS, "vec")))
     return (
@@ -207,7 +247,7 @@ def _ranked(
 ) -> Found:
     """Rank candidates by the similarities that are reported; ties by the lower row."""
     most = min(k, *map(len, found)) if found else k
-    similarities = np.empty((len(found), most), np.float32)
+    near_of = np.empty((len(found), most), np.float32)
     rows = np.empty((len(found), most), np.int64)
     items: list[list[tuple[str, ItemFacts]]] = []
     for at, candidates in enumerate(found):
@@ -215,15 +255,17 @@ def _ranked(
             items.append([])
             continue
         X = as_matrix([row[-1] for row in candidates])
-        near = _similarities(Q[at], float(snapped(norms[at : at + 1])[0]), X, metric)
+        near = similarities(Q[at], norms[at], X, metric)
         numbers = np.array([row[0] for row in candidates], np.int64)
         best = np.lexsort((numbers, -near))[:most]
-        similarities[at], rows[at] = near[best], numbers[best]
+        near_of[at], rows[at] = near[best], numbers[best]
         items.append([item_of(candidates[each]) for each in best.tolist()])
-    return Found(Neighbours(similarities, rows), items)
+    return Found(Neighbours(near_of, rows), items)
 
 
-def _similarities(q: Vectors, norm: float, X: Vectors, metric: MetricName) -> Vectors:
+def similarities(q: Vectors, norm: float, X: Vectors, metric: MetricName) -> Vectors:
+    """Return the similarities of a query of some length and rows as stored, shape (n,)."""
+    norm = float(snapped(np.array(norm)))
     left, right = q.astype(np.float64), X.astype(np.float64)
     near: NDArray[np.float64]
     if metric == "l2":

@@ -74,10 +74,28 @@ class PostgresReader:
                 raise StoreError(f"{self.path}: is closed; open it again")
             if _marks(self.path) != self._marks:
                 self._open()
-            try:
-                self._latest = newest(self._latest, self._facts)
-            except GoneError:  # another gallery was just built at this place
-                self._open()
+            latest, facts = self._latest, self._facts
+        try:
+            found = newest(latest, facts)  # unlocked: others need not wait for the answer
+        except StoreError as error:
+            return self._reopened(latest, error)
+        with self._lock:
+            is_last = self._latest is latest or (
+                self._latest.shards is found.shards and _age(found) >= _age(self._latest)
+            )
+            if is_last:  # else another thread has seen more meanwhile
+                self._latest = found
+            return self._latest
+
+    def _reopened(self, asked: PostgresHeld, error: StoreError) -> PostgresHeld:
+        """Return what is there now, where what was asked is gone, or was closed meanwhile."""
+        with self._lock:
+            if self._shards is asked.shards:
+                if not isinstance(error, GoneError):
+                    raise error
+                self._open()  # another gallery was just built at this place
+            elif self._shards is None:
+                raise error
             return self._latest
 
     def stats(self) -> dict[str, Any]:
@@ -114,6 +132,10 @@ def newest(latest: PostgresHeld, facts: Mapping[str, Any]) -> PostgresHeld:
     # Whoever asked for them will ask again; read apart they may be of a later change.
     state, counted = shards.head.ask(lambda session: read_counted(session, shards.tables))
     return PostgresHeld(latest.path, latest.facts, shards, state, counted)
+
+
+def _age(held: PostgresHeld) -> tuple[int, int]:
+    return held.seq, held.generation
 
 
 def _marks(path: Path) -> tuple[int, int, int]:

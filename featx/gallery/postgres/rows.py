@@ -70,6 +70,14 @@ class Stored:
         found = self._ask(sql.SQL("row"), where, rows=rows.tolist())
         return np.random.default_rng(0).permutation(np.array(sorted(found), np.int64).ravel())
 
+    def drawn(self, most: int, *, is_labelled: bool = False) -> Rows:
+        """Return at most so many rows, ascending, the same each time; each is looked at there."""
+        labelled = sql.SQL(" AND label IS NOT NULL" if is_labelled else "")
+        order = sql.SQL(" ORDER BY 1, 2 LIMIT %(n)s")
+        columns = sql.SQL("hashint8extended(row, 0), row")
+        found = self._ask(columns, _THERE + labelled + order, n=most)
+        return np.array(sorted(row for _, row in sorted(found)[:most]), np.int64)
+
     def facts(self, rows: Sequence[int]) -> dict[int, tuple[str, ItemFacts]]:
         """Return id and facts of rows, removed ones too.
 

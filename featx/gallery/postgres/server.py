@@ -22,6 +22,13 @@ OLDEST = (0, 8)
 CONNECT_S = 10
 """Seconds until a server that does not answer is given up, unless the DSN says otherwise."""
 
+LOST_S = 30
+"""Seconds without a sign of life after which a server is given up, unless the DSN says otherwise.
+
+TCP alone waits some 15 minutes for one that has vanished.  However long a question takes, one that
+is there gives such signs.
+"""
+
 _SETTINGS: dict[str, str] = {
     "plan_cache_mode": "force_custom_plan",  # a plan for any LIMIT and filter is a scan of all rows
     "jit": "off",  # takes longer than a search
@@ -92,7 +99,7 @@ class Server:
     def _lent(self) -> Iterator[Session]:
         with self._lock:
             if self._is_closed:
-                raise StoreError(f"PostgreSQL at {self.dsn}: is closed; open the gallery again")
+                raise closed_error(self.dsn)
             idle = self._idle.pop() if self._idle else None
         session = self.connect() if idle is None else idle
         try:
@@ -123,11 +130,20 @@ class Server:
         self._forget()
 
 
+def closed_error(dsn: Dsn) -> StoreError:
+    """Return what is raised where a gallery that was closed is asked."""
+    return StoreError(f"PostgreSQL at {dsn}: is closed; open the gallery again")
+
+
 def connected(dsn: Dsn) -> Session:
     """Return a new connection, on which each statement is a transaction of its own."""
     params: dict[str, Any] = {
         "application_name": "featx",
         "connect_timeout": CONNECT_S,
+        "tcp_user_timeout": 1000 * LOST_S,
+        "keepalives_idle": LOST_S // 3,
+        "keepalives_interval": LOST_S // 6,
+        "keepalives_count": 4,
         "client_encoding": "utf8",
         **dsn.params,
     }

@@ -7,12 +7,16 @@ from typing import Any, Self, TypeVar
 
 from blake3 import blake3
 
+from featx.gallery.folder import FACTS
 from featx.gallery.postgres.dsn import Dsn
-from featx.gallery.postgres.server import Server, Session
+from featx.gallery.postgres.server import Server, Session, closed_error
 from featx.gallery.postgres.state import check
 from featx.gallery.postgres.tables import Tables
 
 T = TypeVar("T")
+
+CALLERS = 4
+"""Threads that may ask all servers at once, without waiting for each other."""
 
 
 class Shards:
@@ -25,7 +29,7 @@ class Shards:
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = list(servers)
-        self._threads = ThreadPoolExecutor(len(self.servers), "featx-postgres")
+        self._threads = ThreadPoolExecutor(CALLERS * len(self.servers), "featx-postgres")
 
     @classmethod
     def open(
@@ -44,13 +48,18 @@ class Shards:
         Raises
         ------
         StoreError
-            If one cannot be reached, or its tables are not those of the gallery.
+            If one cannot be reached, its tables are not those of the gallery, or ``gallery.json``
+            names it in a way that it may not.
         """
         known = secrets or [{}] * len(facts["servers"])
+        dsns = [
+            Dsn.kept(f"{path / FACTS}: 'dsn' of 'servers[{at}]'", each["dsn"], secret)
+            for at, (each, secret) in enumerate(zip(facts["servers"], known, strict=True))
+        ]
         shards = cls(
             [
-                Server(Dsn(each["dsn"], secret), tables_of(facts, each["schema"]))
-                for each, secret in zip(facts["servers"], known, strict=True)
+                Server(dsn, tables_of(facts, each["schema"]))
+                for dsn, each in zip(dsns, facts["servers"], strict=True)
             ]
         )
         try:
@@ -95,10 +104,20 @@ class Shards:
         )
 
     def run(self, task: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
-        """Return what a task gives of each argument, all at once where there are several."""
+        """Return what a task gives of each argument, all at once where there are several.
+
+        Raises
+        ------
+        StoreError
+            If they were closed.
+        """
         if len(arguments) == 1:
             return [task(arguments[0])]
-        return list(self._threads.map(task, arguments))
+        try:
+            answers = self._threads.map(task, arguments)
+        except RuntimeError as cause:  # the threads take no more; what a task raises comes below
+            raise closed_error(self.head.dsn) from cause
+        return list(answers)
 
     def close(self) -> None:
         """Close all connections."""

@@ -56,7 +56,8 @@ class Needs:
 def layout_for(stack: Stack, trial: Trial, needs: Needs) -> Layout:
     """Choose how to store vectors: in halves where these rank the nearest as they are.
 
-    Rounding alone may miss 30 % of what the recall allows; the graph misses the others.
+    Rounding alone may miss 30 % of what the recall allows; the graph misses the others.  Where
+    halves do not rank the rows so well the graph compares 32 bits too, or there is none.
 
     Raises
     ------
@@ -71,18 +72,15 @@ def layout_for(stack: Stack, trial: Trial, needs: Needs) -> Layout:
             f"--storage halfvec: numbers above {LARGEST_HALF:,.0f}, the largest of 16 bits; "
             "use --storage vector"
         )
-    storage = needs.storage
-    if storage == "auto":
-        may_halve = fits and stack.dim <= MOST_INDEXED["halfvec"]
-        least = 1 - (1 - MISSES) * (1 - needs.recall)
-        is_fine = may_halve and recall_in_halves(stack, trial, needs.metric) >= least
-        storage = "halfvec" if is_fine else "vector"
-    indexed: Storage | None = None
-    if not needs.is_exact and fits and stack.dim <= MOST_INDEXED["halfvec"]:
-        indexed = "halfvec"
-    elif not needs.is_exact and storage == "vector" and stack.dim <= MOST_INDEXED["vector"]:
-        indexed = "vector"
-    return Layout(storage=storage, indexed=indexed)
+    is_fine = needs.storage == "halfvec" or (
+        fits
+        and stack.dim <= MOST_INDEXED["halfvec"]
+        and recall_in_halves(stack, trial, needs.metric) >= 1 - (1 - MISSES) * (1 - needs.recall)
+    )
+    compared: Storage = "halfvec" if is_fine else "vector"
+    storage = compared if needs.storage == "auto" else needs.storage
+    has_graph = not needs.is_exact and stack.dim <= MOST_INDEXED[compared]
+    return Layout(storage=storage, indexed=compared if has_graph else None)
 
 
 def recall_in_halves(stack: Stack, trial: Trial, metric: MetricName) -> float:
@@ -91,6 +89,8 @@ def recall_in_halves(stack: Stack, trial: Trial, metric: MetricName) -> float:
     Only the neighbours of a trial and some that are nearly as near are ranked: rounding hardly
     ever moves others so far.
     """
+    if not trial.k:  # one row alone
+        return 1.0
     true = trial.true
     is_nearest = true.similarities >= trial.edges
     hits = []
@@ -100,4 +100,4 @@ def recall_in_halves(stack: Stack, trial: Trial, metric: MetricName) -> float:
         halves = X.astype(np.float16).astype(np.float32)
         found = NumpyFlat(Stack([halves]), metric).search(q[None], trial.k).rows[0]
         hits.append(wanted[found].mean())
-    return float(np.mean(hits)) if trial.k else 1.0
+    return float(np.mean(hits))

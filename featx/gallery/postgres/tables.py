@@ -70,6 +70,11 @@ class Tables:
         return self._name("names")
 
     @property
+    def all(self) -> tuple[sql.Identifier, ...]:
+        """Everything that whoever searches reads."""
+        return self.items, self.names, self.state
+
+    @property
     def graph(self) -> sql.Identifier:
         """The HNSW index."""
         return self._name("hnsw")
@@ -159,4 +164,4 @@ class Tables:
 
     def drop(self) -> sql.Composed:
         """Return what deletes the tables, if they are there."""
-        return sql.SQL("DROP TABLE IF EXISTS {}, {}, {}").format(self.items, self.names, self.state)
+        return sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(self.all))

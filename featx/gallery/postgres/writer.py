@@ -1,5 +1,6 @@
 """The one writer of a gallery in PostgreSQL."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from featx.gallery.admission import additions, removals
 from featx.gallery.changelog import Change
 from featx.gallery.folder import read_facts
 from featx.gallery.items import ItemFacts
-from featx.gallery.postgres.changing import count, forget, names_of, note, take_back
+from featx.gallery.postgres.changing import count, forget, free_row, names_of, note, take_back
 from featx.gallery.postgres.compacting import compact, needs_compaction
 from featx.gallery.postgres.failures import GoneError, explained
 from featx.gallery.postgres.figures import figures
@@ -164,10 +165,15 @@ class PostgresWriter:
     def _recover(self) -> None:
         """Delete what a change that was not ended has left, of this writer or one before it."""
         assert self._locks is not None
-        seq = self._latest.seq
-        for server, session in list(self._locks)[1:]:
+        state, free = self._latest.state, 0
+        for at, (server, session) in enumerate(self._locks):
             with explained(server.dsn), session.transaction():
-                take_back(session, server.tables, seq)
+                if at:
+                    take_back(session, server.tables, state.seq)
+                free = max(free, free_row(session, server.tables))
+        if free > state.next_row:  # others have inserted rows in SQL
+            after = dataclasses.replace(state, next_row=free)
+            self._latest = dataclasses.replace(self._latest, state=after)
 
     def fold(self) -> None:
         """Do nothing: what is added is in the tables."""

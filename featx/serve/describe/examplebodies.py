@@ -68,7 +68,7 @@ def bodies_of(thing: Thing, *, is_discreet: bool) -> dict[str, Any]:
 
 def some_id(thing: Thing, *, is_discreet: bool) -> str:
     """Return the id of an item that is there, if there is any; see `bodies_of`."""
-    if is_discreet or thing.gallery is None or not len(thing.held):
+    if is_discreet or thing.gallery is None:
         return _ID
-    found, _ = thing.held.item(int(thing.held.rows[0]))
-    return found
+    found = thing.held.page(limit=1).items
+    return found[0][0] if found else _ID

@@ -16,7 +16,7 @@ from featx.serve.describe.examplebodies import some_id
 from featx.serve.describe.openapi import document_of
 from featx.serve.http.problems import JSON
 from featx.serve.routes.signature import outputs_of
-from featx.serve.service import Service, service_of
+from featx.serve.service import Service, off_loop, service_of
 
 if TYPE_CHECKING:
     from featx.serve.thing import Thing
@@ -37,12 +37,13 @@ class Descriptions:
     def of(self, service: Service, url: str, write: Written) -> bytes:
         """Return what a function writes of the description of a service at a URL."""
         thing = service.engine.thing
-        key = (url, write, *_state_of(service))
+        key = (url, write, thing, *_state_of(service))
         if thing is not self._thing or (key not in self._kept and len(self._kept) >= MOST):
             self._thing, self._kept = thing, {}
-        if key not in self._kept:
-            self._kept[key] = write(document_of(service, url))
-        return self._kept[key]
+        kept = self._kept  # other threads may begin with none meanwhile
+        if key not in kept:
+            kept[key] = write(document_of(service, url))
+        return kept[key]
 
 
 def _state_of(service: Service) -> tuple[object, ...]:
@@ -60,22 +61,23 @@ def _html(document: Mapping[str, Any]) -> bytes:
     return page_of(document).encode()
 
 
-def _described(request: Request, write: Written) -> bytes:
-    state = request.app.state
+async def _described(request: Request, write: Written) -> bytes:
+    state, service = request.app.state, service_of(request)
     if not hasattr(state, "descriptions"):
         state.descriptions = Descriptions()
     kept: Descriptions = state.descriptions
-    return kept.of(service_of(request), str(request.base_url).rstrip("/"), write)
+    url = str(request.base_url).rstrip("/")
+    return await off_loop(service.engine.thing, lambda: kept.of(service, url, write))
 
 
 async def openapi(request: Request) -> Response:
     """Give the description for programs."""
-    return Response(_described(request, _json), media_type=JSON)
+    return Response(await _described(request, _json), media_type=JSON)
 
 
 async def docs(request: Request) -> Response:
     """Give the description for people."""
-    return HTMLResponse(_described(request, _html))
+    return HTMLResponse(await _described(request, _html))
 
 
 ROUTES = [

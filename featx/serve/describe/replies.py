@@ -263,7 +263,8 @@ class ModelReply(Reply):
         When what answers was opened, in seconds since 1970.
     digest : str
         BLAKE3 of the file of a head when it was opened; of a gallery of its ``gallery.json``,
-        which is written anew with each generation.
+        which is written anew with each generation, or, in PostgreSQL, of its id, generation and
+        last change.
     generation : int
         Of a gallery: rises when changes are folded into its files, or it is built anew.
     changes : int

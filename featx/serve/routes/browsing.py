@@ -81,9 +81,14 @@ def row_of(held: Held, item_id: str) -> int:
     """
     row = held.find(item_id)
     if row is None:
-        message = f"id: the gallery has no item {item_id!r}"
-        raise Problem(404, "example_not_found", message, param="id")
+        raise no_example(item_id)
     return row
+
+
+def no_example(item_id: str) -> Problem:
+    """Return what is answered where no item has an id."""
+    message = f"id: the gallery has no item {item_id!r}"
+    return Problem(404, "example_not_found", message, param="id")
 
 
 async def listing(request: Request) -> Response:

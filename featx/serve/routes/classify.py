@@ -13,7 +13,7 @@ from featx.serve.http.problems import Problem, none_of, placed
 from featx.serve.routes.inputs import WithInput, answered, asked_of
 from featx.serve.routes.said import results_of
 from featx.serve.routes.wire import K, Top
-from featx.serve.service import service_of
+from featx.serve.service import off_loop, service_of
 from featx.serve.thing import Thing
 
 
@@ -64,7 +64,7 @@ async def classify(request: Request) -> Response:
     contents, asked = await asked_of(request, _CLASSIFY, ClassifyBody)
     thing = service_of(request).engine.thing
     require_model(request, asked.model)
-    if not thing.can_classify:
+    if not await off_loop(thing, lambda: thing.can_classify):
         what = "a gallery without labels", "search"
         if thing.gallery is None:
             what = "a backbone, which gives embeddings", "embeddings"

@@ -1,6 +1,7 @@
 """``/v1/examples``: the items of a gallery, listed, taught, forgotten and labelled anew."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -10,14 +11,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from featx.errors import FeatxError
+from featx.gallery.held import Held
 from featx.serve.engine import Ask
 from featx.serve.http.bodies import content_type, decode, reply
 from featx.serve.http.problems import JSON, Problem, none_of, problem_of
-from featx.serve.routes.browsing import ItemId, Name, gallery_of, listing, row_of, thumbnail
+from featx.serve.routes.browsing import (
+    ItemId,
+    Name,
+    gallery_of,
+    listing,
+    no_example,
+    row_of,
+    thumbnail,
+)
 from featx.serve.routes.inputs import WithInput, answered, asked_of, from_query, require_few
-from featx.serve.routes.newexamples import ExamplesBody, NewExample, example_of, outcomes_of
+from featx.serve.routes.newexamples import (
+    ExamplesBody,
+    NewExample,
+    comparable,
+    example_of,
+    outcomes_of,
+)
 from featx.serve.routes.wire import contents_of
-from featx.serve.service import deadline_of, service_of
+from featx.serve.service import deadline_of, off_loop, service_of
 from featx.serve.teach.teacher import Example, Teacher
 from featx.serve.thing import Thing
 from featx.types import Content
@@ -55,7 +71,9 @@ async def teach(request: Request) -> Response:
     thing, teacher = gallery_of(request), _teacher_of(request)
     engine = service_of(request).engine
     contents, asked, param = await _asked(request, thing)
-    answers = await answered(request, contents, Ask(task="embed"))
+    embedded = await answered(request, contents, Ask(task="embed"))
+    metric = (await off_loop(thing, lambda: thing.held)).metric
+    answers = [comparable(each, metric) for each in embedded]
     made = await asyncio.gather(
         *(
             example_of(thing, engine, content, answer, given, replaces=asked.replace)
@@ -64,8 +82,9 @@ async def teach(request: Request) -> Response:
     )
     good = [each for each in made if isinstance(each, Example)]
     errors = await teacher.add(good, deadline_s=deadline_of(request))
-    held = engine.thing.held
-    outcomes = outcomes_of(made, errors, asked.examples, held, param)
+    now = engine.thing
+    held = await off_loop(now, lambda: now.held)
+    outcomes = await off_loop(now, lambda: outcomes_of(made, errors, asked.examples, held, param))
     failed = [each for each in outcomes if isinstance(each, Problem)]
     if len(failed) == len(made):
         raise none_of(failed, "examples could be added")
@@ -124,16 +143,22 @@ def _like(one: OneExample, asked: ExamplesBody) -> ExamplesBody:
 
 async def forget(request: Request) -> Response:
     """Remove items, all or none."""
-    gallery_of(request)
-    teacher = _teacher_of(request)
+    thing, teacher = gallery_of(request), _teacher_of(request)
     ids = list(dict.fromkeys(request.query_params.getlist("id")))
     require_few(request, ids, "id")
-    held = service_of(request).engine.thing.held
-    for item_id in ids:
-        row_of(held, item_id)
+    await off_loop(thing, lambda: _require_all(thing.held, ids))
     await teacher.remove(ids, deadline_s=deadline_of(request))
-    items = len(service_of(request).engine.thing.held)
+    now = service_of(request).engine.thing
+    items = await off_loop(now, lambda: len(now.held))
     return reply({"removed": len(ids), "items": items})
+
+
+def _require_all(held: Held, ids: Sequence[str]) -> None:
+    """Raise the Problem of the first id that no item has."""
+    found = held.find_all(ids)
+    for item_id in ids:
+        if item_id not in found:
+            raise no_example(item_id)
 
 
 async def relabel(request: Request) -> Response:
@@ -143,10 +168,11 @@ async def relabel(request: Request) -> Response:
     example = await asyncio.to_thread(_relabelled, thing, asked)
     (error,) = await teacher.add([example], deadline_s=deadline_of(request))
     if error is not None:
-        row_of(thing.held, asked.id)  # that it was removed meanwhile says more
+        # That it was removed meanwhile says more.
+        await off_loop(thing, lambda: row_of(thing.held, asked.id))
         raise problem_of(error)
-    label = example.facts.label
-    return reply({"id": asked.id, "label": label, "items": len(thing.held)})
+    items = await off_loop(thing, lambda: len(thing.held))
+    return reply({"id": asked.id, "label": example.facts.label, "items": items})
 
 
 def _relabelled(thing: Thing, asked: RelabelBody) -> Example:

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from featx.errors import FeatxError
 from featx.serve.canary import ASKS, canary_of
 from featx.serve.http.bodies import reply
-from featx.serve.metrics import CONTENT_TYPE
-from featx.serve.service import Service, service_of
+from featx.serve.metrics import CONTENT_TYPE, Reading
+from featx.serve.service import Service, off_loop, service_of
 
 QUIET_S = 10.0
 """Seconds without an answer after which the service asks itself."""
@@ -51,8 +51,12 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Give everything that is counted."""
     service = service_of(request)
-    service.metrics.read(service.reading)
+    service.metrics.read(await _reading(service))
     return Response(service.metrics.page(), media_type=CONTENT_TYPE)
+
+
+async def _reading(service: Service) -> Reading:
+    return await off_loop(service.engine.thing, lambda: service.reading)
 
 
 async def ask_canary(service: Service) -> None:
@@ -76,7 +80,7 @@ async def watch(service: Service) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            service.metrics.read(service.reading)
+            service.metrics.read(await _reading(service))
             if time.monotonic() - service.last_success_s > QUIET_S:
                 await ask_canary(service)
         except FeatxError:  # that nothing is answered makes it unready in time

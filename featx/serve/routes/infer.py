@@ -4,6 +4,7 @@ Its errors have a body of their own; see `featx.serve.http.problems`.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from featx.serve.routes.inferbody import BINARY, LENGTH_HEADER, InferBody, conte
 from featx.serve.routes.inputs import answered
 from featx.serve.routes.signature import Output, inputs_of, outputs_of, tensor_of
 from featx.serve.routes.tensors import Tensor, written
-from featx.serve.service import service_of
+from featx.serve.service import off_loop, service_of
 from featx.serve.thing import Thing
 
 VERSION = "1"
@@ -46,6 +47,7 @@ async def ready(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """Describe the inputs and outputs of what is served."""
     thing = _asked_thing(request)
+    outputs = await off_loop(thing, partial(outputs_of, thing))
     told: dict[str, Any] = {
         "name": thing.name,
         "versions": [VERSION],
@@ -56,7 +58,7 @@ async def model(request: Request) -> Response:
         ],
         "outputs": [
             {"name": name, "datatype": each.datatype, "shape": [-1, *each.shape]}
-            for name, each in outputs_of(thing).items()
+            for name, each in outputs.items()
         ],
     }
     if thing.head is not None:
@@ -90,7 +92,8 @@ async def infer(request: Request) -> Response:
     given = asked.inputs[0]
     while True:
         thing = service.engine.thing
-        known = outputs_of(thing)  # read once: a gallery has others from its first label on
+        # Read once: a gallery has others from its first label on.
+        known = await off_loop(thing, partial(outputs_of, thing))
         outputs = _chosen(asked, known, thing.name)
         contents = contents_of(given, rest, thing, service.settings)
         answers = await answered(request, contents, _ask(asked, outputs, known, thing))

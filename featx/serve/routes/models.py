@@ -12,7 +12,7 @@ from featx.gallery.folder import FACTS
 from featx.gallery.held import Held
 from featx.serve.http.bodies import reply
 from featx.serve.routes.classify import require_model
-from featx.serve.service import Service, service_of
+from featx.serve.service import Service, off_loop, service_of
 
 
 class _Facts(msgspec.Struct):
@@ -26,13 +26,18 @@ _DECODER = msgspec.json.Decoder(_Facts)
 
 async def models(request: Request) -> Response:
     """List what is served."""
-    return reply({"object": "list", "data": [_model(service_of(request))]})
+    return reply({"object": "list", "data": [await _told(request)]})
 
 
 async def model(request: Request) -> Response:
     """Describe what is served."""
     require_model(request, request.path_params["name"])
-    return reply(_model(service_of(request)))
+    return reply(await _told(request))
+
+
+async def _told(request: Request) -> dict[str, Any]:
+    service = service_of(request)
+    return await off_loop(service.engine.thing, lambda: _model(service))
 
 
 def _model(service: Service) -> dict[str, Any]:
@@ -62,7 +67,13 @@ def _state_of(held: Held) -> dict[str, Any]:
 
 
 def _digest_of(held: Held) -> str | None:
-    """Return the digest of ``gallery.json`` as it is; None where that is of another generation."""
+    """Return the digest of ``gallery.json`` as it is; None where that is of another generation.
+
+    A database has all of a state: there it is that of the gallery's id and the last change.
+    """
+    if held.facts.get("backend", "files") != "files":
+        state = (held.facts["id"], held.generation, held.seq)
+        return blake3(":".join(map(str, state)).encode()).hexdigest()
     try:
         raw = (held.path / FACTS).read_bytes()
         generation = _DECODER.decode(raw).generation

@@ -10,6 +10,7 @@ from featx.backbone.backbone import Backbone
 from featx.errors import FeatxError, ItemError, TakenError
 from featx.gallery.held import Held
 from featx.gallery.items import ItemFacts
+from featx.index.metric import MetricName
 from featx.modality.content import npy_bytes
 from featx.serve.engine import Answer, Engine
 from featx.serve.http.problems import Problem, place_of, problem_of
@@ -52,6 +53,13 @@ class ExamplesBody(msgspec.Struct, forbid_unknown_fields=True):
     replace: bool = False
 
 
+def comparable(answer: Answer | FeatxError, metric: MetricName) -> Answer | FeatxError:
+    """Return a vector; an error in the place of one that the metric cannot compare."""
+    if metric == "cosine" and isinstance(answer, Answer) and not answer.vector.any():
+        return ItemError(NO_DIRECTION)
+    return answer
+
+
 async def example_of(
     thing: Thing,
     engine: Engine,
@@ -61,11 +69,9 @@ async def example_of(
     *,
     replaces: bool,
 ) -> Example | FeatxError:
-    """Return an example; the error where its item could not be embedded, or compared."""
+    """Return an example; the error where its item could not be embedded."""
     if isinstance(answer, FeatxError):
         return answer
-    if thing.held.metric == "cosine" and not answer.vector.any():
-        return ItemError(NO_DIRECTION)
     assert not isinstance(content, FeatxError)
     is_vector = isinstance(content, np.ndarray)
     raw = npy_bytes(content) if isinstance(content, np.ndarray) else thing.backbone.read(content)

@@ -32,6 +32,7 @@ from featx.serve.http.bodies import reply
 from featx.serve.http.problems import Problem
 from featx.serve.routes.browsing import gallery_of
 from featx.serve.service import service_of
+from featx.serve.thing import Thing
 
 LONGEST_S = 300.0
 """What a map may take; mostly it is seconds."""
@@ -164,13 +165,14 @@ async def map_of_items(request: Request) -> Response:
     thing, state = gallery_of(request), request.app.state
     if not hasattr(state, "cartographer"):
         state.cartographer = Cartographer(service_of(request).settings.folder)
-    assert thing.path is not None
-    said = await asyncio.to_thread(_said, state.cartographer, thing.path, thing.held)
+    said = await asyncio.to_thread(_said, state.cartographer, thing)
     return reply(said)
 
 
-def _said(cartographer: Cartographer, path: Path, held: Held) -> dict[str, Any]:
-    drawn = cartographer.newest(path, held)
+def _said(cartographer: Cartographer, thing: Thing) -> dict[str, Any]:
+    assert thing.path is not None
+    held = thing.held
+    drawn = cartographer.newest(thing.path, held)
     if drawn is None and cartographer.problem:
         message = f"the map could not be drawn: {cartographer.problem}"
         raise Problem(503, "no_map", message, headers={"retry-after": str(int(AGAIN_S))})

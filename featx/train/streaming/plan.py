@@ -166,12 +166,8 @@ def make_plan(
     InputError
         If there are fewer than two classes.
     """
-    found: Counter[tuple[str | None, str | None]] = Counter()
-    for counts in each(count_labels, parts_of(opened)):
-        found.update(counts)
-    labelled = {key: n for key, n in found.items() if key[0] is not None}
-    of_train = any(split == "train" for _, split in labelled)
-    by_class = _counted(labelled, of_train=of_train)
+    found = _found_labels(opened, each)
+    by_class, of_train = _counted(found)
     if len(by_class) < 2:
         shown = ", ".join(map(repr, by_class)) or "none"
         message = (
@@ -191,14 +187,29 @@ def make_plan(
     )
 
 
+def count_used(opened: EmbeddingSet) -> int:
+    """Return how many rows of a set a head would be fitted to; no vector is read."""
+    return sum(_counted(_found_labels(opened, map))[0].values())
+
+
+def _found_labels(opened: EmbeddingSet, each: Each[Any]) -> Counter[tuple[str | None, str | None]]:
+    found: Counter[tuple[str | None, str | None]] = Counter()
+    for counts in each(count_labels, parts_of(opened)):
+        found.update(counts)
+    return found
+
+
 def _counted(
-    labelled: Mapping[tuple[str | None, str | None], int], *, of_train: bool
-) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    found: Mapping[tuple[str | None, str | None], int],
+) -> tuple[dict[str, int], bool]:
+    """Return the rows of each class that count, and whether those of split train alone do."""
+    labelled = {key: n for key, n in found.items() if key[0] is not None}
+    of_train = any(split == "train" for _, split in labelled)
+    by_class: Counter[str] = Counter()
     for (label, split), n in labelled.items():
         if split == "train" if of_train else split not in HELD_BACK:
-            found[str(label)] += n
-    return dict(sorted(found.items()))
+            by_class[str(label)] += n
+    return dict(sorted(by_class.items())), of_train
 
 
 def labelled_blocks(part: Part, plan: Plan) -> Iterator[Block]:

@@ -18,9 +18,9 @@ from featx.train import record
 from featx.train.calibrate import HeldOut, calibrate, measure
 from featx.train.candidates import Fitted
 from featx.train.choose import Tried, choose, losses_and_hits
-from featx.train.recipe import Recipe
+from featx.train.recipe import FOLDS, Recipe
 from featx.train.streaming.heads import KINDS, Gathered, fit_gathered, solved_for
-from featx.train.streaming.plan import SAMPLE_ROWS, Each, Plan, make_plan, parts_of
+from featx.train.streaming.plan import SAMPLE_ROWS, Each, Plan, count_used, make_plan, parts_of
 from featx.train.streaming.sampled import SampledSet
 from featx.train.streaming.statistics import (
     MOST_DIGESTS,
@@ -32,16 +32,21 @@ from featx.train.streaming.statistics import (
 )
 
 STREAMED_BYTES = 4 << 30
-"""Sets whose vectors take more are streamed unless they are asked not to be."""
+"""Sets whose labelled vectors take more are streamed unless they are asked not to be."""
 
 
 def is_streamed(opened: EmbeddingSet, recipe: Recipe) -> bool:
     """Return whether a head is trained by streaming where nobody says: a large set of classes.
 
-    Examples of what is not streamed at any size are heads that need all rows, such as knn.
+    Examples of what is not streamed at any size are heads that need all rows, such as knn.  Labels
+    are counted where all rows together are large.
     """
-    is_large = 4 * len(opened) * opened.dim > STREAMED_BYTES
-    return is_large and recipe.head in {"auto", *KINDS} and not _unstreamed(recipe)
+    if recipe.head not in {"auto", *KINDS} or _unstreamed(recipe):
+        return False
+    if 4 * len(opened) * opened.dim <= STREAMED_BYTES:
+        return False
+    rows = count_used(opened)
+    return rows >= opened.dim and 4 * rows * opened.dim > STREAMED_BYTES
 
 
 def train_streamed(
@@ -116,13 +121,13 @@ def _gather(
     kinds = KINDS if recipe.head == "auto" else (recipe.head,)
     parts = parts_of(opened)
     first = partial(statistics_of_segment, plan=plan)
-    statistics = reduce(add, each(first, parts), Statistics())
+    statistics = Statistics.joined(each(first, parts))
     moments = statistics.moments
     if moments is None or moments.weight < opened.dim:
         rows = 0 if moments is None else int(moments.weight)
         message = (
             f"{opened.where}: {rows:,} labelled rows of {opened.dim} numbers; streaming needs as "
-            "many rows as numbers; leave --streaming out"
+            "many rows as numbers; give --no-streaming"
         )
         raise InputError(message)
     if (empty := np.flatnonzero(moments.class_weights() < 0.5)).size:
@@ -214,13 +219,16 @@ def _head(
             "chosen": chosen,
             "baselines": baselines,
             "suspects": record.suspects(sampled, material, held_out, calibration, metrics),
-            "duplicates": {"n": 0, "searched": 0, "distinct": len(material), "first": []},
+            "duplicates": None,  # they were not looked for
             "curve": None,
             "coverage": recipe.coverage,
             "strict": False,
             "streamed": {"rows": int(counts.sum()), "sample": len(material)},
             "warnings": [
-                *record.warnings(sampled, material, metrics),
+                *record.warnings(
+                    sampled, material, metrics, counts=counts.round().astype(int).tolist()
+                ),
+                *_barely_sampled(plan, counts, material.counts()),
                 *record.set_warnings(calibration, held_out, recipe),
                 *_notes(opened, plan, statistics, len(material)),
             ],
@@ -243,6 +251,22 @@ def _labels(plan: Plan, counts: NDArray[np.float64]) -> dict[str, Any]:
         "unlabelled": plan.unlabelled,
         "counts": dict(zip(plan.classes, counts.round().astype(int).tolist(), strict=True)),
     }
+
+
+def _barely_sampled(plan: Plan, counts: NDArray[np.float64], sampled: list[int]) -> list[str]:
+    """Return a note on classes that have items enough, but hardly any in the sample."""
+    few = np.flatnonzero((np.array(sampled) < FOLDS) & (counts.round() >= FOLDS))
+    if not len(few):
+        return []
+    shown = ", ".join(
+        f"{plan.classes[code]} ({sampled[code]})" for code in few[: record.SHOWN_NAMES]
+    )
+    more = ", ..." if len(few) > record.SHOWN_NAMES else ""
+    classes = "class has" if len(few) == 1 else "classes have"
+    return [
+        f"{len(few):,} {classes} fewer than {FOLDS} rows in the sample: {shown}{more}; what is "
+        "said of them is a rough estimate, or nothing; --no-streaming judges by all rows"
+    ]
 
 
 def _notes(opened: EmbeddingSet, plan: Plan, statistics: Statistics, sample: int) -> list[str]:
