@@ -352,7 +352,7 @@ def _room(share: Share) -> int:
 def _nodes() -> list[Node]:
     import ray
 
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    found: list[dict[str, Any]] = ray.nodes()
     return Node.all(found)
 
 

@@ -58,7 +58,7 @@ def _each(function: Callable[[Part], Any], parts: Iterable[Part]) -> Iterator[An
 
     task = ray.remote(num_cpus=1, max_retries=RESTARTS)(_done)
     told = ray.put(function)  # sent to a node once, not with every task
-    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    has: dict[str, float] = ray.cluster_resources()
     cpus = int(has.get("CPU", 1))
     waiting = iter(parts)
     running = [task.remote(told, part) for part in islice(waiting, TASKS_EACH * max(1, cpus))]
