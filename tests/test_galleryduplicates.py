@@ -149,8 +149,7 @@ def test_known_neighbours_make_the_groups_of_all_pairs() -> None:
 
     groups = near_groups(items, near, threshold=SAME)
 
-    assert groups is not None
-    assert groups.tolist() == near_duplicates(X).groups.tolist()
+    np.testing.assert_array_equal(groups, near_duplicates(X).groups, strict=True)
 
 
 @pytest.mark.usefixtures("_searched")

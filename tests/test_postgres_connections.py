@@ -57,7 +57,7 @@ def told(cause: Error) -> Exception:
 def test_a_connection_that_is_not_there_is_lost(cause: Error, message: str) -> None:
     error = told(cause)
 
-    assert isinstance(error, LostError)
+    assert type(error) is LostError
     assert message in str(error)
 
 

@@ -95,7 +95,7 @@ def test_a_unit_says_which_version_of_a_file_is_meant(memory: str, tmp_path: Pat
     assert (first.tag, first.size_bytes, first.read()) == (place.entry("a.jpg").tag, 3, b"cat")
     assert second == tmp_path / "b.jpg"
     assert isinstance(third, Stored)
-    assert third.tag == ""
+    assert (third.url, third.tag, third.size_bytes) == (f"{memory}/gone.jpg", "", 0)
 
 
 def made(path: Path, ids: Sequence[str], shift: float) -> Path:

@@ -79,6 +79,15 @@ def device_option(command: F) -> F:
     )(command)
 
 
+def address_option(command: F) -> F:
+    """Add ``--address``."""
+    return click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Of a Ray cluster, or auto.  [default: RAY_ADDRESS, else one on this machine]",
+    )(command)
+
+
 def threads_option(command: F) -> F:
     """Add ``--threads``."""
     return click.option(

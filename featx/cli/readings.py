@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from featx.cli import options as o
+
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
     from featx.heads.predict import Head
@@ -18,11 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def reading_options(command: F) -> F:
     """Add ``--streaming`` and its siblings."""
     for option in [
-        click.option(
-            "--address",
-            metavar="HOST:PORT",
-            help="Of a Ray cluster, or auto.  [default: RAY_ADDRESS, else one on this machine]",
-        ),
+        o.address_option,
         click.option(
             "--engine",
             type=click.Choice(["local", "ray"]),

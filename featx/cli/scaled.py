@@ -36,11 +36,7 @@ def workers_options(command: F) -> F:
             metavar="N",
             help="The most workers.  [default: as many as the cluster holds]",
         ),
-        click.option(
-            "--address",
-            metavar="HOST:PORT",
-            help="Of a Ray cluster, or auto.  [default: RAY_ADDRESS, else one on this machine]",
-        ),
+        o.address_option,
         click.option(
             "--engine",
             type=click.Choice(["auto", "local", "ray"]),

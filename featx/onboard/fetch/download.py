@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
@@ -14,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 from featx.data.files import explained, sync_file
 from featx.errors import FeatxError, InputError, ServerError, StoreError
 from featx.fingerprint import file_sha256
-from featx.onboard.fetch.files import Say, missing, readable, require_size
+from featx.onboard.fetch.files import Say, readable, require_size
 from featx.onboard.fetch.kept import alone, drop, kept
-from featx.onboard.fetch.origin import Origin, safe_name
+from featx.onboard.fetch.onefile import OneFile
+from featx.onboard.fetch.origin import Origin
 from featx.onboard.fetch.web import ask, netrc_problem, require_https
 
 if TYPE_CHECKING:
@@ -35,42 +36,15 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 """Answers after which the same question may be answered."""
 
 
-@dataclass(frozen=True)
-class OneUrl:
-    """The one file of a URL."""
-
-    origin: Origin
-    limit_bytes: int
-    say: Say
-    is_complete: bool = True
+class OneUrl(OneFile):
+    """The one file of a URL of HTTPS."""
 
     @property
-    def chosen(self) -> str:
-        """The last part of the URL."""
-        name = unquote(urlsplit(self.origin.place).path).rpartition("/")[2]
-        if not safe_name(name):
-            message = f"{self.origin.place}: its path ends in no file name"
-            raise InputError(message)
-        return name
+    def _name(self) -> str:
+        return unquote(urlsplit(self.origin.place).path).rpartition("/")[2]
 
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The name alone; its size is not known before it is asked for."""
-        return {self.chosen: 0}
-
-    def weights_of(self, graph: str) -> str:
-        """Return nothing: the sha256 tells weights apart."""
-        return ""
-
-    def take(self, name: str, place: Path) -> None:
-        """Download the file."""
-        if name != self.chosen:
-            raise missing(self.origin.place, name)
+    def _fetch(self, place: Path) -> None:
         download(self.origin, place, limit_bytes=self.limit_bytes, say=self.say)
-
-    def url(self, name: str, sha256: str) -> str:
-        """Return the URL with its sha256."""
-        return str(self.origin)
 
     def close(self) -> None:
         """Delete the download."""

@@ -1,8 +1,5 @@
 """Files of an object store: of a zoo in a bucket, or a model somebody put there."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from featx.data.files import explained
@@ -10,41 +7,19 @@ from featx.data.places.address import Address
 from featx.data.places.stored import place_of
 from featx.errors import InputError, MissingError
 from featx.fingerprint import file_sha256
-from featx.onboard.fetch.files import Say, missing, readable, require_size
-from featx.onboard.fetch.origin import Origin, safe_name
+from featx.onboard.fetch.files import Say, readable, require_size
+from featx.onboard.fetch.onefile import OneFile
+from featx.onboard.fetch.origin import Origin
 
 
-@dataclass(frozen=True)
-class OneObject:
+class OneObject(OneFile):
     """The one file of a URL of an object store."""
 
-    origin: Origin
-    limit_bytes: int
-    say: Say
-    is_complete: bool = True
-
-    @cached_property
-    def chosen(self) -> str:
-        """The last part of the URL."""
-        name = Address.parse(self.origin.place).name
-        if not safe_name(name):
-            message = f"{self.origin.place}: ends in no file name"
-            raise InputError(message)
-        return name
-
     @property
-    def sizes(self) -> Mapping[str, int]:
-        """The name alone; its size is not known before it is asked for."""
-        return {self.chosen: 0}
+    def _name(self) -> str:
+        return Address.parse(self.origin.place).name
 
-    def weights_of(self, graph: str) -> str:
-        """Return nothing: the sha256 tells weights apart."""
-        return ""
-
-    def take(self, name: str, place: Path) -> None:
-        """Copy the file."""
-        if name != self.chosen:
-            raise missing(self.origin.place, name)
+    def _fetch(self, place: Path) -> None:
         where, key = place_of(self.origin.place)
         size_bytes = where.entry(key).size_bytes
         require_size(self.origin.place, size_bytes, self.limit_bytes)
@@ -60,10 +35,6 @@ class OneObject:
                 "another file, or the sha256 is wrong; nothing was kept"
             )
             raise InputError(message)
-
-    def url(self, name: str, sha256: str) -> str:
-        """Return the URL with its sha256."""
-        return str(self.origin)
 
     def close(self) -> None:
         """Do nothing: no download is kept."""
