@@ -200,7 +200,10 @@ def test_items_of_several_parts_are_not_scaled_in_the_graph(cache: Path) -> None
     assert sound.path == catalog.find("ge2e").file("graph")
 
 
-def test_minilm_in_fp16_for_cuda_is_near_on_real_texts(cache: Path) -> None:
+def test_minilm_in_fp16_for_cuda_is_near_on_real_texts(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_PACKING", "0")  # whose nodes exist on CUDA only
     manifest = minilm()
     found = variant(manifest, precision="fp16", device="cuda:0", folder=cache)
     backbone = Backbone(manifest, Settings(device="cpu", threads=2))
@@ -212,19 +215,17 @@ def test_minilm_in_fp16_for_cuda_is_near_on_real_texts(cache: Path) -> None:
 
     kinds = operators(found.path)
     assert (kinds["MultiHeadAttention"], kinds["Softmax"]) == (6, 0)
+    assert (kinds["BiasGelu"], kinds["SkipLayerNormalization"], kinds["Erf"]) == (6, 12, 0)
     assert float(np.einsum("nd,nd->n", rows, backbone.encode(texts)).min()) >= 0.999
 
 
-def test_packing_removes_padding_once_and_puts_it_back_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FEATX_PACKING", "1")
-
+def test_packing_removes_padding_once_and_puts_it_back_once(cache: Path) -> None:
     found = variant(minilm(), precision="fp16", device="cuda:0", folder=cache)
 
     kinds = operators(found.path)
     assert (kinds["RemovePadding"], kinds["RestorePadding"]) == (1, 1)
     assert (kinds["PackedMultiHeadAttention"], kinds["MultiHeadAttention"]) == (6, 0)
+    assert (kinds["BiasGelu"], kinds["SkipLayerNormalization"]) == (6, 12)
     graph = onnx.load(found.path).graph
     made = {item.name for item in (*graph.input, *graph.initializer)} | {""}
     for node in graph.node:
@@ -232,11 +233,7 @@ def test_packing_removes_padding_once_and_puts_it_back_once(
         made.update(node.output)
 
 
-def test_a_model_without_attention_is_left_unpacked(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FEATX_PACKING", "1")
-
+def test_a_model_without_attention_is_left_unpacked(cache: Path) -> None:
     found = variant(catalog.find("ge2e"), precision="fp16", device="cuda:0", folder=cache)
 
     assert operators(found.path)["RemovePadding"] == 0

@@ -29,6 +29,9 @@ from featx.zoo.manifest import Manifest, Precision
 BUCKET_TOKENS = 16
 """On a GPU lengths are multiples of this."""
 
+ROWS_STEP = 4
+"""On a GPU batches of images and sounds have 1, 4, 16, 64 ... rows."""
+
 TAKEN: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
@@ -279,17 +282,19 @@ class Backbone:
         )
 
     def _run(self, session: Session, roles: dict[str, Any]) -> Vectors:
-        graph = self._variant
+        graph, count = self._variant, len(next(iter(roles.values())))
+        if self.manifest.modality in {"image", "audio"} and self.device != "cpu":
+            roles = filled(roles)
         feeds = {
             name: self._taken(roles[role], name, session.inputs.get(name))
             for role, name in graph.inputs.items()
         }
         (result,) = session.run([graph.output], feeds)
-        rows: Vectors = result.astype(np.float32, copy=False)
+        rows: Vectors = result[:count].astype(np.float32, copy=False)
         if graph.is_pooled or self.manifest.pooling == "none":
             return rows
         mask = roles.get("attention_mask", np.ones(rows.shape[:2], dtype=np.int64))
-        return pool_tokens(rows, mask, self.manifest.pooling)
+        return pool_tokens(rows, mask[:count], self.manifest.pooling)
 
     def _taken(self, array: NDArray[Any], name: str, kind: str | None) -> NDArray[Any]:
         if kind not in TAKEN:
@@ -314,6 +319,25 @@ def bucketed(roles: dict[str, NDArray[Any]], longest: int | None = None) -> dict
     if longest is not None:
         more = max(0, min(more, longest - length))
     return {role: np.pad(array, ((0, 0), (0, more))) for role, array in roles.items()}
+
+
+def filled(roles: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Repeat the last row of (N, ...) until there are a power of four.
+
+    For each number of rows that it has not seen yet cuDNN plans anew, which takes seconds.
+
+    Examples
+    --------
+    >>> {role: array.shape for role, array in filled({"image": np.ones((5, 3, 8, 8))}).items()}
+    {'image': (16, 3, 8, 8)}
+    """
+    count, rows = len(next(iter(roles.values()))), 1
+    while rows < count:
+        rows *= ROWS_STEP
+    return {
+        role: np.pad(array, ((0, rows - count), *((0, 0),) * (array.ndim - 1)), mode="edge")
+        for role, array in roles.items()
+    }
 
 
 def identity(dim: int) -> Manifest:

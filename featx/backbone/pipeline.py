@@ -71,6 +71,16 @@ ROOMS = {
 }
 OTHER_ROOM = Room(jobs=64, size_bytes=128 << 20, chunk=1)
 
+GPU_ROOMS = 8
+"""How many times as much may be under way for a GPU, so that its large batches can be filled."""
+
+
+def room_for(backbone: Backbone) -> Room:
+    """Return how much may be under way, by the modality and the kind of device."""
+    usual = ROOMS.get(backbone.manifest.modality, OTHER_ROOM)
+    times = 1 if backbone.device == "cpu" else GPU_ROOMS
+    return Room(usual.jobs * times, usual.size_bytes * times, usual.chunk)
+
 
 @dataclass(slots=True)
 class _Event(Generic[T]):
@@ -140,7 +150,7 @@ class Pipeline(Generic[T]):
     ) -> None:
         self._load = load
         self._tune = tune
-        self._room = room or ROOMS.get(backbones[0].manifest.modality, OTHER_ROOM)
+        self._room = room or room_for(backbones[0])
         self._loaders = ThreadPoolExecutor(loaders, thread_name_prefix="featx-load")
         self._encoders = [
             _Encoder[T](
@@ -340,8 +350,8 @@ class Pipeline(Generic[T]):
         self.timings.cost += sum(sample.cost * sample.parts for sample in samples)
         self.timings.padded_cost += padded_cost(samples)
         self._failures = 0
-        for job, row in zip(event.jobs, event.rows, strict=True):
-            is_finite = bool(np.isfinite(row).all())
+        finite = np.isfinite(event.rows).all(axis=1).tolist()
+        for job, row, is_finite in zip(event.jobs, event.rows, finite, strict=True):
             self._settle(job, row if is_finite else None, NOT_FINITE)
 
     def _failed(self, event: _Event[T], error: BaseException) -> None:

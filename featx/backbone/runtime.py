@@ -311,6 +311,7 @@ def cuda_options(device: str, *, is_half: bool = False) -> dict[str, str]:
         "cudnn_conv_algo_search": "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
         "prefer_nhwc": str(int(is_half)),
+        "enable_skip_layer_norm_strict_mode": "1",  # sums of float16 numbers are float32
     }
     if limit := os.environ.get(MEMORY_LIMIT, ""):
         options["gpu_mem_limit"] = str(_bytes_of(limit))

@@ -17,14 +17,14 @@ from featx.zoo.manifest import Manifest, Precision
 
 __all__ = ["REVISION", "Variant", "depends_on_neighbours", "variant"]
 
-REVISION = 1
+REVISION = 2
 """Raised by one whenever a graph is made in another way; part of the fingerprint."""
 
 LEAST_OPSET, MOST_BYTES = 13, 2**31 - 1
 """What is added to a graph for CUDA needs operators of this version, and fits into one file."""
 
 PACKING = "FEATX_PACKING"
-"""Environment variable: ``1`` packs texts of different lengths on CUDA."""
+"""Environment variable: ``0`` has texts of a batch padded on CUDA, not packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _on_cuda(
             "allowed: fp32"
         )
         raise InputError(message)
-    packs = precision == "fp16" and os.environ.get(PACKING, "") == "1"
+    packs = precision == "fp16" and os.environ.get(PACKING, "") != "0"
 
     def make(target: Path) -> None:
         graph = Graph.load(own.path)

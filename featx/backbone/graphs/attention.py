@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from featx.backbone.graphs.graph import MICROSOFT, Graph
+from featx.backbone.graphs.patterns import attribute, only_reader, unscaled
 
 SPLIT_HEADS = [0, 2, 1, 3]
 SPLIT_HEADS_TURNED = [0, 2, 3, 1]
@@ -82,11 +83,11 @@ def fuse_attention(graph: Graph, *, mask: str = "") -> int:
 
 def find_attention(graph: Graph, softmax: NodeProto) -> Attention | None:
     """Return the attention around a Softmax, or None if there is none of the known form."""
-    if softmax.op_type != "Softmax" or _attribute(softmax, "axis", -1) not in {-1, 3}:
+    if softmax.op_type != "Softmax" or attribute(softmax, "axis", -1) not in {-1, 3}:
         return None
-    mixed = _only_reader(graph, softmax, "MatMul")
-    joined = _only_reader(graph, mixed, "Transpose")
-    last = _only_reader(graph, joined, "Reshape")
+    mixed = only_reader(graph, softmax, "MatMul")
+    joined = only_reader(graph, mixed, "Transpose")
+    last = only_reader(graph, joined, "Reshape")
     if mixed is None or last is None or not _is_transpose(joined, SPLIT_HEADS):
         return None
     value = _split(graph, mixed.input[1], turned=False)
@@ -153,37 +154,29 @@ def _similarities(graph: Graph, name: str) -> tuple[NodeProto | None, str, float
     node = graph.maker(name)
     if node is not None and node.op_type == "Add":
         for place in (0, 1):
-            product, scale = _unscaled(graph, node.input[place])
+            product, scale = _made(graph, node.input[place])
             if _is_product(graph, product):
                 return product, node.input[1 - place], scale
-    product, scale = _unscaled(graph, name)
+    product, scale = _made(graph, name)
     return (product, "", scale) if _is_product(graph, product) else (None, "", 1.0)
+
+
+def _made(graph: Graph, name: str) -> tuple[NodeProto | None, float]:
+    """Return what made a value, before it was multiplied by so much."""
+    source, scale = unscaled(graph, name)
+    return graph.maker(source), scale
 
 
 def _is_product(graph: Graph, node: NodeProto | None) -> bool:
     return node is not None and node.op_type == "MatMul" and graph.weights(node) is None
 
 
-def _unscaled(graph: Graph, name: str) -> tuple[NodeProto | None, float]:
-    """Step over products with and divisions by one constant number."""
-    node, scale = graph.maker(name), 1.0
-    while node is not None and node.op_type in {"Mul", "Div"}:
-        constants = [graph.constant(item) for item in node.input]
-        place = 1 if constants[1] is not None else 0
-        number = constants[place]
-        if number is None or number.size != 1 or (place == 0 and node.op_type == "Div"):
-            return node, scale
-        scale *= float(number.item()) ** (1 if node.op_type == "Mul" else -1)
-        node = graph.maker(node.input[1 - place])
-    return node, scale
-
-
 def _split(graph: Graph, name: str, *, turned: bool) -> Heads | None:
     """Return what was split into heads, and for keys (`turned`) transposed as well."""
-    node, scale = _unscaled(graph, name)
+    node, scale = _made(graph, name)
     perms = [SPLIT_HEADS_TURNED] if turned else [SPLIT_HEADS]
     if turned and node is not None and _is_transpose(node, TURNED):
-        node, inner = _unscaled(graph, node.input[0])
+        node, inner = _made(graph, node.input[0])
         scale, perms = scale * inner, [SPLIT_HEADS]
     if node is not None and perms == [SPLIT_HEADS] and node.op_type in {"Gather", "Squeeze"}:
         return _third(graph, node, scale)
@@ -195,7 +188,7 @@ def _split(graph: Graph, name: str, *, turned: bool) -> Heads | None:
 def _third(graph: Graph, node: NodeProto, scale: float) -> Heads | None:
     """Return one of queries, keys and values that were split off the first axis."""
     split = graph.maker(node.input[0]) if node.op_type == "Squeeze" else node
-    if split is None or split.op_type not in {"Gather", "Split"} or _attribute(split, "axis", 0):
+    if split is None or split.op_type not in {"Gather", "Split"} or attribute(split, "axis", 0):
         return None
     if split.op_type == "Split":
         part = list(split.output).index(node.input[0])
@@ -219,7 +212,7 @@ def _reshaped(graph: Graph, node: NodeProto, scale: float, *, rank: int) -> Head
 
 
 def _is_transpose(node: NodeProto | None, perm: list[int]) -> bool:
-    return node is not None and node.op_type == "Transpose" and _attribute(node, "perm", []) == perm
+    return node is not None and node.op_type == "Transpose" and attribute(node, "perm", []) == perm
 
 
 def _last_size(graph: Graph, shape: str, rank: int) -> int:
@@ -244,17 +237,3 @@ def _value_width(graph: Graph, name: str) -> int:
         node = graph.maker(node.input[0 if constants[0] is None else 1])
     weights = None if node is None else graph.weights(node)
     return 0 if weights is None else weights.shape[1]
-
-
-def _only_reader(graph: Graph, node: NodeProto | None, operator: str) -> NodeProto | None:
-    if node is None:
-        return None
-    readers = graph.readers(node.output[0])
-    return readers[0] if len(readers) == 1 and readers[0].op_type == operator else None
-
-
-def _attribute(node: NodeProto, name: str, otherwise: object) -> object:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return helper.get_attribute_value(attribute)
-    return otherwise

@@ -1,4 +1,4 @@
-"""A graph for CUDA: attention fused, float16 inside, each step checked against the plain graph."""
+"""A graph for CUDA: nodes fused, float16 inside, each step checked against the plain graph."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from featx.backbone.graphs.attention import fuse_attention
+from featx.backbone.graphs.elementwise import fuse_elementwise
 from featx.backbone.graphs.graph import Graph
 from featx.backbone.graphs.packing import pack
 from featx.backbone.graphs.pooling import EMBEDDING, append_embedding
@@ -22,7 +23,7 @@ HALF_COSINE = 0.999
 
 
 def fused_half(graph: Graph, manifest: Manifest, output: str, *, packs: bool) -> Graph:
-    """Return a float16 graph with the same inputs and outputs, attention fused where it can be.
+    """Return a float16 graph with the same inputs and outputs, fused where it can be.
 
     Parameters
     ----------
@@ -70,7 +71,15 @@ def _fused(graph: Graph, manifest: Manifest) -> Iterator[Graph]:
     for mask in (*masks, ""):
         candidate = _copy(graph)
         if fuse_attention(candidate, mask=mask):
+            yield from _with_chains_fused(candidate)
             yield candidate
+    yield from _with_chains_fused(graph)
+
+
+def _with_chains_fused(graph: Graph) -> Iterator[Graph]:
+    candidate = _copy(graph)
+    if fuse_elementwise(candidate):
+        yield candidate
 
 
 def _keep_only(graph: Graph, output: str) -> None:

@@ -12,7 +12,8 @@ from featx.backbone.graphs.graph import MICROSOFT, Graph
 
 BY_TOKEN = frozenset(
     {"MatMul", "Add", "Sub", "Mul", "Div", "Erf", "Tanh", "Sqrt", "Pow", "Sigmoid", "Relu", "Gelu"}
-    | {"Cast", "LayerNormalization", "MultiHeadAttention", "Identity"}
+    | {"BiasGelu", "Cast", "Identity", "LayerNormalization", "MultiHeadAttention"}
+    | {"SkipLayerNormalization"}
 )
 """Operators that treat each token by itself, and attention, which has a packed form."""
 
@@ -57,7 +58,7 @@ def _between(graph: Graph, start: str, end: str) -> list[NodeProto]:
     for node in graph.nodes:
         if any(item in dependent for item in node.input):
             nodes.append(node)
-            dependent.update(node.output)
+            dependent.update(name for name in node.output if name)
     strangers = [
         item
         for node in nodes
@@ -68,7 +69,7 @@ def _between(graph: Graph, start: str, end: str) -> list[NodeProto]:
 
 
 def _rewire(graph: Graph, tokens: str, output: str, inside: list[NodeProto]) -> None:
-    names = {name: f"{PACKED}/{name}" for node in inside for name in node.output}
+    names = {name: f"{PACKED}/{name}" for node in inside for name in node.output if name}
     names[tokens] = f"{PACKED}/{tokens}"
     offset, starts = f"{PACKED}/offset", f"{PACKED}/starts"
     rewired = [_packed(node, names, offset, starts) for node in inside]
@@ -96,7 +97,7 @@ def _remove(
 
 def _packed(node: NodeProto, names: dict[str, str], offset: str, starts: str) -> NodeProto:
     inputs = [names.get(item, item) for item in node.input]
-    outputs = [names[item] for item in node.output]
+    outputs = [names.get(item, item) for item in node.output]
     operator, domain = node.op_type, node.domain
     if operator == "MultiHeadAttention":
         operator, inputs = "PackedMultiHeadAttention", [*inputs[:3], "", offset, starts]

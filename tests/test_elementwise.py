@@ -1,0 +1,146 @@
+"""Chains of nodes that become one, on the graphs of both exporters of torch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.backbone.graphs.elementwise import fuse_elementwise
+from featx.backbone.graphs.graph import Graph
+from featx.backbone.graphs.probing import made_up_feeds, run_graph
+from featx.zoo import catalog
+from tiny_graphs import model_of, node
+
+HALF_ROOT = np.float32(np.sqrt(0.5))
+W = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+ROW = np.array([1, -2, 0.5, 3], dtype=np.float32)
+NUMBERS = {
+    "w": W,
+    "b": ROW,
+    "root": np.float32(np.sqrt(2)),
+    "half_root": HALF_ROOT,
+    "one": np.float32(1),
+    "half": np.float32(0.5),
+    "gamma": ROW,
+    "beta": ROW[::-1].copy(),
+}
+
+GELUS = {
+    "legacy": "Div x root z; Erf z e; Add e one a; Mul x a m; Mul m half y",
+    "dynamo": "Mul half_root x z; Erf z e; Add one e a; Mul x half h; Mul h a y",
+    "biased": "MatMul x w l; Add l b s; "
+    "Div s root z; Erf z e; Add e one a; Mul s a m; Mul m half y",
+}
+
+
+def graph_of(text: str, **attributes: float) -> Graph:
+    """Return a graph of ``Operator inputs output`` clauses; the last name is what a node makes."""
+    nodes = []
+    for clause in text.split("; "):
+        operator, *names = clause.split()
+        made = attributes if operator == "LayerNormalization" else {}
+        nodes.append(node(operator, " ".join(names[:-1]), names[-1], **made))
+    return Graph(model_of(nodes, NUMBERS, shape=("n", 3, 4)))
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [each.op_type for each in graph.nodes]
+
+
+def same(graph: Graph, text: str) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(np.float32)
+    ((wanted,),) = run_graph(graph_of(text), ["y"], [{"x": x}])
+    ((found,),) = run_graph(graph, ["y"], [{"x": x}])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", GELUS)
+def test_gelu_is_one_node_with_the_bias_before_it(form: str) -> None:
+    graph = graph_of(GELUS[form])
+
+    assert fuse_elementwise(graph) == 1
+
+    assert kinds(graph) == (["MatMul", "BiasGelu"] if form == "biased" else ["Gelu"])
+    same(graph, GELUS[form])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Div x one z; Erf z e; Add e one a; Mul x a m; Mul m half y",  # another slope
+        "Div x root z; Erf z e; Add e half a; Mul x a m; Mul m half y",  # another offset
+        "Div x root z; Erf z e; Add e one a; Mul x a m; Mul m root y",  # another factor
+        "Div x root z; Erf z e; Add e one a; Mul e a m; Mul m half y",  # of another value
+    ],
+)
+def test_what_is_nearly_gelu_stays(text: str) -> None:
+    graph = graph_of(text)
+
+    assert fuse_elementwise(graph) == 0
+
+    same(graph, text)
+
+
+SUM = "MatMul x w l; Add l b s; Add s x t; LayerNormalization t gamma beta y"
+
+
+def test_a_normalized_sum_is_one_node_with_its_bias_and_epsilon() -> None:
+    graph = graph_of(SUM, epsilon=0.25)
+    plain = graph_of(SUM, epsilon=0.25)
+
+    assert fuse_elementwise(graph) == 1
+
+    assert kinds(graph) == ["MatMul", "SkipLayerNormalization"]
+    x = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(np.float32)
+    ((wanted,),) = run_graph(plain, ["y"], [{"x": x}])
+    ((found,),) = run_graph(graph, ["y"], [{"x": x}])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sum_that_others_read_too_is_given_as_well() -> None:
+    text = "MatMul x w l; Add x l t; LayerNormalization t gamma beta n; Add n t y"
+    graph = graph_of(text)
+
+    assert fuse_elementwise(graph) == 1
+
+    assert kinds(graph) == ["MatMul", "SkipLayerNormalization", "Add"]
+    same(graph, text)
+
+
+def test_a_sum_with_what_may_be_one_row_for_all_items_stays() -> None:
+    text = "Add x x t; LayerNormalization t gamma beta y"
+    graph = graph_of(text)
+
+    assert fuse_elementwise(graph) == 0
+
+    same(graph, text)
+
+
+EXPORTED = Path(__file__).parent / "data" / "exported"
+
+
+@pytest.mark.parametrize("name", ["bert", "vit"])
+@pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
+def test_every_block_of_an_exported_transformer_is_fused(name: str, exporter: str) -> None:
+    graph = Graph.load(EXPORTED / f"{name}_{exporter}.onnx")
+    graph.fold()
+
+    fuse_elementwise(graph)
+
+    counts = [kinds(graph).count(each) for each in ("SkipLayerNormalization", "Erf")]
+    assert counts == [6, 0]
+
+
+def test_all_chains_of_minilm_are_fused_and_give_the_same_tokens() -> None:
+    manifest = catalog.find("minilm-l6")
+    plain, fused = (Graph.load(manifest.file("graph")) for _ in range(2))
+    feeds = made_up_feeds(plain, manifest)
+    fused.fold()
+
+    assert fuse_elementwise(fused) == 6 + 12
+
+    wanted = run_graph(plain, ["token_embeddings"], feeds)
+    found = run_graph(fused, ["token_embeddings"], feeds)
+    for X, Y, feed in zip(wanted, found, feeds, strict=True):
+        kept = feed["attention_mask"] > 0
+        np.testing.assert_allclose(Y[0][kept], X[0][kept], atol=2e-5)
