@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -51,6 +51,11 @@ class Stored(ABC):
     url: str
     size_bytes: int
     tag: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other contents: its URL, and where it is a part, which."""
+        return self.url
 
     @abstractmethod
     def read(self) -> bytes:
@@ -135,22 +140,24 @@ class Sample:
         Length before truncation, for texts.
     truncated : bool
         Whether something was cut off.
+    parts : int
+        Rows of a batch that this item takes.
+    size_bytes : int
+        Memory that the arrays take.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     cost: int
     n_tokens: int | None = None
     truncated: bool = False
+    parts: int = field(init=False)
+    size_bytes: int = field(init=False)
 
-    @property
-    def parts(self) -> int:
-        """Rows of a batch that this item takes."""
-        return len(next(iter(self.inputs.values())))
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the arrays take."""
-        return sum(array.nbytes for array in self.inputs.values())
+    def __post_init__(self) -> None:
+        """Measure once what a pipeline asks for again and again."""
+        arrays = list(self.inputs.values())
+        object.__setattr__(self, "parts", len(arrays[0]))
+        object.__setattr__(self, "size_bytes", sum([array.nbytes for array in arrays]))
 
 
 class Modality(Protocol):

@@ -11,16 +11,15 @@ from featx.backbone.graphs.probing import made_up_feeds, run_graph
 from featx.zoo import catalog
 from tiny_graphs import model_of, node
 
-HALF_ROOT = np.float32(np.sqrt(0.5))
 W = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
 ROW = np.array([1, -2, 0.5, 3], dtype=np.float32)
 NUMBERS = {
     "w": W,
     "b": ROW,
-    "root": np.float32(np.sqrt(2)),
-    "half_root": HALF_ROOT,
-    "one": np.float32(1),
-    "half": np.float32(0.5),
+    "root": np.array(np.sqrt(2), np.float32),
+    "half_root": np.array(np.sqrt(0.5), np.float32),
+    "one": np.array(1, np.float32),
+    "half": np.array(0.5, np.float32),
     "gamma": ROW,
     "beta": ROW[::-1].copy(),
 }

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.job import Job
-from featx.backbone.pipeline import Pipeline, Room
+from featx.backbone.pipeline import Pipeline
+from featx.backbone.room import Room
 from featx.backbone.runtime import Session
 from featx.backbone.settings import LIMITS, Settings
 from featx.backbone.window import Limits

@@ -119,9 +119,9 @@ def test_labels_that_have_changed_since_are_measured_anew(tmp_path: Path) -> Non
 def test_rows_without_a_digest_are_counted_as_not_known(tmp_path: Path) -> None:
     head = trained(EmbeddingSet.open(text_set(tmp_path / "t.emb")))
     rows = text_rows(["ham", "spam"] * 50)  # 80 it was trained on, 20 others
-    rows = [replace(row, digest="" if at >= 90 else row.digest) for at, row in enumerate(rows)]
+    rows = [row._replace(digest="" if at >= 90 else row.digest) for at, row in enumerate(rows)]
     held = written(tmp_path / "n.emb", rows, vectors([0, 1] * 50), "text")
-    nameless = [replace(row, digest="") for row in rows]
+    nameless = [row._replace(digest="") for row in rows]
     unknown = written(tmp_path / "u.emb", nameless, vectors([0, 1] * 50), "text")
 
     found = judge_unseen(head, held, None)

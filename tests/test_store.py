@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -519,38 +520,90 @@ def test_labels_that_are_attached_to_a_begun_set_keep_its_open_rows(tmp_path: Pa
     assert emb.y.tolist() == ["c0", "given", "c0", "c1", "c0"]
 
 
-OLD_LAYOUT = """
-CREATE TABLE known (id TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+OLD_TABLES = """
 CREATE TABLE pending (row INTEGER PRIMARY KEY, facts TEXT NOT NULL);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+OLD_KNOWN = {
+    0: "CREATE TABLE known (id TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID",
+    2: (
+        "CREATE TABLE known (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
+        "digest TEXT NOT NULL, truncated INTEGER NOT NULL, uri TEXT NOT NULL, label TEXT, "
+        "split TEXT)"
+    ),
+}
 
 
-def test_a_commit_log_of_the_old_layout_keeps_its_open_rows(tmp_path: Path) -> None:
+def give_old_log(path: Path, layout: int, pending: Sequence[Row]) -> None:
+    """Replace a set's commit log by one of an older layout, with these rows in its open segment."""
+    with closing(sqlite3.connect(path / "index.sqlite")) as log:
+        known = log.execute("SELECT * FROM known").fetchall()
+        state = log.execute("SELECT * FROM state").fetchall()
+    for file in path.glob("index.sqlite*"):
+        file.unlink()
+    with closing(sqlite3.connect(path / "index.sqlite")) as log, log:
+        log.executescript(f"{OLD_TABLES} {OLD_KNOWN[layout]}; PRAGMA user_version = {layout}")
+        log.executemany("INSERT INTO state VALUES (?, ?)", state)
+        facts = [(at, json.dumps(row._asdict())) for at, row in enumerate(pending)]
+        log.executemany("INSERT INTO pending VALUES (?, ?)", facts)
+        if layout == 2:
+            log.executemany("INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?)", known)
+
+
+@pytest.mark.parametrize("layout", [0, 2])
+def test_a_commit_log_of_an_old_layout_keeps_its_open_rows(tmp_path: Path, layout: int) -> None:
     X, path = vectors(5), tmp_path / "x.emb"
     with SetWriter(path, model=model()) as writer:
         writer.append(rows([0, 1, 2]), X[:3])
         writer.seal()
         writer.append(rows([3, 4]), X[3:])
-    with closing(sqlite3.connect(path / "index.sqlite")) as log:
-        kept = [log.execute(f"SELECT * FROM {name}").fetchall() for name in ("pending", "state")]
-    for file in path.glob("index.sqlite*"):
-        file.unlink()
-    with closing(sqlite3.connect(path / "index.sqlite")) as log, log:
-        log.executescript(OLD_LAYOUT)
-        log.executemany("INSERT INTO pending VALUES (?, ?)", kept[0])
-        log.executemany(
-            "INSERT INTO state VALUES (?, ?)", [pair for pair in kept[1] if pair[0] == "sealed"]
-        )
+    give_old_log(path, layout, rows([3, 4]))
 
     with SetWriter(path, model=model()) as writer:
         held = writer.held([f"i{i}" for i in range(6)])
-        emb = finish(writer, facts(range(5)))
+        writer.append(rows([5]), vectors(1, seed=1))
+        emb = finish(writer, facts(range(6)))
 
     assert {item_id: (one.row, one.digest) for item_id, one in held.items()} == {
         f"i{i}": (i, f"{i:064x}") for i in range(5)
     }
-    np.testing.assert_array_equal(np.asarray(emb.X), X)
+    np.testing.assert_array_equal(np.asarray(emb.X), [*X, *vectors(1, seed=1)])
+    assert emb.items.column("preview").to_pylist() == [f"p{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize("commits", [[5000, 1, 3000], [1] * 9, [4095, 2], [4096, 4096], [9000]])
+def test_the_table_of_a_segment_does_not_depend_on_its_commits(
+    tmp_path: Path, commits: list[int]
+) -> None:
+    total, at = sum(commits), 0
+    X = vectors(total)
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        for count in commits:
+            writer.append(rows(range(at, at + count)), X[at : at + count])
+            at += count
+        writer.seal()
+
+    with pq.ParquetFile(tmp_path / "x.emb" / "segment-00000.parquet") as table:
+        groups = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
+        found = table.read().to_pylist()
+    assert groups == [min(4096, total - start) for start in range(0, total, 4096)]
+    assert [Row(**facts) for facts in found] == rows(range(total))
+
+
+def test_a_row_that_was_looked_up_before_gives_its_label_to_the_next(tmp_path: Path) -> None:
+    make(tmp_path / "x.emb", vectors(2))
+
+    with SetWriter(tmp_path / "x.emb", model=model()) as writer:
+        writer.held(["i0", "i1", "new"])
+        for digest in ("a", "b"):
+            writer.append([Row(id=name, digest=digest) for name in ("new", "i1")], vectors(2))
+        held = writer.held(["new", "i1"])
+
+    assert held == {
+        "new": Held(4, "b", False, "", None, None, False),
+        "i1": Held(5, "b", False, "", "c1", None, False),
+    }
 
 
 def test_a_commit_log_of_a_newer_layout_is_made_anew(tmp_path: Path) -> None:
@@ -587,6 +640,31 @@ def test_a_commit_log_that_is_found_damaged_late_is_mended_by_the_next_run(tmp_p
         writer.held([f"i{i}" for i in range(2000)])
     with SetWriter(path, model=model()) as writer:
         assert len(writer.held([f"i{i}" for i in range(2000)])) == 2000
+
+
+@pytest.mark.parametrize("kept", [0, 100, 700])
+def test_damaged_facts_of_open_rows_are_found_and_their_items_embedded_again(
+    tmp_path: Path, kept: int
+) -> None:
+    path = tmp_path / "x.emb"
+    with SetWriter(path, model=model()) as writer:
+        writer.append(rows(range(3)), vectors(3))
+    with closing(sqlite3.connect(path / "index.sqlite")) as log, log:
+        (facts_,) = log.execute("SELECT facts FROM opened").fetchone()
+        damaged = facts_[:kept] + b"\xff" * (len(facts_) - kept)
+        log.execute("UPDATE opened SET facts = ?", (damaged,))
+
+    with (
+        SetWriter(path, model=model()) as writer,
+        pytest.raises(StoreError, match=r"index\.sqlite: damaged: (.|\n)*; run the command again"),
+    ):
+        writer.seal()
+    with SetWriter(path, model=model()) as writer:
+        assert writer.committed == 0
+        writer.append(rows(range(3)), vectors(3))
+        emb = finish(writer, facts(range(3)))
+
+    np.testing.assert_array_equal(emb.X, vectors(3))
 
 
 MEMORY_RUN = """

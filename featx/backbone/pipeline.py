@@ -22,6 +22,7 @@ import numpy as np
 
 from featx.backbone.backbone import Backbone
 from featx.backbone.job import Job
+from featx.backbone.room import Room, room_for
 from featx.backbone.timings import Timings
 from featx.backbone.window import Limits, Window, padded_cost
 from featx.errors import DeviceMemoryError, InputError
@@ -42,44 +43,6 @@ Tune = Callable[[Backbone, Sequence[Sample]], Limits | None]
 
 FIRST_FAILURES, FAILURES = 8, 256
 """A backbone is broken if it fails on so many items in a row: before it ever worked, or later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much may be under way.
-
-    Attributes
-    ----------
-    jobs : int
-        Most items between the source and the caller.
-    size_bytes : int
-        Of samples that wait; reading pauses above it.
-    chunk : int
-        Items that a loader takes at once.
-    """
-
-    jobs: int
-    size_bytes: int
-    chunk: int
-
-
-ROOMS = {
-    "text": Room(jobs=2048, size_bytes=64 << 20, chunk=32),
-    "image": Room(jobs=96, size_bytes=128 << 20, chunk=1),
-    "audio": Room(jobs=64, size_bytes=128 << 20, chunk=1),
-    "array": Room(jobs=4096, size_bytes=64 << 20, chunk=256),
-}
-OTHER_ROOM = Room(jobs=64, size_bytes=128 << 20, chunk=1)
-
-GPU_ROOMS = 8
-"""How many times as much may be under way for a GPU, so that its large batches can be filled."""
-
-
-def room_for(backbone: Backbone) -> Room:
-    """Return how much may be under way, by the modality and the kind of device."""
-    usual = ROOMS.get(backbone.manifest.modality, OTHER_ROOM)
-    times = 1 if backbone.device == "cpu" else GPU_ROOMS
-    return Room(usual.jobs * times, usual.size_bytes * times, usual.chunk)
 
 
 @dataclass(slots=True)
@@ -350,7 +313,7 @@ class Pipeline(Generic[T]):
         self.timings.cost += sum(sample.cost * sample.parts for sample in samples)
         self.timings.padded_cost += padded_cost(samples)
         self._failures = 0
-        finite = np.isfinite(event.rows).all(axis=1).tolist()
+        finite = np.logical_and.reduce(np.isfinite(event.rows), axis=1).tolist()
         for job, row, is_finite in zip(event.jobs, event.rows, finite, strict=True):
             self._settle(job, row if is_finite else None, NOT_FINITE)
 

@@ -1,47 +1,46 @@
 """The commit log of an embedding set, in SQLite: which row holds an id, and the open segment.
 
 A commit is: rows written to the segment, ``fdatasync``, then one transaction here that gives the
-new committed length and the facts of each row.  What the log does not count does not exist.
+new committed length and the facts of the rows.  What the log does not count does not exist.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from featx.data.files import explained
-from featx.data.rows import BATCH_ROWS, SCHEMA, Row
+from featx.data.rows import BATCH_ROWS, SCHEMA, Row, to_batch
 from featx.errors import InputError, StoreError
 from featx.types import Rows
 
-LAYOUT = 2
-"""Raised, below too, when a table changes; ``known`` of an older layout is made anew."""
+LAYOUT = 3
+"""Raised when a table changes; `_TABLES` says what becomes of older ones."""
 
-_TABLES = """
-BEGIN IMMEDIATE;
-DROP TABLE IF EXISTS known;
-CREATE TABLE known (
-    row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
-    truncated INTEGER NOT NULL, uri TEXT NOT NULL, label TEXT, split TEXT
-);
-CREATE TABLE IF NOT EXISTS pending (row INTEGER PRIMARY KEY, facts TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-DELETE FROM state WHERE key = 'known';
-PRAGMA user_version = 2;
-COMMIT;
-"""
+_TABLES = (
+    "DROP TABLE IF EXISTS known",  # made anew from the sealed tables and the open segment
+    "CREATE TABLE known (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,"
+    " truncated INTEGER NOT NULL, uri TEXT NOT NULL, label TEXT, split TEXT)",
+    "CREATE TABLE opened (row INTEGER PRIMARY KEY, length INTEGER NOT NULL, facts BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "DELETE FROM state WHERE key = 'known'",
+    f"PRAGMA user_version = {LAYOUT}",
+)
+"""A commit is one row of ``opened``: where it begins in the segment, and its facts, in Arrow."""
 
-_HOLD = "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, ?)"
+_OPEN = "INSERT INTO opened VALUES (?, ?, ?)"
 _REMEMBER = "INSERT OR REPLACE INTO state VALUES (?, ?)"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 LOOKED_UP_TOGETHER = 500
-"""Ids of one query; older builds of SQLite take 999 at most."""
+HELD_TOGETHER = 140
+"""Ids of one query, and rows of one insertion: older builds of SQLite take 999 values at most."""
 
 
 class Known(NamedTuple):
@@ -62,6 +61,12 @@ KNOWN_COLUMNS = [name for name in Known._fields if name != "row"]
 
 class DamagedLogError(StoreError):
     """The log was no database any more; it has been dropped."""
+
+
+class _DamagedFactsError(sqlite3.DatabaseError):
+    """An Arrow batch cannot be read."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class CommitLog:
@@ -94,8 +99,24 @@ class CommitLog:
         layout = int(self._database.execute("PRAGMA user_version").fetchone()[0])
         if layout > LAYOUT:
             raise self._dropped(f"layout {layout} is newer than {LAYOUT}")
-        if layout < LAYOUT:
-            self._database.executescript(_TABLES)
+        if layout == LAYOUT:
+            return
+        with self._transaction() as database:
+            for statement in _TABLES:
+                database.execute(statement)
+            self._take_over_old_rows(database)
+
+    def _take_over_old_rows(self, database: sqlite3.Connection) -> None:
+        """Keep the open segment of a layout before 3, which held each row as JSON."""
+        is_there = "SELECT 1 FROM sqlite_master WHERE name = 'pending'"
+        if database.execute(is_there).fetchone() is None:
+            return
+        found = database.execute("SELECT facts FROM pending ORDER BY row")
+        rows, at = (Row(**json.loads(facts)) for (facts,) in found), 0
+        while part := list(islice(rows, BATCH_ROWS)):
+            database.execute(_OPEN, _opened(part, at=at))
+            at += len(part)
+        database.execute("DROP TABLE pending")
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -175,32 +196,52 @@ class CommitLog:
 
     def committed(self) -> int:
         """Return the number of committed rows of the open segment."""
+        query = "SELECT row + length FROM opened ORDER BY row DESC LIMIT 1"
         with self._named():
-            last = self._database.execute("SELECT MAX(row) FROM pending").fetchone()[0]
-        return 0 if last is None else int(last) + 1
+            found = self._database.execute(query).fetchone()
+        return 0 if found is None else int(found[0])
 
-    def pending(self) -> Iterator[Row]:
-        """Yield the facts of the open segment's rows, in order."""
+    def pending(self) -> Iterator[pa.RecordBatch]:
+        """Yield the facts of the open segment's rows, in order, in batches of any size.
+
+        Raises
+        ------
+        DamagedLogError
+            If they are damaged.
+        """
         with self._named():
-            for (facts,) in self._database.execute("SELECT facts FROM pending ORDER BY row"):
-                yield Row(**json.loads(facts))
+            yield from self._pending()
 
-    def commit(self, rows: Sequence[Row], *, at: int, sealed: int) -> None:
+    def _pending(self) -> Iterator[pa.RecordBatch]:
+        for (facts,) in self._database.execute("SELECT facts FROM opened ORDER BY row"):
+            try:
+                batch = pa.ipc.read_record_batch(pa.py_buffer(facts), SCHEMA)
+                batch.validate(full=True)
+            except (pa.ArrowException, OSError) as cause:
+                raise _DamagedFactsError(str(cause)) from cause
+            yield batch
+
+    def commit(self, rows: Sequence[Row], *, at: int, sealed: int) -> list[Known]:
         """Record `rows` as the open segment's rows `at` and following, durably.
 
-        `sealed` is the number of rows in the segments before.
+        `sealed` is the number of rows in the segments before.  Returns what is now known of
+        each row.
         """
+        known = [
+            Known(number, row.id, row.digest, row.truncated, row.uri, row.label, row.split)
+            for number, row in enumerate(rows, sealed + at)
+        ]
         with self._transaction() as database:
-            database.executemany(
-                "INSERT INTO pending VALUES (?, ?)",
-                [(at + i, json.dumps(_facts(row))) for i, row in enumerate(rows)],
-            )
-            database.executemany(_HOLD, _known(rows, at=sealed + at))
+            for start in range(0, len(rows), BATCH_ROWS):
+                part = rows[start : start + BATCH_ROWS]
+                database.execute(_OPEN, _opened(part, at=at + start))
+            _hold(database, known)
+        return known
 
     def seal(self, *, sealed: str, known: str) -> None:
         """Forget the open segment, whose rows are sealed now; what is known of them stays."""
         with self._transaction() as database:
-            database.execute("DELETE FROM pending")
+            database.execute("DELETE FROM opened")
             database.execute(_REMEMBER, ("sealed", sealed))
             database.execute(_REMEMBER, ("known", known))
 
@@ -208,18 +249,14 @@ class CommitLog:
         """Forget the open segment; `rebuild` has to follow."""
         self.seal(sealed=sealed, known="")
 
-    def rebuild(self, sealed_rows: Iterable[Known], *, known: str) -> None:
+    def rebuild(self, sealed_rows: Iterable[pa.RecordBatch], *, known: str) -> None:
         """Know exactly the sealed rows, given in order, and after them the open segment's."""
         with self._transaction() as database:
             database.execute("DELETE FROM known")
-            count = 0
-            for row in sealed_rows:
-                database.execute(_HOLD, row)
-                count += 1
-            pending = self.pending()
-            while batch := list(islice(pending, BATCH_ROWS)):
-                database.executemany(_HOLD, _known(batch, at=count))
-                count += len(batch)
+            row = 0
+            for batch in chain(sealed_rows, self._pending()):
+                _hold(database, list(_known(batch, at=row)))
+                row += batch.num_rows
             database.execute(_REMEMBER, ("known", known))
 
     def close(self) -> None:
@@ -227,10 +264,20 @@ class CommitLog:
         self._database.close()
 
 
-def _facts(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in SCHEMA.names}
+def _opened(rows: Sequence[Row], *, at: int) -> tuple[int, int, bytes]:
+    """Return what ``opened`` holds of the rows of one commit."""
+    return at, len(rows), to_batch(rows).serialize().to_pybytes()
 
 
-def _known(rows: Sequence[Row], *, at: int) -> Iterator[Known]:
-    for number, row in enumerate(rows, at):
-        yield Known(number, row.id, row.digest, row.truncated, row.uri, row.label, row.split)
+def _hold(database: sqlite3.Connection, known: Sequence[tuple[object, ...]]) -> None:
+    """Insert many rows a statement: each statement gives the GIL away, and has to get it back."""
+    for start in range(0, len(known), HELD_TOGETHER):
+        part = known[start : start + HELD_TOGETHER]
+        marks = ",".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        statement = f"INSERT OR REPLACE INTO known VALUES {marks}"  # noqa: S608
+        database.execute(statement, list(chain.from_iterable(part)))
+
+
+def _known(batch: pa.RecordBatch, *, at: int) -> Iterator[tuple[object, ...]]:
+    columns = (batch.column(name).to_pylist() for name in KNOWN_COLUMNS)
+    return zip(range(at, at + batch.num_rows), *columns, strict=True)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,8 +28,7 @@ BATCH_ROWS = 4096
 """Rows that are read or written together; a row group of a table holds at most as many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """Facts about one row; `digest` is BLAKE3 in hex, `preview` at most 200 characters."""
 
     id: str
@@ -44,11 +42,28 @@ class Row:
     preview: str = ""
 
 
+_PLACES = [Row._fields.index(name) for name in SCHEMA.names]
+
+
 def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
     """Return `rows` as an Arrow batch of `SCHEMA`."""
-    columns = [[getattr(row, name) for row in rows] for name in SCHEMA.names]
-    arrays = [pa.array(column, _TYPES[name]) for name, column in zip(_TYPES, columns, strict=True)]
+    columns = ([row[place] for row in rows] for place in _PLACES)
+    arrays = [pa.array(column, each.type) for each, column in zip(SCHEMA, columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of `batches`, in order, `BATCH_ROWS` at a time; the last may be fewer."""
+    waiting, count = list[pa.RecordBatch](), 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        while count >= BATCH_ROWS:
+            table = pa.Table.from_batches(waiting).combine_chunks()
+            yield from table.slice(0, BATCH_ROWS).to_batches()
+            waiting, count = table.slice(BATCH_ROWS).to_batches(), count - BATCH_ROWS
+    if count:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
@@ -62,7 +77,7 @@ def relabelled(
     """Return `table` with the labels and splits of the ids that are named; others stay."""
     old = (Row(**row) for row in table.to_pylist())
     new = [
-        replace(row, label=labels.get(row.id, row.label), split=splits.get(row.id, row.split))
+        row._replace(label=labels.get(row.id, row.label), split=splits.get(row.id, row.split))
         for row in old
     ]
     return to_table(new)

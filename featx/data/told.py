@@ -8,7 +8,6 @@ import json
 import mmap
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
@@ -22,8 +21,7 @@ from featx.data.rows import BATCH_ROWS, SCHEMA
 from featx.types import Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A committed row, as the set holds it.
 
     Attributes
@@ -48,8 +46,7 @@ class Held:
     is_told: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a source says of an item that is in the set already; it may have changed."""
 
     id: str

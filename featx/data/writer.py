@@ -5,10 +5,8 @@ and the next run goes on where this one stopped.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +23,7 @@ from featx.data.claim import (
 from featx.data.files import write_json
 from featx.data.log import KNOWN_COLUMNS, CommitLog, DamagedLogError, Known
 from featx.data.mirror import facts_of, relabel, replace_table, rewrite
-from featx.data.rows import BATCH_ROWS, Row, relabelled, to_batch, write_batches
+from featx.data.rows import BATCH_ROWS, Row, regrouped, relabelled, write_batches
 from featx.data.segment import HEADER_BYTES, SegmentFile
 from featx.data.store import EmbeddingSet
 from featx.data.told import Changes, Facts, Held, Told
@@ -87,7 +85,7 @@ class SetWriter:
             self._is_recorded = old == new
             self._was_finished = bool(self._manifest["finished"])
             self._told = Told(path)
-            self._found: dict[str, Known] = {}  # by `held`, for `tell`
+            self._found: dict[str, Known | None] = {}  # in the log, of items that are under way
             try:
                 self._open_log()
             except DamagedLogError:
@@ -131,12 +129,14 @@ class SetWriter:
         The manifest on the disk counts: an interruption may come right after it is written.
         """
         self._drop_open_file()
+        self._found.clear()
         found = EmbeddingSet.open(self.path).manifest
         self._manifest |= {key: found[key] for key in ("segments", "next_segment", "finished")}
         if self._log.state("sealed") != self._sealed_name():
             self._log.forget_open(sealed=self._sealed_name())
         if self._log.state("known") != self._known_name():
-            self._log.rebuild(self._sealed_facts(), known=self._known_name())
+            sealed = facts_of(EmbeddingSet(self.path, self._manifest), KNOWN_COLUMNS)
+            self._log.rebuild(sealed, known=self._known_name())
         self._rows = self._log.committed()
         named = {self._open_name()} if self._rows else set()
         replaced = [] if found["finished"] else found.get("replaced", [])  # by units, with labels
@@ -157,14 +157,6 @@ class SetWriter:
             f"{self._manifest['set_id']} {' '.join(s['items'] for s in self._manifest['segments'])}"
         )
 
-    def _sealed_facts(self) -> Iterator[Known]:
-        row = 0
-        for batch in facts_of(EmbeddingSet(self.path, self._manifest), KNOWN_COLUMNS):
-            columns = (batch.column(name).to_pylist() for name in KNOWN_COLUMNS)
-            for facts in zip(*columns, strict=True):
-                yield Known(row, *facts)
-                row += 1
-
     def _open_name(self) -> str:
         return f"segment-{self._manifest['next_segment']:05d}.npy"
 
@@ -184,12 +176,21 @@ class SetWriter:
 
     def held(self, ids: Sequence[str]) -> dict[str, Held]:
         """Return what the set holds of those of `ids` that it holds."""
-        found = self._log.find(ids)
-        self._found.update(found)
+        self._look_up(ids)
         return {
             item_id: Held(known.row, *known[2:], known.row in self._told)
-            for item_id, known in found.items()
+            for item_id in ids
+            if (known := self._found[item_id]) is not None
         }
+
+    def _look_up(self, ids: Sequence[str]) -> None:
+        self._found |= dict.fromkeys(ids) | self._log.find(ids)
+
+    def _known(self, ids: Sequence[str]) -> list[Known | None]:
+        """Return what the log knows of each id; it is asked only for what it was not asked yet."""
+        if missing := [item_id for item_id in ids if item_id not in self._found]:
+            self._look_up(missing)
+        return [self._found[item_id] for item_id in ids]
 
     def append(self, rows: Sequence[Row], X: Vectors) -> None:
         """Commit rows and their vectors, durably; all of them or none.
@@ -211,18 +212,16 @@ class SetWriter:
             return
         if self._manifest["finished"] or not self._is_recorded:
             self._commit_manifest(finished=False)  # before any row, so that it says whose they are
-        for row in rows:
-            self._found.pop(row.id, None)
-        rows = self._inheriting(rows)
+        old = self._known([row.id for row in rows])
+        rows = [
+            _inherit(row, known) if known else row for row, known in zip(rows, old, strict=True)
+        ]
         self._segment.write(X, self._rows)
-        self._log.commit(rows, at=self._rows, sealed=self._sealed_rows)
+        new = self._log.commit(rows, at=self._rows, sealed=self._sealed_rows)
+        self._found |= {known.id: known for known in new}
         self._rows += len(rows)
         if self._rows >= self._segment_rows:
             self.seal()
-
-    def _inheriting(self, rows: Sequence[Row]) -> list[Row]:
-        old = self._log.find([row.id for row in rows])
-        return [_inherit(row, old[row.id]) if row.id in old else row for row in rows]
 
     def seal(self) -> None:
         """Turn the open segment into a plain ``.npy`` and ``.parquet`` pair."""
@@ -231,9 +230,7 @@ class SetWriter:
             return
         name = self._open_name().removesuffix(".npy")
         self._segment.seal(self._rows)
-        pending = self._log.pending()
-        batches = iter(lambda: list(islice(pending, BATCH_ROWS)), [])
-        write_batches(self.path / f"{name}.parquet", map(to_batch, batches))
+        write_batches(self.path / f"{name}.parquet", regrouped(self._log.pending()))
         entry = {"name": name, "rows": self._rows, "items": f"{name}.parquet"}
         self._commit_segments([*self._manifest["segments"], entry])
         self._log.seal(sealed=self._sealed_name(), known=self._known_name())
@@ -253,10 +250,9 @@ class SetWriter:
         StoreError
             If the set does not hold an item, or has been told of it.
         """
-        held = {fact.id: self._found.pop(fact.id, None) for fact in facts}
-        held |= self._log.find([item_id for item_id, known in held.items() if known is None])
-        for fact in facts:
-            known = held.get(fact.id)
+        held = self._known([fact.id for fact in facts])
+        for fact, known in zip(facts, held, strict=True):
+            self._found.pop(fact.id, None)
             if known is None or known.row in self._told:
                 problem = "is not held" if known is None else "has been told of before"
                 raise StoreError(f"{self.path}: {fact.id!r} {problem}; nothing can be told of it")
@@ -354,4 +350,4 @@ def _inherit(row: Row, old: Known) -> Row:
         return row
     label = old.label if row.label is None else row.label
     split = old.split if row.split is None else row.split
-    return replace(row, label=label, split=split)
+    return row._replace(label=label, split=split)

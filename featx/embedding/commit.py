@@ -12,6 +12,7 @@ from featx.embedding.intake import Intake, Known
 from featx.embedding.progress import FIRST_ERRORS, Progress
 from featx.embedding.task import Task, Work
 from featx.embedding.writing import RowWriter
+from featx.types import Vectors
 
 COMMIT_S = 1.0
 COMMIT_ROWS = 1024
@@ -81,9 +82,9 @@ class Commit:
             Settled, but with a gap in the order before them: their vectors go to the cache.
         """
         self.writer.seal()  # which brings the writer in line with what really was committed
-        held = self.writer.held([work.what.item.id for work in self._works])
+        held = self.writer.held([work.what.id for work in self._works])
         found = {item_id: row.digest for item_id, row in held.items()}
-        self._append([w for w in self._works if found.get(w.what.item.id) != w.what.digest.hex()])
+        self._append([w for w in self._works if found.get(w.what.id) != w.what.digest.hex()])
         self.remember([*self._works, *leftovers])
         self.writer.seal()
 
@@ -91,40 +92,45 @@ class Commit:
         """Write new rows, and list what failed."""
         fresh = [work for work in works if work.vector is not None]
         if fresh:
-            X = np.stack([work.vector for work in fresh if work.vector is not None])
-            self.writer.append([self._row(work.what) for work in fresh], X)
+            self.writer.append([self._row(work.what) for work in fresh], _vectors(fresh))
             self.new += sum(work.what.held is None for work in fresh)
         failed = [work for work in works if work.problem]
         self.ledger.add(self._failure(work) for work in failed)
-        self.unlisted += [w.what.item.id for w in failed if w.what.item.id.endswith("/")]
+        self.unlisted += [w.what.id for w in failed if w.what.id.endswith("/")]
 
     def _row(self, task: Task) -> Row:
         """Return the row of an item; one that failed the last time gets its label back."""
-        row, had = task.row, self.ledger.had.get(task.item.id)
+        row, had = task.row, self.ledger.had.get(task.id)
         if had is None:
             return row
-        return replace(row, label=row.label or had.label, split=row.split or had.split)
+        return row._replace(label=row.label or had.label, split=row.split or had.split)
 
     def _failure(self, work: Work) -> Failure:
-        item, held = work.what.item, work.what.held
-        had = held or self.ledger.had.get(item.id)
+        task = work.what
+        had = task.held or self.ledger.had.get(task.id)
         label, split = (None, None) if had is None else (had.label, had.split)
-        return Failure(item.id, item.uri, work.problem, label, split)
+        return Failure(task.id, task.uri, work.problem, label, split)
 
     def remember(self, works: Sequence[Work]) -> None:
         """Tell the cache which vectors were computed, and of which files."""
         vectors, stats = self.known.vectors, self.known.stats
         made = [work for work in works if work.vector is not None and not work.what.is_cached]
         if vectors is not None and made:
-            X = np.stack([work.vector for work in made if work.vector is not None])
-            vectors.put([w.what.digest for w in made], X, [w.what.seen for w in made])
+            tasks = [work.what for work in made]
+            vectors.put([t.digest for t in tasks], _vectors(made), [t.seen for t in tasks])
         if stats is not None:
             tasks = [work.what for work in works if work.what.stat and not work.problem]
             stats.remember([(t.key, t.stat, t.digest) for t in tasks if t.key is not None])
 
 
+def _vectors(works: Sequence[Work]) -> Vectors:
+    """Return the vectors of works that have one, shape (N, D)."""
+    rows = [work.vector for work in works if work.vector is not None]
+    return np.concatenate(rows).reshape(len(rows), -1)
+
+
 def _counted(progress: Progress, works: Sequence[Work]) -> Progress:
-    failed = [(work.what.item.id, work.problem) for work in works if work.problem]
+    failed = [(work.what.id, work.problem) for work in works if work.problem]
     kept = sum(work.what.is_kept for work in works)
     cached = sum(work.what.is_cached and not work.problem for work in works)
     room = FIRST_ERRORS - len(progress.first_errors)

@@ -1,11 +1,12 @@
 """From items to work: what the set or the cache holds already is settled at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from featx.backbone.job import Job
 from featx.data.places.stored import seen
 from featx.data.statindex import StatIndex
+from featx.data.told import Held
 from featx.data.vectorcache import VectorCache
 from featx.embedding.policy import REFUSED, Policy
 from featx.embedding.task import Task, Work
@@ -65,13 +66,13 @@ class Intake:
 
     def release(self, works: Iterable[Work]) -> None:
         """Forget the ids of work that has been committed: the writer knows them from now on."""
-        self._live.difference_update([work.what.item.id for work in works])
+        self._live.difference_update([work.what.id for work in works])
 
     def _look(self, items: Sequence[Item]) -> list[Work]:
         held = self._writer.held([item.id for item in items])
-        works = [Job(Task(item, held.get(item.id))) for item in items]
-        for work in works:
-            if problem := self._problem(work.what):
+        works = [_work(item, held.get(item.id)) for item in items]
+        for item, work in zip(items, works, strict=True):
+            if problem := self._problem(item, work.what.held):
                 work.settle(problem=problem)
         self._recall([work.what for work in works if not work.is_settled])
         for work in works:
@@ -80,20 +81,17 @@ class Intake:
         self._known.settle_cached([w for w in works if not w.is_settled], self._policy)
         return works
 
-    def _problem(self, task: Task) -> str:
-        item_id = task.item.id
-        is_repeated = item_id in self._live or (task.held is not None and task.held.is_told)
-        self._live.add(item_id)
-        if is_repeated:
-            return REPEATED
-        return task.item.problem
+    def _problem(self, item: Item, held: Held | None) -> str:
+        is_repeated = item.id in self._live or (held is not None and held.is_told)
+        self._live.add(item.id)
+        return REPEATED if is_repeated else item.problem
 
     def _recall(self, tasks: Sequence[Task]) -> None:
         """Find the digests of files that have not changed since they were last read."""
         if self._known.stats is None:
             return
         _ask(tasks)
-        files = [(task, task.key) for task in tasks if task.key is not None]
+        files = [(task, key) for task in tasks if (key := task.key) is not None]
         looks = self._known.stats.look([key for _, key in files])
         for (task, _), look in zip(files, looks, strict=True):
             if look.digest is None or self._policy.verify:
@@ -104,19 +102,24 @@ class Intake:
 
 def _ask(tasks: Sequence[Task]) -> None:
     """Ask object stores for the versions of files that were named, not listed."""
-    unseen = [task for task in tasks if isinstance(task.key, Stored) and not task.key.tag]
+    stored = [(task, task.content) for task in tasks if isinstance(task.content, Stored)]
+    unseen = [(task, content) for task, content in stored if not content.tag]
     if not unseen:
         return
-    asked = seen([task.key for task in unseen if isinstance(task.key, Stored)])
-    for task, content in zip(unseen, asked, strict=True):
-        task.item = replace(task.item, content=content)
+    asked = seen([content for _, content in unseen])
+    for (task, _), content in zip(unseen, asked, strict=True):
+        task.content = content
+
+
+def _work(item: Item, held: Held | None) -> Work:
+    return Job(Task(item.id, item.content, item.uri, item.label, item.split, held))
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     chunk, size_bytes = list[Item](), 0
     for item in items:
         chunk.append(item)
-        size_bytes += len(item.content) if isinstance(item.content, bytes | str) else 0
+        size_bytes += len(item.content) if isinstance(item.content, (bytes, str)) else 0
         if len(chunk) == CHUNK or size_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, size_bytes = [], 0

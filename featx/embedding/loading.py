@@ -38,7 +38,7 @@ class Loader:
 
     def _read(self, work: Work) -> bytes:
         try:
-            raw = self._backbone.read(work.what.item.content)
+            raw = self._backbone.read(work.what.content)
         except ItemError as error:
             work.settle(problem=str(error))
             return b""

@@ -1,16 +1,13 @@
 """One item of a source, and what an embedding run learns of it."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from featx.backbone.job import Job
 from featx.data.rows import Row
 from featx.data.statindex import Key
 from featx.data.writer import Facts, Held
-from featx.types import Item, Span, Stored
+from featx.types import Content
 
 
 @dataclass(slots=True)
@@ -19,7 +16,8 @@ class Task:
 
     Attributes
     ----------
-    item : Item
+    id, content, uri, label, split
+        Of the item, see `featx.types.Item`.
     held : Held or None
         The row of this id that the set holds already.
     digest : bytes
@@ -34,7 +32,11 @@ class Task:
         Whether the vector came from the cache.
     """
 
-    item: Item
+    id: str
+    content: Content
+    uri: str = ""
+    label: str | None = None
+    split: str | None = None
     held: Held | None = None
     digest: bytes = b""
     seen: dict[str, Any] = field(default_factory=dict)
@@ -45,31 +47,22 @@ class Task:
     @property
     def key(self) -> Key | None:
         """The file, or part of one, that holds the content; None if none does."""
-        content = self.item.content
-        return content if isinstance(content, Path | Span | Stored) else None
+        return self.content if isinstance(self.content, Key) else None
 
     def let_go(self) -> None:
         """Forget content that takes memory: it has been read."""
-        if isinstance(self.item.content, bytes | str | np.ndarray):
-            self.item = replace(self.item, content="")
+        if self.key is None:
+            self.content = ""
 
     @property
     def facts(self) -> Facts:
         """What the source says of the item."""
-        return Facts(self.item.id, self.item.uri, self.item.label, self.item.split)
+        return Facts(self.id, self.uri, self.label, self.split)
 
     @property
     def row(self) -> Row:
         """The row that the item becomes."""
-        item = self.item
-        return Row(
-            id=item.id,
-            digest=self.digest.hex(),
-            uri=item.uri,
-            label=item.label,
-            split=item.split,
-            **self.seen,
-        )
+        return Row(self.id, self.digest.hex(), self.uri, self.label, self.split, **self.seen)
 
     @property
     def is_unchanged(self) -> bool:

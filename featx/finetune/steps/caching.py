@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbone.job import Job
-from featx.backbone.pipeline import OTHER_ROOM, ROOMS, Pipeline, Room
+from featx.backbone.pipeline import Pipeline
+from featx.backbone.room import Room, room_for
 from featx.data.cache import ACTIVATIONS
 from featx.embedding.policy import LOADERS
 from featx.errors import FeatxError, InputError, ItemError
@@ -163,8 +164,7 @@ class Caching:
         )
 
     def _pipeline(self, store: CutStore, digests: NDArray[np.uint8] | None) -> Pipeline[Wanted]:
-        modality = self.body.manifest.modality
-        room = TEXT_ROOM if modality == "text" else ROOMS.get(modality, OTHER_ROOM)
+        room = TEXT_ROOM if self.body.manifest.modality == "text" else room_for(self.body)
         load = partial(self._load, store, digests)
         return Pipeline[Wanted]([self.body], load, loaders=LOADERS, room=room)
 
