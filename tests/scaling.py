@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.backbone.backbone import Backbone
+from featx.backbone.backbone import Backbone, identity
 from featx.data.sources.arrays import Arrays
 from featx.data.sources.options import Options
 from featx.data.store import EmbeddingSet
 from featx.embedding import Policy, Progress, Run
+from featx.scale.assignment import Assignment, Recipe
 from featx.scale.destination import Destination
 from featx.scale.engine import InProcess
 from featx.scale.run import ScaledRun
@@ -28,6 +30,23 @@ def numbers(count: int, seed: int = 0) -> Vectors:
 
 def names(count: int) -> list[str]:
     return [f"i{number}" for number in range(count)]
+
+
+def assigned(out: Path) -> Assignment:
+    """Begin a set, and return what a worker of it is told."""
+    backbone = Backbone(identity(DIM))
+    with Destination.open(out, "0000", model=backbone.facts, source={}) as destination:
+        destination.commit([], finished=False, size=8)
+        return Assignment(
+            recipe=Recipe(model="identity", dim=DIM),
+            policy=Policy(partial=True),
+            url=destination.url,
+            set_id=destination.manifest["set_id"],
+            fingerprint=backbone.fingerprint,
+            version=version("featx"),
+            items=1,
+            run="0000",
+        )
 
 
 class Listed:

@@ -10,7 +10,7 @@ import pytest
 from featx.data.places import bucket as buckets
 from featx.data.places import open_place
 from featx.data.places.place import Entry
-from featx.errors import StoreError
+from featx.errors import ChangedError, StoreError
 
 pytest.importorskip("obstore")
 
@@ -25,6 +25,8 @@ class Odd(ThreadingHTTPServer):
     short : int
         How many of the next answers lack their last ten bytes.
     tag : str
+    listed : str
+        The name of the one file in a listing.
     """
 
     daemon_threads = True
@@ -32,6 +34,7 @@ class Odd(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.short = 0
         self.tag = '"1"'
+        self.listed = "x"
         super().__init__(("127.0.0.1", 0), _Answer)
 
 
@@ -40,6 +43,9 @@ class _Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if "list-type" in self.path:
+            self._list()
+            return
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
         last = min(last, len(CONTENT) - 1)
         raw = CONTENT[first : last + 1]
@@ -47,6 +53,12 @@ class _Answer(BaseHTTPRequestHandler):
             self.server.short, raw = self.server.short - 1, raw[:-10]
         where = {"Content-Range": f"bytes {first}-{last}/{len(CONTENT)}"}
         self._say(206, raw, where | {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"})
+
+    def _list(self) -> None:
+        facts = "<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>1</ETag><Size>3</Size>"
+        file = f"<Contents><Key>{self.server.listed}</Key>{facts}</Contents>"
+        whole = f"<ListBucketResult><IsTruncated>false</IsTruncated>{file}</ListBucketResult>"
+        self._say(200, whole.encode(), {})
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -112,3 +124,28 @@ def test_a_store_that_tells_no_versions_is_refused(odd: Odd, tmp_path: Path) -> 
 
     with pytest.raises(StoreError, match="the store tells no ETag"):
         open_place("s3://team").get_file("x", tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["a//b.jpg", "a/../b.jpg", "a/\nb.jpg"])
+def test_an_object_whose_name_cannot_be_read_is_named(odd: Odd, name: str) -> None:
+    odd.listed = name
+    said = name.replace("\n", r"\n")
+
+    with pytest.raises(StoreError) as caught:
+        list(open_place("s3://team").list())
+
+    assert str(caught.value) == (
+        f"s3://team: an object is named '{said}', with an empty part, '.' or a control character, "
+        "which the store's client cannot read; rename it, or name a prefix that does not hold it"
+    )
+
+
+def test_a_range_is_of_the_version_that_is_asked_for(tmp_path: Path) -> None:
+    place = open_place(tmp_path)
+    place.put("a", b"one")
+    tag = place.entry("a").tag
+
+    assert place.read_range("a", 1, 2, tag=tag) == b"ne"
+    place.put("a", b"two")
+    with pytest.raises(ChangedError, match="a: changed since it was listed"):
+        place.read_range("a", 1, 2, tag=tag)

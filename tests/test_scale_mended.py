@@ -2,7 +2,9 @@
 
 import os
 import resource
+import shutil
 import time
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import numpy as np
 import pytest
 
 from featx.backbone.backbone import Backbone, identity
+from featx.backbone.settings import Settings
 from featx.data.places.local import LocalPlace
 from featx.data.store import EmbeddingSet
+from featx.embedding import Progress
 from featx.errors import StoreError
 from featx.scale import board as board_module
-from featx.scale import rayengine
+from featx.scale import cutting, rayengine
+from featx.scale.assignment import Assignment, Outcome
 from featx.scale.board import Board
 from featx.scale.cutting import cut
 from featx.scale.destination import LEFTOVER_S, Destination
@@ -134,6 +139,69 @@ def test_a_worker_whose_folder_is_empty_refuses(tmp_path: Path) -> None:
     files[0].unlink()
     require_seen(unit)  # one that was deleted is the problem of its item
     files[1].unlink()
+
+    with pytest.raises(StoreError, match="not seen by the worker"):
+        require_seen(unit)
+
+
+def test_a_set_that_was_begun_small_gets_larger_units(
+    scaled: Scaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = numbers(400)
+    scaled.embed(X[:20], names(20), ["a"] * 20)
+    scaled.embed(X[:100], names(100))
+    assert scaled.set.manifest["units"] == {"items": SIZE}
+    monkeypatch.setattr(cutting, "MANY_UNITS", 2)
+
+    scaled.embed(X, names(400))  # a quarter of it is done: too much to do it again
+    assert scaled.set.manifest["units"] == {"items": SIZE}
+
+    shutil.rmtree(scaled.out)
+    scaled.embed(X[:20], names(20), ["a"] * 20)
+    progress = scaled.embed(X, names(400))
+    assert scaled.set.manifest["units"] == {"items": cutting.LEAST_ITEMS}
+    assert (progress.kept, progress.embedded, scaled.removed) == (0, 400, 0)
+    assert scaled.set.ids == names(400)
+    assert scaled.set.y.tolist()[:21] == ["a"] * 20 + [None]
+    np.testing.assert_array_equal(scaled.vectors, X)
+    assert scaled.run() == Progress(total=400, kept=400)
+
+
+def test_of_an_id_that_occurs_twice_the_first_says_the_label(tmp_path: Path) -> None:
+    X, out = numbers(2), tmp_path / "t.emb"
+    for label in ("old", "new"):
+        first = Item(id="a", content=X[0], label=label, uri="first")
+        again = Item(id="a", content=X[1], label="of another", uri="second")
+        source = Listed([first, again])
+        *_, last = ScaledRun(source, InProcess(Backbone(identity(DIM))), out).steps()
+
+    assert (last.kept, last.embedded, last.errors) == (1, 0, 1)
+    assert EmbeddingSet.open(out).items.select(["uri", "label"]).to_pylist() == [
+        {"uri": "first", "label": "new"}
+    ]
+
+
+def test_the_cache_of_the_driver_is_not_that_of_its_workers(tmp_path: Path) -> None:
+    class Watched(InProcess):
+        def run(self, assignment: Assignment, units: Iterable[Unit]) -> Generator[Outcome]:
+            told.append(assignment)
+            return super().run(assignment, units)
+
+    told: list[Assignment] = []
+    engine = Watched(Backbone(identity(DIM), Settings(cache=tmp_path / "cache")))
+    source = Listed([Item(id="a", content=numbers(1)[0])])
+
+    list(ScaledRun(source, engine, tmp_path / "t.emb", cache=None).steps())
+
+    assert engine.recipe.settings.cache == tmp_path / "cache"
+    assert [each.recipe.settings.cache for each in told] == [None]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_worker_whose_user_may_not_read_the_files_refuses(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones(DIM, np.float32))
+    (unit,) = cut([Item(id="a", content=tmp_path / "a.npy")], size=8, seed="")
+    (tmp_path / "a.npy").chmod(0)
 
     with pytest.raises(StoreError, match="not seen by the worker"):
         require_seen(unit)

@@ -107,6 +107,45 @@ def test_a_worker_that_no_node_holds_is_refused(two_nodes: Cluster, tmp_path: Pa
     )
 
 
+HOLDER = """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=1)
+class Holder:
+    def is_there(self):
+        return True
+held = Holder.remote()
+ray.get(held.is_there.remote())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
+    with cluster(1) as made:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, made.address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        assert holder.stdout is not None
+        assert any(line == b"held\n" for line in holder.stdout)
+        job = Job.make(tmp_path, made.address)
+        process = job.start()
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        holder.communicate()  # the end of its input is what ends it
+        found = job.finish(process)
+
+    assert said == (
+        "ray: waiting for 1 CPU on one node: 1 of 1 CPUs of the cluster are in use; Ctrl-C ends "
+        "it\n"
+    )
+    assert found["embedded"] == ITEMS
+
+
 def ray_start(*arguments: str) -> None:
     subprocess.run(
         [str(Path(sys.executable).with_name("ray")), "start", *arguments, "--num-cpus=1",

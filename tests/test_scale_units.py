@@ -1,29 +1,29 @@
 """How a source is cut into units, what identifies them, and what workers refuse."""
 
 import os
+import pickle
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featx.backbone.backbone import Backbone, identity
-from featx.embedding import Policy
 from featx.errors import InputError, ServerError, StoreError
 from featx.scale.assignment import Assignment, Recipe
 from featx.scale.cluster import Node, Share
 from featx.scale.cutting import cut
-from featx.scale.destination import Destination
-from featx.scale.rayengine import require_answer
+from featx.scale.raycluster import require_answer
+from featx.scale.rayengine import UnitActor
 from featx.scale.unit import References, Unit
 from featx.scale.worker import Worker
 from featx.types import Content, Item, Span
-from scaling import DIM, names
+from scaling import DIM, assigned, names
 
 
 def items(ids: Sequence[str]) -> list[Item]:
@@ -100,19 +100,7 @@ def test_a_file_is_another_one_when_its_size_or_time_is(tmp_path: Path) -> None:
 
 @pytest.fixture
 def assignment(tmp_path: Path) -> Assignment:
-    backbone, out = Backbone(identity(DIM)), tmp_path / "t.emb"
-    with Destination.open(out, "0000", model=backbone.facts, source={}) as destination:
-        destination.commit([], finished=False, size=8)
-        return Assignment(
-            recipe=Recipe(model="identity", dim=DIM),
-            policy=Policy(partial=True),
-            url=destination.url,
-            set_id=destination.manifest["set_id"],
-            fingerprint=backbone.fingerprint,
-            version=version("featx"),
-            items=1,
-            run="0000",
-        )
+    return assigned(tmp_path / "t.emb")
 
 
 UNIT = Unit(0, "key", "facts", [Item(id="a", content=np.ones(DIM, np.float32))])
@@ -167,6 +155,30 @@ def test_a_worker_that_does_not_see_the_destination_refuses(
         Worker(replace(assignment, url=str(tmp_path / "elsewhere.emb"))).do(UNIT)
     with pytest.raises(StoreError, match=r"not seen by the worker on .*; write to a folder that"):
         Worker(replace(assignment, set_id="other")).do(UNIT)
+
+
+def test_units_that_hold_the_same_repeated_ids_have_keys_of_their_own() -> None:
+    same = [Item(id="a", content="", problem="its id occurs twice") for _ in range(4)]
+
+    made = list(cut(same, size=2, seed=""))
+
+    assert len(made) >= 2
+    assert len({unit.key for unit in made}) == len(made)
+    assert [u.key for u in cut(same, size=2, seed="")] == [u.key for u in made]
+
+
+def test_a_worker_that_fails_waits_longer_each_time(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    actor = UnitActor(replace(assignment, set_id="another"))
+    batch = pa.table({"unit": [pickle.dumps(UNIT)]})
+
+    found = [pickle.loads(actor(batch).column("outcome")[0].as_py()) for _ in range(4)]
+
+    assert waits == [0, 1, 2, 4]
+    assert all(each.may_pass and each.worker == found[0].worker != "" for each in found)
 
 
 @pytest.mark.parametrize(

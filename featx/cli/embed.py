@@ -115,7 +115,7 @@ def embed(
         modality=modality,
         columns=o.columns(columns),
         labels_from_folders=not no_folder_labels,
-        names_cells=engine == "ray",
+        names_contents=engine == "ray",
     )
     if limit is not None or shard is not None:
         listed = part(listed, limit=limit, shard=parse_shard(shard) if shard else None)
@@ -145,7 +145,7 @@ def embed(
     run: Embedding
     if crew.are_asked_for(out):
         asked = None if no_cache else cache_dir
-        run = crew.run(listed, recipe, out, cache_dir=asked, policy=policy)
+        run = crew.run(listed, recipe, out, cache_dir=asked, policy=policy, quiet=quiet)
     else:
         command = o.command_line()
         run = Run(listed, opened(recipe), out, cache=cache, command=command, policy=policy)

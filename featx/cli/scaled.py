@@ -96,6 +96,7 @@ class Workers:
         *,
         cache_dir: Path | None,
         policy: "Policy",
+        quiet: bool = False,
     ) -> "ScaledRun":
         """Return the run; nothing has begun.
 
@@ -108,6 +109,8 @@ class Workers:
         cache_dir : Path or None
             The cache that was asked for; on other machines none is used that was not.
         policy : Policy
+        quiet : bool
+            Whether nothing is said of what is waited for.
         """
         from featx.data.places import url_of
         from featx.errors import InputError
@@ -118,17 +121,20 @@ class Workers:
                 "--verify: files of units are known by their size and time; to read all of them "
                 "again, embed without --engine to a local folder"
             )
-        engine = self._engine(recipe)
+        engine = self._engine(recipe, quiet=quiet)
         is_elsewhere = self.is_ray and bool(self.address or os.environ.get("RAY_ADDRESS"))
         cache = cache_dir if is_elsewhere else recipe.settings.cache
         command = o.command_line()
         return ScaledRun(source, engine, url_of(out), cache=cache, command=command, policy=policy)
 
-    def _engine(self, recipe: "Recipe") -> "Engine":
+    def _engine(self, recipe: "Recipe", *, quiet: bool) -> "Engine":
         if self.is_ray:
             from featx.scale.rayengine import RayEngine
 
-            return RayEngine(recipe, address=self.address, workers=self.count, gpus=self.gpus)
+            say: dict[str, Any] = {} if quiet else {"say": o.say}
+            return RayEngine(
+                recipe, address=self.address, workers=self.count, gpus=self.gpus, **say
+            )
         from featx.scale.engine import InProcess
 
         return InProcess(opened(recipe))

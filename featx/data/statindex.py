@@ -142,14 +142,14 @@ def _stored_stat(stored: Stored) -> str:
 
 
 def _path(key: Key) -> str:
-    """Return the path of a key, or its URL."""
+    """Return the path of a key, or its name in an object store."""
     if isinstance(key, Stored):
-        return key.url
+        return key.name
     return os.fspath(key.path if isinstance(key, Span) else key)
 
 
 def _name(key: Key, path: str) -> bytes:
-    """Return ``<absolute path>``, ``<absolute path>#<offset>+<size>``, or a URL."""
+    """Return ``<absolute path>``, ``<absolute path>#<offset>+<size>``, or a name in a store."""
     is_whole = path.startswith("/") or isinstance(key, Stored)
     name = path if is_whole else os.path.abspath(path)  # noqa: PTH100
     if isinstance(key, Span):

@@ -143,6 +143,11 @@ class Destination:
         return (self.manifest.get("units") or {}).get("items")
 
     @property
+    def rows(self) -> int:
+        """Rows that were embedded, those that are replaced too."""
+        return sum(int(entry["rows"]) for entry in self.known)
+
+    @property
     def entries(self) -> list[Entry]:
         """What is done."""
         return list(self.manifest["segments"])

@@ -212,13 +212,12 @@ def _facts_of(table: pa.Table) -> Iterator[tuple[str, str | None, str | None]]:
 
 def retold(table: pa.Table, items: Sequence[Item]) -> pa.Table:
     """Return the table of a unit with what the source says now; where it says nothing, it stays."""
-    said = {item.id: item for item in items}
+    said = {item.id: item for item in reversed(items)}  # of an id that is repeated, the first
     rows = []
     for row in (Row(**values) for values in table.to_pylist()):
         item = said[row.id]
         rows.append(
-            replace(
-                row,
+            row._replace(
                 uri=item.uri,
                 label=row.label if item.label is None else item.label,
                 split=row.split if item.split is None else item.split,

@@ -4,15 +4,14 @@ No state is kept in Ray: what is lost is not in the set's manifest, and is done 
 """
 
 import logging
-import os
 import pickle
-import socket
+import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -26,7 +25,8 @@ from featx.errors import (
     StoreError,
 )
 from featx.scale.assignment import Assignment, Outcome, Recipe
-from featx.scale.cluster import Node, Share
+from featx.scale.cluster import Share
+from featx.scale.raycluster import Say, has_worker, is_free, joined, nodes, room, telling
 from featx.scale.unit import Unit
 from featx.scale.worker import Worker
 
@@ -44,14 +44,11 @@ TRIES = 3
 RESTARTS = 3
 """How often a unit may end its worker, or a worker while it starts, before the wave fails."""
 
-STORE_BYTES = 200_000_000
-"""Memory of Ray's object store on this machine: only lists of items travel."""
+RETRY_WAITS_S = (2.0, 8.0)
+"""Before the second and the third try: a head that starts anew takes seconds."""
 
-ANSWER_S = 10.0
-"""How long an address is waited for."""
-
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""What Ray is told, unless the user has: it calls nobody, and its own logs stay in its files."""
+WORKER_WAITS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Before a worker's next unit, after so many in a row that it could not do: others take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +57,14 @@ class Problem:
 
     kind: str
     message: str
+    worker: str = ""
 
     @classmethod
-    def of(cls, error: FeatxError) -> "Problem":
-        """Return what is said of an error."""
+    def of(cls, error: FeatxError, worker: str = "") -> "Problem":
+        """Return what is said of an error; `worker` tells whose it is."""
         kinds = (StoreError, DeviceError, ItemError)
-        return cls(next((k.__name__ for k in kinds if isinstance(error, k)), ""), str(error))
+        kind = next((k.__name__ for k in kinds if isinstance(error, k)), "")
+        return cls(kind, str(error), worker)
 
     @property
     def may_pass(self) -> bool:
@@ -88,6 +87,8 @@ class UnitActor:
 
     def __init__(self, assignment: Assignment) -> None:
         self._worker = Worker(assignment)
+        self._name = token_hex(4)
+        self._failed = 0  # units in a row
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         """Embed the units of a batch."""
@@ -95,10 +96,15 @@ class UnitActor:
         return pa.table({"outcome": [pickle.dumps(each) for each in found]})
 
     def _do(self, unit: Unit) -> Outcome | Problem:
+        # A machine that can do nothing would else be the first to ask for all of them.
+        time.sleep(WORKER_WAITS_S[min(self._failed, len(WORKER_WAITS_S) - 1)])
         try:
-            return self._worker.do(unit)
+            outcome = self._worker.do(unit)
         except FeatxError as error:
-            return Problem.of(error)
+            self._failed += 1
+            return Problem.of(error, self._name)
+        self._failed = 0
+        return outcome
 
 
 class RayEngine:
@@ -114,6 +120,8 @@ class RayEngine:
         The most of them; default as many as the cluster holds.
     gpus : float
         Of each worker.
+    say : callable, optional
+        Told what is waited for, where nothing begins.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class RayEngine:
         address: str | None = None,
         workers: int | None = None,
         gpus: float = 0.0,
+        say: Say = lambda _: None,
     ) -> None:
         asked = recipe.settings
         if gpus and asked.device == "cpu":
@@ -130,9 +139,10 @@ class RayEngine:
         if not gpus and asked.device.startswith("cuda"):
             raise InputError("--device cuda: with --engine ray, add --gpus-per-worker 1")
         self.recipe = recipe
-        self._address = address or os.environ.get("RAY_ADDRESS") or None
+        self._address = address
         self._most = workers
         self._gpus = gpus
+        self._say = say
 
     def facts(self) -> dict[str, Any]:
         """Return what a set records of the backbone, asked of a worker where devices matter."""
@@ -142,9 +152,12 @@ class RayEngine:
         with self._connected() as share:
             import ray
 
-            recipe = _fitted(self.recipe, share)
+            elsewhere = replace(settings, cache=None)  # this machine's is not there
+            recipe = _fitted(replace(self.recipe, settings=elsewhere), share)
             asked = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(_facts)
-            found: dict[str, Any] | Problem = ray.get(asked.remote(recipe))
+            was_free = is_free(share)
+            with telling(self._say, share, lambda: was_free):
+                found: dict[str, Any] | Problem = ray.get(asked.remote(recipe))
         if isinstance(found, Problem):
             raise found.error()
         return found
@@ -163,13 +176,13 @@ class RayEngine:
         if first is None:
             return
         with self._connected() as share:
-            told = replace(assignment, recipe=_fitted(self.recipe, share))
+            told = replace(assignment, recipe=_fitted(assignment.recipe, share))
             for wave in waves(first, waiting, self._pool_size(share)):
                 yield from self._wave(wave, told, share)
 
     def _pool_size(self, share: Share) -> int:
         """Return how many workers there are to be: those that were asked for, or all that fit."""
-        return self._most or max(1, _room(share))
+        return self._most or max(1, room(share))
 
     def _wave(
         self, units: Mapping[int, bytes], told: Assignment, share: Share
@@ -182,11 +195,15 @@ class RayEngine:
             failures = 0 if len(left) < before else failures + 1
             if left and failures == TRIES:
                 raise problem or ServerError("ray: units were lost, and no error was given")
+            if left and failures:
+                time.sleep(RETRY_WAITS_S[failures - 1])
 
     def _try(
         self, left: dict[int, bytes], told: Assignment, share: Share
     ) -> Generator[Outcome, None, FeatxError | None]:
         """Hand out units, take those from `left` that are done; return what came in the way.
+
+        It ends when every worker has failed since the last unit was done.
 
         Raises
         ------
@@ -196,30 +213,41 @@ class RayEngine:
         from ray.exceptions import RayError, UserCodeException
 
         problem: FeatxError | None = None
+        count, failed = self._first_workers(left, share), set[str]()
         try:
-            for found in self._stream(left, told, share):
-                if isinstance(found, Outcome):
-                    if left.pop(found.number, None) is not None:
-                        yield found
-                    continue
-                problem = found.error()
-                if not found.may_pass:
-                    raise problem
+            with closing(self._stream(left, told, share)) as stream:
+                for found in stream:
+                    if isinstance(found, Outcome):
+                        failed.clear()
+                        if left.pop(found.number, None) is not None:
+                            yield found
+                        continue
+                    problem = found.error()
+                    failed.add(found.worker)
+                    if not found.may_pass:
+                        raise problem
+                    if len(failed) >= count:
+                        break
         except UserCodeException:
             raise  # a bug of ours, which another try does not mend
         except RayError as error:
             problem = _explained(error)
         return problem
 
+    def _first_workers(self, units: Mapping[int, bytes], share: Share) -> int:
+        """Return how many workers begin; more may join them."""
+        return max(1, min(self._pool_size(share), room(share), len(units)))
+
     def _stream(
         self, units: Mapping[int, bytes], told: Assignment, share: Share
-    ) -> Iterator[Outcome | Problem]:
+    ) -> Generator[Outcome | Problem]:
         """Hand out the units once, and yield what comes back, in any order."""
         import ray.data
 
-        most = self._pool_size(share)
         pool = ray.data.ActorPoolStrategy(
-            min_size=1, max_size=most, initial_size=max(1, min(most, _room(share), len(units)))
+            min_size=1,
+            max_size=self._pool_size(share),
+            initial_size=self._first_workers(units, share),
         )
         # Blocks that hold one unit each, and no task that reads: workers may take every CPU.
         rows = [{"unit": raw} for raw in units.values()]
@@ -237,81 +265,29 @@ class RayEngine:
                 num_gpus=share.gpus or None,
                 max_task_retries=RESTARTS,
             )
-        for batch in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            assert isinstance(batch, pa.Table)
-            # Written by a worker of this run, and read from the cluster that was asked for it.
-            yield from (pickle.loads(raw.as_py()) for raw in batch.column("outcome"))  # noqa: S301
+        was_free = is_free(share)  # what is in use soon after is this run's: processes take seconds
+        with telling(self._say, share, lambda: was_free or has_worker()):
+            for batch in done.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
+                assert isinstance(batch, pa.Table)
+                # Written by a worker of this run, and read from the cluster that it asked.
+                yield from (pickle.loads(raw.as_py()) for raw in batch.column("outcome"))  # noqa: S301
 
     @contextmanager
     def _connected(self) -> Iterator[Share]:
         """Join the cluster, or begin one, and leave it at the end; give a worker's share of it."""
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        try:
-            import ray
-            import ray.data
-        except ImportError as cause:
-            raise MissingPackageError("ray", "'featx[ray]'") from cause
+        with joined(self._address):
+            try:
+                import ray.data
+            except ImportError as cause:
+                raise MissingPackageError("ray", "'featx[ray]'") from cause
 
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            join(self._address)
-        try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
             context.max_consecutive_actor_init_deaths = RESTARTS
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-            yield Share.of(_nodes(), threads=self.recipe.settings.threads, gpus=self._gpus)
-        finally:
-            if is_ours:
-                ray.shutdown()
-
-
-def join(address: str | None) -> None:
-    """Join a cluster, or begin one on this machine where there is no address.
-
-    Raises
-    ------
-    ServerError
-        If it cannot be reached.
-    """
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if not address:
-        quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    require_answer(address)
-    try:
-        with _muted():
-            ray.init(address or "local", **quiet)
-        # What Ray tells of lost workers goes to stdout, which is for results alone.
-        ray._private.worker._worker_logs_enabled = False
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as cause:
-        said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise ServerError(
-            f"ray: {address or 'a cluster on this machine'} cannot be used: {said}; start one "
-            "with: ray start --head, name it with --address, and where it asks for a token set "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from cause
-
-
-def require_answer(address: str | None) -> None:
-    """Raise where nothing listens at ``HOST:PORT``: Ray itself asks for ten minutes or more."""
-    try:
-        given = address or ""
-        found = urlsplit(given if "://" in given else f"//{given}")
-        host, port = found.hostname, found.port
-    except ValueError as cause:
-        raise InputError(f"address {address!r}: {cause}; expected HOST:PORT") from cause
-    if host is None or port is None:
-        return  # none is given, or "auto"
-    try:
-        socket.create_connection((host, port), timeout=ANSWER_S).close()
-    except OSError as cause:
-        raise ServerError(
-            f"ray: nothing answers at {address}: {cause.strerror or cause}; start a cluster with:"
-            " ray start --head, and name it with --address HOST:PORT"
-        ) from cause
+            yield Share.of(nodes(), threads=self.recipe.settings.threads, gpus=self._gpus)
 
 
 def _facts(recipe: Recipe) -> dict[str, Any] | Problem:
@@ -321,20 +297,6 @@ def _facts(recipe: Recipe) -> dict[str, Any] | Problem:
         return Problem.of(error)
 
 
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep what Ray's own threads write to stderr while it starts, such as which level they log."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def _fitted(recipe: Recipe, share: Share) -> Recipe:
     """Return the recipe for a worker that has no more than its share."""
     device = recipe.settings.device
@@ -342,18 +304,6 @@ def _fitted(recipe: Recipe, share: Share) -> Recipe:
         device = "cuda" if share.gpus else "cpu"
     settings = replace(recipe.settings, threads=share.cpus, device=device).in_bulk()
     return replace(recipe, settings=settings)
-
-
-def _room(share: Share) -> int:
-    """Return how many workers the cluster holds now."""
-    return sum(node.holds(share) for node in _nodes())
-
-
-def _nodes() -> list[Node]:
-    import ray
-
-    found: list[dict[str, Any]] = ray.nodes()
-    return Node.all(found)
 
 
 def waves(first: Unit, rest: Iterator[Unit], workers: int) -> Iterator[dict[int, bytes]]:

@@ -1,13 +1,13 @@
 """A function applied to the segments of a set, each by a task of a Ray cluster."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from featx.errors import FeatxError, MissingPackageError, ServerError
-from featx.scale.rayengine import ENVIRONMENT, RESTARTS, Problem, join
+from featx.errors import FeatxError, ServerError
+from featx.scale.raycluster import joined
+from featx.scale.rayengine import RESTARTS, Problem
 from featx.train.streaming.plan import Each, Part
 
 TASKS_EACH = 2
@@ -35,21 +35,8 @@ def on_ray(address: str | None = None) -> Iterator[Each[Any]]:
     FeatxError
         What a task raises.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as cause:
-        raise MissingPackageError("ray", "'featx[ray]'") from cause
-
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        join(address or os.environ.get("RAY_ADDRESS") or None)
-    try:
+    with joined(address):
         yield _each
-    finally:
-        if is_ours:
-            ray.shutdown()
 
 
 def _each(function: Callable[[Part], Any], parts: Iterable[Part]) -> Iterator[Any]:

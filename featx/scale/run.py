@@ -18,7 +18,7 @@ from featx.embedding.run import require_any
 from featx.errors import StoreError
 from featx.scale.assignment import Assignment
 from featx.scale.board import Board
-from featx.scale.cutting import unit_size
+from featx.scale.cutting import grown, unit_size
 from featx.scale.destination import Destination
 from featx.scale.engine import Engine
 from featx.scale.plan import Plan
@@ -90,7 +90,8 @@ class ScaledRun:
         with Destination.open(
             self.out, token_hex(2), model=facts, source=self.source.describe(), command=self.command
         ) as destination:
-            size = destination.size or unit_size(len(self.source))
+            total, size = len(self.source), destination.size
+            size = grown(size, total, destination.rows) if size else unit_size(total)
             seed = f"{facts['fingerprint']} {self.policy.on_truncate}"
             plan = Plan.of(self.source, destination, size=size, seed=seed)
             board = Board(plan, destination)
@@ -114,8 +115,9 @@ class ScaledRun:
             self.notes.append(f"files of earlier runs are still there, for the next one: {error}")
 
     def _assignment(self, destination: Destination, fingerprint: str, total: int) -> Assignment:
+        recipe = self.engine.recipe
         return Assignment(
-            recipe=self.engine.recipe,
+            recipe=replace(recipe, settings=replace(recipe.settings, cache=self.cache)),
             policy=replace(self.policy, max_errors=None, partial=True),
             url=destination.url,
             set_id=destination.manifest["set_id"],

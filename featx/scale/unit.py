@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from featx.data.places.spans import StoredSpan
 from featx.data.sources.cells import Cell
 from featx.types import Content, Item, Span, Stored
 
@@ -29,7 +30,7 @@ class Unit:
         Hash of the labels, splits and uris.
     items : sequence of Item
     file : Path or None
-        One that was there; whoever embeds the unit has to see it, or another one.
+        One that could be read; whoever embeds the unit has to be able to, or read another one.
     basis : mapping or None
         The segment that holds the other items of the unit: `items` are those that failed.
     """
@@ -58,6 +59,8 @@ class References:
             look = () if content.origin else self._look(content.path)
             where = content.origin or str(content.path)
             return where, look, content.offset, content.size_bytes
+        if isinstance(content, StoredSpan):  # as if it were a part of a copy
+            return f"{content.url} {content.tag}", (), content.offset, content.size_bytes
         if isinstance(content, Stored):
             return content.url, content.tag, content.size_bytes
         if isinstance(content, np.ndarray):
@@ -108,9 +111,17 @@ def hashed(raw: bytes) -> str:
 
 
 def file_of(items: Iterable[Item]) -> Path | None:
-    """Return the first file that can be seen here."""
+    """Return the first file that can be read here."""
     paths = (_path_of(item.content) for item in items)
-    return next((path for path in paths if path is not None and path.exists()), None)
+    return next((path for path in paths if path is not None and is_readable(path)), None)
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether a file is there, and this user may read it."""
+    try:
+        return os.access(path, os.R_OK)
+    except ValueError:  # a null character in its name
+        return False
 
 
 def _path_of(content: Content) -> Path | None:

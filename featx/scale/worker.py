@@ -15,7 +15,9 @@ from featx.backbone.backbone import Backbone
 from featx.data.files import explained
 from featx.data.ledger import NAME as LEDGER
 from featx.data.ledger import read_ledger
-from featx.data.places import Place, open_place
+from featx.data.places import Place, is_url, open_place
+from featx.data.places.stored import refusal
+from featx.data.places.trouble import DeniedError
 from featx.data.setmanifest import NAME, parse_manifest
 from featx.embedding import Run
 from featx.embedding.tuning import Tuner
@@ -23,8 +25,11 @@ from featx.embedding.writing import RowWriter
 from featx.errors import InputError, MissingError, StoreError
 from featx.scale.assignment import Assignment, Outcome
 from featx.scale.draft import Draft
-from featx.scale.unit import Unit, facts_mark, file_of
-from featx.types import Item
+from featx.scale.unit import Unit, facts_mark, file_of, is_readable
+from featx.types import Item, Stored
+
+ASKED_FILES = 8
+"""About as many files of a unit are asked for once more where nothing of it could be read."""
 
 
 class UnitSource:
@@ -75,20 +80,35 @@ class UnitRun(Run):
 
 
 def require_seen(unit: Unit) -> None:
-    """Raise where the files of a unit are missing because they lie on another machine.
+    """Raise where the files of a unit lie on another machine, or are not for this one's user.
 
     Raises
     ------
     StoreError
-        If not one that was there when they were listed can be seen.
+        If not one can be read, and where they were listed one could.
     """
-    if unit.file is None or unit.file.exists():
+    if unit.file is None or is_readable(unit.file):
         return
     if file_of(unit.items) is None:  # one that was deleted meanwhile is a problem of its item
         raise StoreError(
             f"{unit.file}: not seen by the worker on {socket.gethostname()}; read from a folder "
             "that all machines share under the same path, or from a URL such as s3://BUCKET/NAME"
         )
+
+
+def require_allowed(unit: Unit) -> None:
+    """Raise where a store denies this machine all of a unit: another one may have the right keys.
+
+    Raises
+    ------
+    StoreError
+        If of the files that are looked at not one may be read, and one is there.
+    """
+    contents = [item.content for item in unit.items if not item.problem]
+    files = [each for each in contents if isinstance(each, Stored) and is_url(each.url)]
+    step = max(1, len(files) // ASKED_FILES)
+    if (said := refusal(files[::step])) is not None:
+        raise StoreError(f"the worker on {socket.gethostname()} can read nothing of a unit: {said}")
 
 
 @contextmanager
@@ -163,6 +183,12 @@ class Worker:
             If the worker does not fit the run, or its disk or the destination cannot be written;
             items that cannot be embedded are listed in the outcome instead.
         """
+        try:
+            return self._do(unit)
+        except DeniedError as cause:  # credentials are those of this machine
+            raise StoreError(f"the worker on {socket.gethostname()}: {cause}") from cause
+
+    def _do(self, unit: Unit) -> Outcome:
         backbone, told = self.backbone, self.assignment
         require_seen(unit)
         with _scratch() as folder:
@@ -170,6 +196,8 @@ class Worker:
                 self._fetch(unit.basis, folder)
             run = UnitRun(unit, backbone, folder, told=told, tuner=self._tuner)
             *_, progress = run.steps()
+            if unit.basis is None and progress.errors == progress.total:
+                require_allowed(unit)
             is_new = unit.basis is None or progress.embedded + progress.cached > 0
             failed = [failure.id for failure in read_ledger(folder)]
             counts = {"rows": run.rows, "truncated": progress.truncated, "failed": len(failed)}

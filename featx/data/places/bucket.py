@@ -70,21 +70,18 @@ class BucketPlace:
 
         return self._tried(name, get)
 
-    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+    def read_range(
+        self, name: str, offset: int, size_bytes: int, *, tag: str | None = None
+    ) -> bytes:
         """Return some bytes of a file."""
-
-        def get() -> bytes:
-            found = self._api.get_range(
-                self._store, self._key(name), start=offset, length=size_bytes
-            )
-            return bytes(found.to_bytes())
-
-        raw = self._tried(name, get) if size_bytes else b""
+        if not size_bytes:
+            return b""
+        raw, _ = self._range(name, offset, size_bytes, tag)
         if len(raw) < size_bytes:
             end = offset + len(raw)
             message = f"{self._at(name)}: ends at byte {end}; {offset + size_bytes} expected"
             raise StoreError(message)
-        return raw
+        return bytes(raw)
 
     def put(self, name: str, raw: bytes) -> None:
         """Write a file whole or not at all."""
@@ -275,16 +272,28 @@ class BucketPlace:
 
     def _part(self, name: str, offset: int, tag: str | None) -> tuple[memoryview, Any]:
         """Return a part of a file, and its facts; raises `ChangedError` if its tag is another."""
+        try:
+            return self._range(name, offset, PART_BYTES, tag)
+        except RangeError:
+            if tag is not None:
+                raise
+            raw, found = self.read(name)  # of a file without bytes there is no range
+            return memoryview(raw), {"size": len(raw), "e_tag": found}
+
+    def _range(
+        self, name: str, offset: int, size_bytes: int, tag: str | None
+    ) -> tuple[memoryview, Any]:
+        """Return some bytes of a file, fewer where it ends, and its facts; see `_part`."""
         from obstore.exceptions import PreconditionError
 
-        asked: dict[str, Any] = {"range": (offset, offset + PART_BYTES)}
+        asked: dict[str, Any] = {"range": (offset, offset + size_bytes)}
         if tag is not None:
             asked["if_match"] = tag
 
         def get() -> tuple[memoryview, Any]:
             found = self._api.get(self._store, self._key(name), options=asked)
             raw = memoryview(found.bytes())
-            if len(raw) != min(PART_BYTES, found.meta["size"] - offset):
+            if len(raw) != min(size_bytes, found.meta["size"] - offset):
                 at = f"{self._at(name)}: ends at byte {offset + len(raw)}"
                 raise LostError(f"{at} of {found.meta['size']}; run the command again")
             return raw, found.meta
@@ -293,11 +302,6 @@ class BucketPlace:
             return self._tried(name, get)
         except PreconditionError as cause:
             raise ChangedError(f"{self._at(name)}: changed while it was read") from cause
-        except RangeError:
-            if tag is not None:
-                raise
-            raw, found = self.read(name)  # of a file without bytes there is no range
-            return memoryview(raw), {"size": len(raw), "e_tag": found}
 
     def _tried(self, name: str, request: Callable[[], T], *, is_retried: bool = True) -> T:
         """Return what a request gives; made again if its connection was lost.

@@ -34,9 +34,13 @@ class LocalPlace:
         with self._reading(name) as path, path.open("rb") as file:
             return file.read(), _tag(os.fstat(file.fileno()))
 
-    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+    def read_range(
+        self, name: str, offset: int, size_bytes: int, *, tag: str | None = None
+    ) -> bytes:
         """Return some bytes of a file."""
         with self._reading(name) as path, path.open("rb") as file:
+            if tag not in {None, _tag(os.fstat(file.fileno()))}:
+                raise ChangedError(f"{path}: changed since it was listed")
             file.seek(offset)
             raw = file.read(size_bytes)
         if len(raw) < size_bytes:

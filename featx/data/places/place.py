@@ -42,8 +42,13 @@ class Place(Protocol):
         """Return the content of a file and its tag; raises `MissingError` if there is none."""
         ...
 
-    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """Return some bytes of a file; raises `StoreError` if it is shorter."""
+    def read_range(
+        self, name: str, offset: int, size_bytes: int, *, tag: str | None = None
+    ) -> bytes:
+        """Return some bytes of a file; raises `StoreError` if it is shorter.
+
+        With a tag, raises `ChangedError` if the file has another one.
+        """
         ...
 
     def put(self, name: str, raw: bytes) -> None:

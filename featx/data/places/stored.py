@@ -1,16 +1,17 @@
 """Files of an object store as the content of items."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 from featx.data.places import open_place
 from featx.data.places.address import Address
 from featx.data.places.place import Entry, Place
-from featx.data.places.trouble import CREDENTIALS, ENDPOINTS, DeniedError
-from featx.errors import ItemError, MissingError
+from featx.data.places.trouble import CREDENTIALS, ENDPOINTS, DeniedError, RangeError
+from featx.errors import ChangedError, ItemError, MissingError
 from featx.types import Stored
 
 ASKED_AT_ONCE = 16
@@ -33,17 +34,31 @@ class StoredFile(Stored):
 
     def read(self) -> bytes:
         """Return the content; see `Stored`."""
-        place, name = place_of(self.url)
-        try:
+        with opened(self.url) as (place, name):
             raw, tag = place.read(name)
-        except MissingError as cause:
-            raise ItemError(f"does not exist: {self.url}") from cause
-        except DeniedError as cause:
-            raise ItemError(str(cause)) from cause
-        if self.tag not in {"", tag}:
-            message = f"changed since it was listed: {self.url}; run the command again"
-            raise ItemError(message)
+            if self.tag not in {"", tag}:
+                raise ChangedError(f"{self.url}: changed since it was listed")
         return raw
+
+
+@contextmanager
+def opened(url: str) -> Iterator[tuple[Place, str]]:
+    """Give the place of a file and its name there; what is wrong with it alone is its item's.
+
+    Raises
+    ------
+    ItemError
+        If it is gone, denied, or not what it was.
+    """
+    try:
+        yield place_of(url)
+    except MissingError as cause:
+        raise ItemError(f"does not exist: {url}") from cause
+    except DeniedError as cause:
+        raise ItemError(str(cause)) from cause
+    except ChangedError as cause:
+        message = f"changed since it was listed: {url}; run the command again"
+        raise ItemError(message) from cause
 
 
 def place_of(url: str) -> tuple[Place, str]:
@@ -76,3 +91,27 @@ def _seen(stored: Stored) -> Stored:
         return StoredFile.of(place, place.entry(name))
     except (MissingError, DeniedError):
         return stored
+
+
+def refusal(files: Sequence[Stored]) -> DeniedError | None:
+    """Return what a store says that denies all of some files; None if one may be read.
+
+    A byte of each is asked for until one comes; those that are gone say nothing.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be reached.
+    """
+    said = None
+    for file in files:
+        place, name = place_of(file.url)
+        try:
+            place.read_range(name, 0, 1)
+        except DeniedError as error:
+            said = said or error
+        except (MissingError, RangeError):
+            continue
+        else:
+            return None
+    return said

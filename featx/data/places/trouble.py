@@ -130,6 +130,13 @@ def _of_service(text: str, code: str, status: int, url: str) -> StoreError | Non
 def _of_network(text: str, url: str, address: Address) -> StoreError:
     """Return why no answer came."""
     bucket = f"{address.scheme}://{address.bucket}"
+    if "object with invalid path" in text:
+        named = _found(r'path: "((?:[^"\\]|\\.)*)"', text)
+        return StoreError(
+            f"{bucket}: an object is named '{named:.200}', with an empty part, '.' or a control "
+            "character, which the store's client cannot read; rename it, or name a prefix that "
+            "does not hold it"
+        )
     if "builder error" in text:
         hint = "the endpoint is http://, which is refused; set AWS_ALLOW_HTTP=true"
         return StoreError(f"{bucket}: {hint}")

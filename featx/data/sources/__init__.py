@@ -72,7 +72,7 @@ def open_source(
     modality: str,
     columns: Columns | None = None,
     labels_from_folders: bool = True,
-    names_cells: bool = False,
+    names_contents: bool = False,
 ) -> DescribedSource:
     """Open what the arguments name, chosen by what they are.
 
@@ -88,7 +88,7 @@ def open_source(
         Which columns of a table to use.
     labels_from_folders : bool, default True
         Whether the first folder below the root is the label.
-    names_cells : bool, default False
+    names_contents : bool, default False
         See `Options`.
 
     Returns
@@ -110,7 +110,7 @@ def open_source(
         modality=modality,
         columns=columns or Columns(),
         labels_from_folders=labels_from_folders,
-        names_cells=names_cells,
+        names_contents=names_contents,
     )
     given = _as_list(arguments)
     source: DescribedSource | None = None

@@ -72,6 +72,11 @@ class Cell(Stored):
         """Return a cell, as it was listed."""
         return cls(str(path), 0, f"{version} {column} {row}", version, column, row, is_text)
 
+    @property
+    def name(self) -> str:
+        """File, column and row."""
+        return f"{self.url}#{self.column}:{self.row}"
+
     def read(self) -> bytes:
         """Return the bytes of the text or of the file; see `Stored`."""
         record = _reader(self.url, self.version, self.column, self.is_text).record(self.row)

@@ -11,10 +11,11 @@ from typing import Any
 
 from featx.data.places.address import Address
 from featx.data.places.fetched import fetch_version
+from featx.data.places.spans import StoredSpan
 from featx.data.places.stored import StoredFile
 from featx.data.sources.options import DescribedSource, Options, SkipsFiles
 from featx.errors import InputError
-from featx.types import Item, Span
+from featx.types import Content, Item, Span
 
 Opener = Callable[[Path, Options], DescribedSource]
 
@@ -42,8 +43,9 @@ class Fetched:
     def inner(self) -> DescribedSource:
         """The source of the local copy."""
         with self._told():
-            # Who reads a cell elsewhere does not see this machine's copy.
-            return self._opener(self._path, replace(self.options, names_cells=False))
+            # Whoever reads elsewhere does not see this machine's copy: cells are read here, and
+            # parts of a tar are named as those of the object.
+            return self._opener(self._path, replace(self.options, names_contents=False))
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the items as if they lay at the URL."""
@@ -90,7 +92,7 @@ class Fetched:
         if item.uri.startswith(here):
             item = replace(item, uri=self.url + item.uri[len(here) :])
         if isinstance(item.content, Span):
-            return replace(item, content=replace(item.content, origin=self._origin))
+            return replace(item, content=self._part(item.content))
         if not isinstance(item.content, Path):
             return item
         relative = os.path.relpath(item.content, self._path.parent)
@@ -100,6 +102,17 @@ class Fetched:
             return replace(item, content="", uri="", problem=item.problem or problem)
         stored = StoredFile.unseen(str(replace(self._address, key=key)))
         return replace(item, content=stored, uri=stored.url)
+
+    def _part(self, span: Span) -> Content:
+        """Return a part of the copy, or of the object where it is to be read elsewhere."""
+        tag = self._copy[1]
+        if not self.options.names_contents or not tag:
+            return replace(span, origin=self._origin)
+        return StoredSpan(self.url, span.size_bytes, tag, span.offset, self._size_bytes)
+
+    @cached_property
+    def _size_bytes(self) -> int:
+        return self._path.stat().st_size
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -23,15 +23,16 @@ class Options:
         For tables.
     labels_from_folders : bool
         Whether the first folder below the root is the label.
-    names_cells : bool
-        Whether cells of parquet files are only named when the items are listed, and read by whoever
-        embeds them, on another machine perhaps; no fact of the source.
+    names_contents : bool
+        Whether cells of parquet files, and parts of tars at a URL, are only named when the items
+        are listed, and read by whoever embeds them, on another machine perhaps; no fact of the
+        source.
     """
 
     modality: str
     columns: Columns = field(default_factory=Columns)
     labels_from_folders: bool = True
-    names_cells: bool = False
+    names_contents: bool = False
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -42,7 +43,7 @@ class Options:
     def facts(self) -> dict[str, Any]:
         """Return the options as JSON values."""
         facts = asdict(self)
-        del facts["names_cells"]
+        del facts["names_contents"]
         return facts
 
 

@@ -82,7 +82,7 @@ class Table:
     def __iter__(self) -> Iterator[Item]:
         """Yield a row at a time, after the ids have been checked once."""
         self._check_ids  # noqa: B018  (cached: the check runs once)
-        if self.options.names_cells and has_cells(self.records, self.picked):
+        if self.options.names_contents and has_cells(self.records, self.picked):
             return name_items(self.records, self.picked)
         return read_items(self.records, self.picked)
 
