@@ -1,5 +1,6 @@
 """Kinds of heads are compared on rows held out, and chosen within one standard error."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,15 @@ def test_of_many_rows_a_sample_is_tried_with_all_its_classes() -> None:
 
     assert {len(each.losses) for each in found} == {10_000}
     assert all(each.fitted.logits.shape == (10_000, 3) for each in found)
+
+
+def test_rows_count_by_their_weights() -> None:
+    often = tried("often right", [0.1, 0.1, 2.0, 2.0], [1, 1, 0, 0])
+    seldom = tried("seldom right", [0.8, 0.8, 0.1, 0.1], [0, 0, 1, 1])
+    weights = np.array([1.0, 1.0, 0.01, 0.01])
+
+    weighted = [replace(each, weights=weights) for each in (seldom, often)]
+
+    assert choose([seldom, often]).kind == "seldom right"
+    assert choose(weighted).kind == "often right"
+    assert weighted[1].facts() == pytest.approx({"accuracy": 2 / 2.02, "log_loss": 0.24 / 2.02})

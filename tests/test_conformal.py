@@ -6,7 +6,15 @@ from numpy.typing import NDArray
 
 from featx.errors import InputError, UnknownNameError
 from featx.heads.calibration import softmax
-from featx.heads.conformal import Conformal, Method, fit_conformal, item_jitter, row_jitter
+from featx.heads.conformal import (
+    Conformal,
+    Method,
+    bound_at,
+    conformal_of,
+    fit_conformal,
+    item_jitter,
+    row_jitter,
+)
 from featx.heads.predict import Head
 
 SPLITS = 20
@@ -190,3 +198,30 @@ def test_bad_arguments_are_refused_with_what_is_allowed() -> None:
         fit_conformal(probabilities, codes, method="aps")
     with pytest.raises(UnknownNameError, match="unknown conformal method 'apz'; did you mean"):
         fit_conformal(probabilities, codes, method="apz")  # type: ignore[arg-type]
+
+
+def test_values_that_weigh_alike_are_bounded_as_without_weights() -> None:
+    values = np.random.default_rng(0).random(99)
+
+    for share in (0.1, 0.5, 0.9, 0.99):
+        wanted = bound_at(values, share, np.inf)
+        assert bound_at(values, share, np.inf, np.ones(99)) == wanted
+        assert bound_at(np.repeat(values, 2), share, np.inf, np.full(198, 0.5)) == wanted
+    assert bound_at(values, 0.995, np.inf, np.ones(99)) == np.inf
+
+
+def test_sets_of_weighted_rows_cover_items_that_are_drawn_like_the_set() -> None:
+    covered = []
+    for seed in range(SPLITS):
+        likely, codes = classified(4000, seed=seed)
+        chances = np.where(codes == 0, 1, 0.1)  # the smallest class is there ten times too often
+        kept = np.random.default_rng(2000 + seed).random(4000) < chances
+        own = 1 - likely[np.arange(4000), codes]
+        made = conformal_of(
+            "lac", own[kept], codes[kept], n_classes=5, coverage=0.9, weights=0.1 / chances[kept]
+        )
+        new = classified(4000, seed=1000 + seed)
+        sets = made.sets(new[0], np.zeros(4000))
+        covered.append(sets[np.arange(4000), new[1]].mean())
+
+    assert np.mean(covered) == pytest.approx(0.9, abs=NEAR)

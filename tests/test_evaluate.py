@@ -1,6 +1,7 @@
 """Scoring says how good a head is for each task, and warns of what spoils the figures."""
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from sklearn import metrics as oracle
 from featx.errors import InputError
 from featx.evaluate import evaluate as evaluation
 from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
-from featx.evaluate.measures import beaten
+from featx.evaluate.measures import beaten, of_classes
 from featx.train.recipe import Recipe
 from featx.train.train import train
 from memory_set import MemorySet, digits, noise
@@ -59,6 +60,37 @@ def test_measures_of_classes_equal_scikit_learns() -> None:
     assert found["empty_sets"] == np.mean([not each for each in sets])
     assert found["novel"] == np.mean([item.novel for item in head.predict(new.X)])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_many_classes_have_the_cells_of_their_confusions_and_no_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, new = parts(digits(500), 200)
+    head = train(known, Recipe(head="ridge"))
+    matrix = np.array(evaluate_head(head, new)["confusion"]["counts"])
+    monkeypatch.setattr(evaluation, "MATRIX_CLASSES", 9)
+
+    found = evaluate_head(head, new)["confusion"]
+
+    assert list(found) == ["labels", "cells", "note"]
+    assert found["cells"] == [[i, j, matrix[i, j]] for i, j in np.argwhere(matrix).tolist()]
+    assert found["labels"] == list(head.classes)
+    assert found["note"].startswith("10 classes: 'cells' are those of the matrix that are not 0")
+
+
+def test_memory_does_not_grow_with_the_square_of_the_classes() -> None:
+    C, N = 20_000, 50
+    truth = np.arange(N) * 400
+    likely, sets = np.zeros((N, C), np.float32), np.zeros((N, C), np.bool_)
+    likely[np.arange(N), truth] = 1
+    tracemalloc.start()
+
+    found = of_classes(likely, truth, sets)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found["accuracy"], found["macro_f1"]) == (1, 1)
+    assert peak < 64 << 20  # a matrix would take 3.2 GB
 
 
 def test_tags_are_scored_by_the_measures_of_tags() -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,20 @@ def test_a_gallery_is_exported_as_it_is_searched(tmp_path: Path) -> None:
     index = load_faiss().read_index(str(tmp_path / "faiss" / "index.faiss"))
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     np.testing.assert_allclose(index.reconstruct_n(0, len(kept)), unit, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("out", "read"), READ_BACK)
+@pytest.mark.parametrize("told", [0, N - 1, N + 45])
+def test_an_export_has_the_rows_that_come_however_many_were_told(
+    told: int, out: str, read: Callable[[Path], Read], made: EmbeddingSet, tmp_path: Path
+) -> None:
+    form = out.partition(".")[2] or out
+    if form == "lance":
+        pytest.importorskip("lance", reason="the extra lance is not installed")
+
+    resolve("format", VECTORS, form)(tmp_path / out, replace(of_set(made), rows=told), FEW)
+
+    check(read(tmp_path / out))
 
 
 @pytest.mark.parametrize("out", ["x.parquet", "x.arrow", *(set(VECTORS) - {"arrow", "lance"})])

@@ -421,6 +421,24 @@ def test_items_are_listed_by_row_without_thumbnails(tmp_path: Path, keeper: Keep
             assert list(gallery.items()) == held
 
 
+@pytest.mark.parametrize("most", [7, 1000])
+def test_items_are_read_in_blocks_with_their_vectors(
+    most: int, tmp_path: Path, keeper: Keeper
+) -> None:
+    each = keeper.case(tmp_path)
+    each.add(range(5))
+    each.remove("i0", "i13", "n2")
+    held = each.gallery.snapshot
+
+    blocks = list(held.blocks(most))
+
+    sizes = [most] * (62 // most) + [62 % most]
+    assert [len(block.rows) for block in blocks] == sizes
+    np.testing.assert_array_equal(np.concatenate([b.rows for b in blocks]), held.rows)
+    np.testing.assert_array_equal(np.concatenate([b.X for b in blocks]), held.vectors(held.rows))
+    assert [item for block in blocks for item in block.items] == list(held.items())
+
+
 def test_folding_keeps_the_numbers_of_rows(tmp_path: Path, keeper: Keeper) -> None:
     each = keeper.case(tmp_path)
     each.add(range(8))

@@ -8,6 +8,7 @@ from sklearn import metrics as oracle
 from featx.evaluate import metrics
 from featx.evaluate.calibrated import calibration_band
 from featx.evaluate.interval import wilson_interval
+from featx.evaluate.measures import of_classes
 from featx.heads.calibration import softmax
 from featx.heads.folds import deal_folds, stratified_sample
 
@@ -30,11 +31,12 @@ def test_metrics_equal_scikit_learns() -> None:
     probabilities, predicted = softmax(logits), logits.argmax(axis=1)
 
     confusion = metrics.confusion_matrix(truth, predicted, 4)
+    counts = metrics.class_counts(truth, predicted, 4)
 
     np.testing.assert_array_equal(confusion, oracle.confusion_matrix(truth, predicted))
     pairs = [
-        (metrics.balanced_accuracy(confusion), oracle.balanced_accuracy_score(truth, predicted)),
-        (metrics.macro_f1(confusion), oracle.f1_score(truth, predicted, average="macro")),
+        (metrics.balanced_accuracy(counts), oracle.balanced_accuracy_score(truth, predicted)),
+        (metrics.macro_f1(counts), oracle.f1_score(truth, predicted, average="macro")),
         (metrics.log_loss(probabilities, truth), oracle.log_loss(truth, probabilities)),
     ]
     for found, expected in pairs:
@@ -44,22 +46,69 @@ def test_metrics_equal_scikit_learns() -> None:
 def test_classes_that_never_occur_are_left_out_of_the_means() -> None:
     truth, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
 
-    confusion = metrics.confusion_matrix(truth, predicted, 5)
+    counts = metrics.class_counts(truth, predicted, 5)
 
-    assert metrics.balanced_accuracy(confusion) == pytest.approx(0.75)
+    assert metrics.balanced_accuracy(counts) == pytest.approx(0.75)
     expected = oracle.f1_score(truth, predicted, average="macro")
-    assert metrics.macro_f1(confusion) == pytest.approx(expected)
+    assert metrics.macro_f1(counts) == pytest.approx(expected)
 
 
 def test_the_table_of_classes_equals_scikit_learns() -> None:
     logits, truth = predictions()
     predicted = np.where(logits.argmax(axis=1) == 2, 4, logits.argmax(axis=1))
 
-    table = metrics.per_class(metrics.confusion_matrix(truth, predicted, 5))
+    table = metrics.class_measures(*metrics.class_counts(truth, predicted, 5))
 
     expected = oracle.precision_recall_fscore_support(truth, predicted, zero_division=0)
     for name, values in zip(["precision", "recall", "f1", "support"], expected, strict=True):
         assert [row[name] for row in table] == pytest.approx(list(values), abs=EXACT)
+
+
+def test_the_cells_of_a_confusion_matrix_are_those_that_are_not_zero() -> None:
+    logits, truth = predictions()
+    predicted = logits.argmax(axis=1)
+
+    cells = metrics.confusion_cells(truth, predicted)
+
+    matrix = np.zeros((4, 4), np.int64)
+    matrix[cells[:, 0], cells[:, 1]] = cells[:, 2]
+    np.testing.assert_array_equal(matrix, oracle.confusion_matrix(truth, predicted))
+    assert (cells[:, 2] > 0).all()
+
+
+def test_a_row_of_weight_two_counts_as_two_rows() -> None:
+    logits, truth = predictions(300)
+    weights = np.where(truth == 1, 2.0, 1.0)
+    twice = np.append(np.arange(300), np.flatnonzero(truth == 1))
+    likely, sets = softmax(logits), softmax(logits) > 0.3
+
+    found = of_classes(likely, truth, sets, weights)
+
+    wanted = of_classes(likely[twice], truth[twice], sets[twice])
+    bounds = {"n", "interval", "calibration_error", "calibration_band"}
+    assert {name: found[name] for name in found.keys() - bounds} == pytest.approx(
+        {name: wanted[name] for name in wanted.keys() - bounds}, abs=EXACT
+    )
+    n_equal = weights.sum() ** 2 / (weights**2).sum()
+    accuracy = float(np.average(likely.argmax(axis=1) == truth, weights=weights))
+    assert found["interval"] == pytest.approx(wilson_interval(accuracy * n_equal, n_equal))
+    assert found["n"] == 300
+
+
+def test_weighted_calibration_is_that_of_weighted_bins() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.7, 0.3], [0.9, 0.1], [0.2, 0.8]])
+    truth, weights = np.array([0, 1, 0, 1]), np.array([1.0, 0.5, 0.25, 1.0])
+
+    error = metrics.calibration_error(probabilities, truth, bins=2, weights=weights)
+    band = calibration_band(probabilities, bins=2, draws=20_000, weights=weights)
+
+    assert error == pytest.approx((abs(0.4 - 0.35) + abs(0.2 + 0.025)) / 2.75)
+    rng = np.random.default_rng(5)
+    top, w = np.array([0.6, 0.7, 0.8, 0.9]), np.array([1.0, 0.5, 1.0, 0.25])
+    gaps = w * ((rng.random((20_000, 4)) < top) - top)
+    errors = (np.abs(gaps[:, :2].sum(axis=1)) + np.abs(gaps[:, 2:].sum(axis=1))) / w.sum()
+    assert band.mean == pytest.approx(errors.mean(), abs=DRAWN)
+    assert band.high == pytest.approx(np.quantile(errors, 0.95), abs=4 * DRAWN)
 
 
 def test_calibration_error_is_the_gap_of_equal_bins() -> None:

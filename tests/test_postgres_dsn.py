@@ -182,6 +182,24 @@ def in_postgres(path: Path, **changed: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("facts", ["{", '{"format": "featx-gallery", "version": 99}'])
+def test_what_may_be_a_gallery_in_postgresql_is_not_replaced_by_one_in_files(
+    facts: str, tmp_path: Path
+) -> None:
+    path = in_postgres(tmp_path / "a.knn")
+    (path / "gallery.json").write_text(facts)
+    (path / "lock").touch()
+    embedding_set = write_set(tmp_path / "a.emb", vectors())
+
+    with pytest.raises(StoreError, match=r"it may be a gallery in PostgreSQL: choose another name"):
+        build_gallery(embedding_set, path, EXACT)
+    assert (path / "gallery.json").read_text() == facts
+    assert sorted(each.name for each in path.iterdir()) == ["gallery.json", "lock"]
+
+    gallery = build_gallery(embedding_set, path, GalleryRecipe(kind="exact", drop_changes=True))
+    assert len(gallery) == 60
+
+
 def test_a_gallery_in_postgresql_is_not_replaced_by_one_in_files(tmp_path: Path) -> None:
     path = in_postgres(tmp_path / "a.knn")
 
@@ -286,6 +304,11 @@ def test_halves_are_stored_where_they_rank_as_well() -> None:
     assert layout(np.float32(1e6) * X, "l2") == Layout(storage="vector", indexed="vector")
     with pytest.raises(InputError, match=r"numbers above 65,504, the largest of 16 bits"):
         layout(np.float32(1e6) * X, "l2", storage="halfvec")
+    long = np.float32(15_000) * X[:, :20] / np.abs(X).max()  # each number below 65,504
+    long += 20_000
+    assert np.linalg.norm(long, axis=1).max() > 65_504
+    asked = layout(long, "l2", storage="halfvec")
+    assert asked == Layout(storage="halfvec", indexed="halfvec")
 
 
 def test_the_share_that_halves_keep_is_that_of_a_search_in_them() -> None:

@@ -215,12 +215,13 @@ def test_the_sample_is_the_same_however_a_set_is_cut(
 
 
 def test_the_sample_takes_rows_alike() -> None:
-    facts: dict[str, Any] = {"counts": (1,), "rows": 1, "unlabelled": 0, "of_train": False}
+    facts: dict[str, Any] = {"rows": 10**6, "unlabelled": 0, "of_train": False, "kept": 20}
     rows = np.arange(10**6)
-
-    kept = [
-        Plan(classes=("a",), share=0.05, seed=seed, **facts).is_sampled(rows) for seed in (0, 1)
+    plans = [
+        Plan(classes=("a",), counts=(10**6,), share=0.05, seed=seed, **facts) for seed in (0, 1)
     ]
+
+    kept = [plan.is_sampled(rows, np.repeat(plan.chances(), 10**6)) for plan in plans]
 
     assert kept[0].mean() == pytest.approx(0.05, rel=0.02)
     assert kept[0][::2].mean() == pytest.approx(0.05, rel=0.03)

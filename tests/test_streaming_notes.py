@@ -39,10 +39,11 @@ def test_notes_tell_the_items_of_a_class_and_not_those_of_the_sample(
     y[7:27] = "seldom"
     y[[101, 103]] = "rare"
     made = write(tmp_path / "a.emb", numbers[0], y)
-    plan = make_plan(made, map, seed=0, sample_rows=30)
-    drawn = int(plan.is_sampled(np.arange(7, 27)).sum())
+    plan = make_plan(made, map, seed=0, sample_rows=14)
+    chance = plan.chances()[plan.classes.index("seldom")]
+    drawn = int(plan.is_sampled(np.arange(7, 27), np.full(20, chance)).sum())
 
-    notes = train_streamed(made, Recipe(head="ridge"), sample_rows=30).header["warnings"]
+    notes = train_streamed(made, Recipe(head="ridge"), sample_rows=14).header["warnings"]
 
     assert drawn < 5
     assert notes[0].startswith("1 class has fewer than 5 items: rare (2); what is said")

@@ -46,16 +46,15 @@ def _of_set(path: Path, limit: int | None, *, vectors: bool) -> Iterator[dict[st
 def _of_gallery(path: Path, limit: int | None, *, vectors: bool) -> Iterator[dict[str, Any]]:
     from itertools import islice
 
-    import numpy as np
-
     from featx.gallery.gallery import Gallery
+    from featx.gallery.held import BLOCK_ROWS
 
     with Gallery.open(path) as opened:
         held = opened.snapshot
-        found = islice(zip(held.rows, held.items(), strict=True), limit)
-        for row, (item_id, facts) in found:
+        blocks = held.blocks(min(BLOCK_ROWS, max(1, limit or BLOCK_ROWS))) if vectors else ()
+        whole = (row for block in blocks for row in zip(block.items, block.X, strict=True))
+        rows = whole if vectors else ((item, None) for item in held.items())
+        for (item_id, facts), x in islice(rows, limit):
             listed: dict[str, Any] = {"id": item_id, "uri": facts.uri, "label": facts.label}
             listed |= {"split": facts.split, "preview": facts.preview}
-            if vectors:
-                listed["vector"] = held.vectors(np.array([row]))[0].tolist()
-            yield listed
+            yield listed if x is None else listed | {"vector": x.tolist()}

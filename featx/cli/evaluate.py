@@ -138,7 +138,7 @@ def _cell(value: float | None) -> str:
 
 def _show_confusion(confusion: dict[str, Any]) -> None:
     """Print how often each class was taken for each; of many, the pairs that are confused most."""
-    labels, counts = confusion["labels"], confusion["counts"]
+    labels = confusion["labels"]
     click.echo()
     if len(labels) <= SHOWN_CLASSES:
         numbers = [str(number) for number in range(1, len(labels) + 1)]
@@ -146,15 +146,13 @@ def _show_confusion(confusion: dict[str, Any]) -> None:
             ["true", "", *numbers],
             [
                 [label[:30], number, *(count or "." for count in row)]
-                for label, number, row in zip(labels, numbers, counts, strict=True)
+                for label, number, row in zip(labels, numbers, confusion["counts"], strict=True)
             ],
         )
         return
-    pairs = [
-        (count, labels[i], labels[j])
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if count and i != j
+    cells = confusion.get("cells") or [
+        (i, j, count) for i, row in enumerate(confusion["counts"]) for j, count in enumerate(row)
     ]
+    pairs = [(count, labels[i], labels[j]) for i, j, count in cells if count and i != j]
     pairs.sort(key=lambda pair: -pair[0])
     o.print_table(["times", "true", "predicted"], pairs[:SHOWN_CLASSES])

@@ -11,7 +11,7 @@ import click
 from featx.cli import options as o
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from featx.cli.bars import Bars
     from featx.export.vectors.choices import Choices
@@ -37,12 +37,18 @@ def export_rows(source: Path, out: Path, form: str, choices: "Choices", *, as_js
     if form == "arrow" or out.suffix == ".parquet":
         require_place(out)
     write = resolve("format", VECTORS, form)
+    items = 0
+
+    def counted(done: int) -> None:
+        nonlocal items
+        items = done
+
     with _opened(source) as table, ExitStack() as stack:
-        told = write(out, _watched(table, Bars(stack)), choices)
+        told = write(out, _watched(table, Bars(stack), counted), choices)
     facts = {
         "out": str(out),
         "format": form,
-        "items": table.rows,
+        "items": items,
         "dim": table.dim,
         "precision": choices.precision,
         "size_bytes": size_bytes(out),
@@ -53,7 +59,7 @@ def export_rows(source: Path, out: Path, form: str, choices: "Choices", *, as_js
         return
     extra = "".join(f", {name} {value}" for name, value in told.items())
     click.echo(
-        f"{out}: {o.counted(table.rows, 'item')} of {table.dim} numbers, {choices.precision}, "
+        f"{out}: {o.counted(items, 'item')} of {table.dim} numbers, {choices.precision}, "
         f"{facts['size_bytes'] / 1e6:.1f} MB{extra}"
     )
 
@@ -71,14 +77,15 @@ def _opened(source: Path) -> "Iterator[VectorTable]":
         yield of_gallery(gallery.snapshot)
 
 
-def _watched(table: "VectorTable", bars: "Bars") -> "VectorTable":
-    """Return the same rows; each block that is read moves a bar."""
+def _watched(table: "VectorTable", bars: "Bars", counted: "Callable[[int], None]") -> "VectorTable":
+    """Return the same rows; each block that is read moves a bar, and is counted."""
 
     def read(rows: int) -> "Iterator[Block]":
         done = 0
         for block in table.read(rows):
             yield block
             done += block[0].num_rows
+            counted(done)
             bars.progress("export", done, table.rows)
 
     return replace(table, read=read)

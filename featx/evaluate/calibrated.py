@@ -25,7 +25,12 @@ class Band(NamedTuple):
 
 
 def calibration_band(
-    probabilities: NDArray[Any], *, bins: int = 15, draws: int = 1000, seed: int = 0
+    probabilities: NDArray[Any],
+    *,
+    bins: int = 15,
+    draws: int = 1000,
+    seed: int = 0,
+    weights: NDArray[np.float64] | None = None,
 ) -> Band:
     """Return the errors of `calibration_error` if these probabilities are true.
 
@@ -41,22 +46,28 @@ def calibration_band(
         As many as in the error it is compared with.
     draws : int, default 1000
     seed : int, default 0
+    weights : ndarray of float64, shape (N,), optional
+        As in the error it is compared with.
 
     Examples
     --------
     >>> round(calibration_band(np.full((200, 2), 0.5)).mean, 2)
     0.11
     """
-    confidence = np.sort(probabilities.max(axis=1).astype(np.float64))
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    order = np.argsort(confidence, kind="stable")
+    confidence = confidence[order]
+    w = np.ones(len(order)) if weights is None else weights[order]
     n_bins = min(bins, len(confidence))
     starts = [part[0] for part in np.array_split(np.arange(len(confidence)), n_bins)]
-    expected = np.add.reduceat(confidence, starts)
+    expected = np.add.reduceat(w * confidence, starts)
     rng = np.random.default_rng(seed)
     errors = np.empty(draws)
     step = max(1, _BLOCK_VALUES // len(confidence))
     for start in range(0, draws, step):
         size = min(step, draws - start)
         is_hit = rng.random((size, len(confidence)), dtype=np.float32) < confidence
-        hits = np.add.reduceat(is_hit, starts, axis=1, dtype=np.int64)
-        errors[start : start + size] = np.abs(hits - expected).sum(axis=1) / len(confidence)
+        counted = is_hit if weights is None else is_hit * w
+        hits = np.add.reduceat(counted, starts, axis=1, dtype=np.float64)
+        errors[start : start + size] = np.abs(hits - expected).sum(axis=1) / w.sum()
     return Band(float(errors.mean()), float(np.quantile(errors, 0.95)))

@@ -28,6 +28,9 @@ from featx.heads.folds import stratified_sample
 from featx.heads.predict import Head, check_space
 from featx.types import Content
 
+MATRIX_CLASSES = 1_000
+"""Classes up to which the confusions are a matrix; of more, the pairs that occur."""
+
 TINY = 10
 """A class of fewer scored items says little about itself."""
 
@@ -77,8 +80,10 @@ def evaluate_head(
     -------
     dict
         What `featx.evaluate.measures` says of the task, ``baselines``, ``classes`` (their
-        number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (``labels`` and
-        ``counts``, rows true; of classes), ``unknown_labels``, ``novel`` (share that is flagged),
+        number), ``chosen``, ``per_class`` (name → measures), ``confusion`` (of classes:
+        ``labels`` and ``counts``, rows true; of more than 1,000 instead of ``counts`` ``cells``,
+        those that are not 0, each of a true label's place, a predicted one's and the count, and a
+        ``note`` that says so), ``unknown_labels``, ``novel`` (share that is flagged),
         ``leaks`` (``n`` scored rows that are nearly rows trained on, None where the set holds
         none of those, and ``accuracy_without`` them), ``adapted_to`` (the same of rows that the
         head was adapted to), ``excluded`` (rows trained on), ``split`` (of all rows scored, or
@@ -184,23 +189,38 @@ def _is_among(head: Head, rows: LabelledRows, name: str) -> NDArray[np.bool_]:
 
 
 def _classes(head: Head, scored: _Scored, answers: NDArray[np.float64]) -> dict[str, Any]:
-    confusion = metrics.confusion_matrix(scored.y, answers.argmax(axis=1), len(scored.names))
-    hits = int(np.trace(confusion))
+    predicted = answers.argmax(axis=1)
+    counts = metrics.class_counts(scored.y, predicted, len(scored.names))
+    hits = int(counts.hits.sum())
     known = scored.y < len(head.classes)
     sets = head.sets(answers, scored.jitter)
     return {
         "accuracy": hits / len(scored.y),
         "interval": list(wilson_interval(hits, len(scored.y))),
         "n": len(scored.y),
-        "balanced_accuracy": metrics.balanced_accuracy(confusion),
-        "macro_f1": metrics.macro_f1(confusion),
+        "balanced_accuracy": metrics.balanced_accuracy(counts),
+        "macro_f1": metrics.macro_f1(counts),
         **(
             measures.of_probabilities(answers[known], scored.y[known], sets[known])
             if known.any()
             else {}
         ),
-        "per_class": dict(zip(scored.names, metrics.per_class(confusion), strict=True)),
-        "confusion": {"labels": list(scored.names), "counts": confusion.tolist()},
+        "per_class": dict(zip(scored.names, metrics.class_measures(*counts), strict=True)),
+        "confusion": _confusion(scored, predicted),
+    }
+
+
+def _confusion(scored: _Scored, predicted: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what is taken for what; of many classes without the cells that are 0."""
+    labels = list(scored.names)
+    if len(labels) <= MATRIX_CLASSES:
+        counts = metrics.confusion_matrix(scored.y, predicted, len(labels))
+        return {"labels": labels, "counts": counts.tolist()}
+    return {
+        "labels": labels,
+        "cells": metrics.confusion_cells(scored.y, predicted).tolist(),
+        "note": f"{len(labels):,} classes: 'cells' are those of the matrix that are not 0, each as "
+        "the place of the true label, that of the predicted one, and the count",
     }
 
 

@@ -6,11 +6,11 @@ import math
 _Z95 = 1.959963984540054
 
 
-def wilson_interval(hits: int, n: int) -> tuple[float, float]:
+def wilson_interval(hits: float, n: float) -> tuple[float, float]:
     """Return the 95 % interval of a share of `hits` in `n` (Wilson 1927).
 
     Unlike the normal approximation it stays within [0, 1] and has width when all are hits.
-    With `n` = 0 nothing is known, and it is (0, 1).
+    With `n` = 0 nothing is known, and it is (0, 1).  Neither needs to be whole.
 
     Examples
     --------

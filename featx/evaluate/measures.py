@@ -53,7 +53,10 @@ def beaten(task: Task, found: Mapping[str, Any]) -> str | None:
 
 
 def of_classes(
-    probabilities: NDArray[Any], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+    probabilities: NDArray[Any],
+    codes: NDArray[np.int64],
+    sets: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Return the measures of a classifier.
 
@@ -63,6 +66,9 @@ def of_classes(
     codes : ndarray of int64, shape (N,)
     sets : ndarray of bool, shape (N, C)
         Conformal sets.
+    weights : ndarray of float64, shape (N,), optional
+        How much each row counts; all alike unless given.  The interval is then that of as many
+        equal rows as tell as much (Kish 1965), and ``n`` is still the number of rows.
 
     Returns
     -------
@@ -71,32 +77,40 @@ def of_classes(
         ``macro_f1``, ``log_loss``, ``calibration_error`` with the mean and upper end of its
         ``calibration_band``, ``set_coverage``, ``set_size`` and ``empty_sets`` (shares).
     """
-    confusion = metrics.confusion_matrix(
-        codes, probabilities.argmax(axis=1), probabilities.shape[1]
-    )
-    hits = int(np.trace(confusion))
+    predicted = probabilities.argmax(axis=1)
+    counts = metrics.class_counts(codes, predicted, probabilities.shape[1], weights)
+    hits, total = float(counts.hits.sum()), float(counts.support.sum())
+    n = total if weights is None else total**2 / float((weights**2).sum())
     return {
-        "accuracy": hits / len(codes),
-        "interval": list(wilson_interval(hits, len(codes))),
+        "accuracy": hits / total,
+        "interval": list(wilson_interval(hits * n / total, n)),
         "n": len(codes),
-        "balanced_accuracy": metrics.balanced_accuracy(confusion),
-        "macro_f1": metrics.macro_f1(confusion),
-        **of_probabilities(probabilities, codes, sets),
+        "balanced_accuracy": metrics.balanced_accuracy(counts),
+        "macro_f1": metrics.macro_f1(counts),
+        **of_probabilities(probabilities, codes, sets, weights),
     }
 
 
 def of_probabilities(
-    probabilities: NDArray[Any], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+    probabilities: NDArray[Any],
+    codes: NDArray[np.int64],
+    sets: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Return those measures of `of_classes` that need probabilities and sets."""
-    band = calibration_band(probabilities)
+    band = calibration_band(probabilities, weights=weights)
+
+    def mean(values: NDArray[Any]) -> float:
+        return float(np.average(values, weights=weights))
+
+    loss = metrics.log_loss(probabilities, codes, weights)
     return {
-        "log_loss": abs(metrics.log_loss(probabilities, codes)),  # -0.0 where all are certain
-        "calibration_error": metrics.calibration_error(probabilities, codes),
+        "log_loss": abs(loss),  # -0.0 where all are certain
+        "calibration_error": metrics.calibration_error(probabilities, codes, weights=weights),
         "calibration_band": [band.mean, band.high],
-        "set_coverage": float(sets[np.arange(len(codes)), codes].mean()),
-        "set_size": float(sets.sum(axis=1).mean()),
-        "empty_sets": float((~sets.any(axis=1)).mean()),
+        "set_coverage": mean(sets[np.arange(len(codes)), codes]),
+        "set_size": mean(sets.sum(axis=1)),
+        "empty_sets": mean(np.asarray(~sets.any(axis=1))),
     }
 
 

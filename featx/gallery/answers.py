@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from featx.gallery.items import ItemFacts
+from featx.types import Rows, Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +72,21 @@ class Page:
     items: list[tuple[str, ItemFacts]]
     next: int | None
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some items of a gallery with their vectors, by row.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n,), n >= 1
+        Ascending.
+    X : ndarray of float32, shape (n, D)
+    items : list of (str, ItemFacts)
+        Id and facts of each, without thumbnails.
+    """
+
+    rows: Rows
+    X: Vectors
+    items: list[tuple[str, ItemFacts]]

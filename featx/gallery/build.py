@@ -25,6 +25,7 @@ from featx.gallery.folder import (
     read_facts,
     refuse_strangers,
     require_backend,
+    require_readable,
 )
 from featx.gallery.generation import commit, next_number
 from featx.gallery.items import names_of
@@ -87,6 +88,7 @@ def build_gallery(
     check(embedding_set, recipe)
     refuse_strangers(out)
     require_backend(out, "files")
+    require_readable(out, drop_changes=recipe.drop_changes)
     with _writing(out, recipe) as log:
         _refuse_changes(out, log, embedding_set, recipe)
         number = next_number(out, log)

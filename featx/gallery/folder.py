@@ -161,6 +161,29 @@ def require_backend(path: Path, backend: str) -> None:
         )
 
 
+def require_readable(path: Path, *, drop_changes: bool) -> None:
+    """Refuse to build a gallery in files where one in PostgreSQL was, whose facts are damaged.
+
+    Such a folder holds ``gallery.json`` alone; galleries in files have a log beside it.
+
+    Raises
+    ------
+    StoreError
+        Unless what was changed online may be lost.
+    """
+    if drop_changes or not (path / FACTS).is_file() or (path / LOG).exists():
+        return
+    if {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {FACTS, LOCK}:
+        return
+    try:
+        read_facts(path)
+    except StoreError as cause:
+        raise StoreError(
+            f"{cause}; it may be a gallery in PostgreSQL: choose another name with -o, or give "
+            "--drop-changes to lose what was changed online, if anything was"
+        ) from cause
+
+
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """Write ``gallery.json`` whole: from now on the files that it names are the gallery."""
     write_json(path / FACTS, {"format": FORMAT, "version": VERSION, **facts})

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from numpy import float64
 from numpy.typing import NDArray
 
-from featx.gallery.answers import Classified, Neighbour, Page
+from featx.gallery.answers import Block, Classified, Neighbour, Page
 from featx.gallery.items import ItemFacts
 from featx.index.metric import MetricName
 from featx.index.neighbours import Neighbours
@@ -135,6 +135,14 @@ class Held(Protocol):
         """Yield id and facts of each item that can be found, by row, without thumbnails."""
         ...
 
+    def blocks(self, most: int) -> Iterator[Block]:
+        """Yield the items that can be found by row, at most so many at a time.
+
+        Nothing is held of items that are still to come.  Those that were removed later may be
+        left out, where the gallery is compacted meanwhile.
+        """
+        ...
+
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""
         ...
@@ -176,10 +184,9 @@ def each_with_neighbours(
     held: Held, k: int, *, threshold: float | None = None
 ) -> Iterator[tuple[Rows, Neighbours]]:
     """Yield items in blocks with their nearest others; see `Gallery.neighbours_of_items`."""
-    rows = held.rows
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        found = without_own(held.nearest(held.vectors(block), k + 1), block)
+    for each in held.blocks(BLOCK_ROWS):
+        block = each.rows
+        found = without_own(held.nearest(each.X, k + 1), block)
         if threshold is not None and found.rows.shape[1]:
             near = found.similarities[:, 0] >= threshold
             block = block[near]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError, UnknownNameError
-from featx.gallery.answers import Classified, Neighbour, Page
+from featx.gallery.answers import Block, Classified, Neighbour, Page
 from featx.gallery.base import Base
 from featx.gallery.changelog import Change
 from featx.gallery.items import ItemFacts, from_batch
@@ -345,6 +345,13 @@ class Snapshot:
         yield from compress(chain.from_iterable(map(from_batch, batches)), self.living.all)
         for at in np.flatnonzero(recent.alive).tolist():
             yield recent.store.ids[at], replace(recent.store.facts[at], thumbnail=None)
+
+    def blocks(self, most: int) -> Iterator[Block]:
+        """Yield the items that can be found by row, some at a time; see `Held.blocks`."""
+        rows, items = self.rows, self.items()
+        for start in range(0, len(rows), most):
+            some = rows[start : start + most]
+            yield Block(rows=some, X=self.vectors(some), items=list(islice(items, len(some))))
 
     def page(
         self,

@@ -144,6 +144,7 @@ def conformal_of(
     *,
     n_classes: int,
     coverage: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> Conformal:
     """Return what `fit_conformal` does, from the misfits of the true classes.
 
@@ -155,9 +156,15 @@ def conformal_of(
     codes : ndarray of int64, shape (N,)
     n_classes : int
     coverage : float, above 0 and below 1
+    weights : ndarray of float64, shape (N,), optional
+        How much each row counts, at most 1, alike for all of a class; all alike unless given.
     """
-    per_class = [own[codes == code] for code in range(n_classes)] if method == "class" else [own]
-    quantiles = np.array([_quantile(misfits, coverage) for misfits in per_class])
+    if method == "class":
+        # Of one class all count alike.
+        each = (own[codes == code] for code in range(n_classes))
+        quantiles = np.array([bound_at(misfits, coverage, _EVERYTHING) for misfits in each])
+    else:
+        quantiles = np.array([bound_at(own, coverage, _EVERYTHING, weights)])
     return Conformal(method=method, coverage=coverage, quantiles=quantiles)
 
 
@@ -173,6 +180,39 @@ def rank_at(n: int, share: float) -> int:
     (9, 55, 9)
     """
     return int(np.ceil((n + 1) * share - _ROUNDING))
+
+
+def bound_at(
+    values: NDArray[np.float64],
+    share: float,
+    otherwise: float,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """Return the value of the rank of `rank_at`; `otherwise` where so few values promise nothing.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (N,)
+    share : float
+    otherwise : float
+    weights : ndarray of float64, shape (N,), optional
+        How much each counts, at most 1; the new one counts 1 (Tibshirani, Barber, Candès and Ramdas
+        2019, arXiv:1904.06019).
+
+    Examples
+    --------
+    >>> bound_at(np.arange(1.0, 20), 0.9, np.inf)
+    18.0
+    >>> bound_at(np.arange(1.0, 40), 0.9, np.inf, np.full(39, 0.5))
+    37.0
+    """
+    if weights is None:
+        rank = rank_at(len(values), share)
+        return float(np.sort(values)[rank - 1]) if rank <= len(values) else otherwise
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    rank = int(np.searchsorted(reached, (reached[-1:].sum() + 1) * share - _ROUNDING))
+    return float(values[order[rank]]) if rank < len(values) else otherwise
 
 
 def item_jitter(ids: Sequence[str]) -> NDArray[np.float64]:
@@ -220,11 +260,6 @@ def _misfits(
     misfits = np.empty_like(likely)
     np.put_along_axis(misfits, order, ranked, axis=1)
     return np.clip(misfits, 0, 1)
-
-
-def _quantile(misfits: NDArray[np.float64], coverage: float) -> float:
-    rank = rank_at(len(misfits), coverage)
-    return float(np.sort(misfits)[rank - 1]) if rank <= len(misfits) else _EVERYTHING
 
 
 def _check(method: str, coverage: float, jitter: NDArray[np.float64] | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads.conformal import rank_at
+from featx.heads.conformal import bound_at
 from featx.heads.moments import Moments, measure_classes, row_blocks
 from featx.heads.rowspace import RowSpace, narrow
 from featx.types import Vectors
@@ -138,7 +138,12 @@ def fit_novelty(
 
 
 def novelty_of(
-    moments: Moments, X: NDArray[Any], codes: NDArray[np.int64], *, quantile: float = 0.95
+    moments: Moments,
+    X: NDArray[Any],
+    codes: NDArray[np.int64],
+    *,
+    quantile: float = 0.95,
+    weights: NDArray[np.float64] | None = None,
 ) -> Novelty:
     """Return what `fit_novelty` does of training rows that are known by their moments.
 
@@ -151,34 +156,43 @@ def novelty_of(
     codes : ndarray of int64, shape (n,)
         Their classes.
     quantile : float, above 0 and below 1
+    weights : ndarray of float64, shape (n,), optional
+        How much each of the rows counts, at most 1; all alike unless given.
     """
     space = RowSpace(X, None, np.zeros(X.shape[1], X.dtype))
-    return _limited(_solve(space, moments, X.shape[1]), moments, X, codes, quantile)
+    solved = _solve(space, moments, X.shape[1])
+    return _limited(solved, moments, X, codes, quantile, weights=weights)
 
 
 def _limited(
-    fitted: Novelty, moments: Moments, X: NDArray[Any], codes: NDArray[np.int64], quantile: float
+    fitted: Novelty,
+    moments: Moments,
+    X: NDArray[Any],
+    codes: NDArray[np.int64],
+    quantile: float,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> Novelty:
     """Return distances with a threshold from each row left out in turn."""
     held_out = [_left_out(fitted, moments, X[part], codes[part]) for part in row_blocks(X)]
-    return replace(
-        fitted, threshold=threshold_at(np.concatenate(held_out), quantile), quantile=quantile
-    )
+    threshold = threshold_at(np.concatenate(held_out), quantile, weights)
+    return replace(fitted, threshold=threshold, quantile=quantile)
 
 
-def threshold_at(distances: NDArray[np.float64], quantile: float) -> float:
+def threshold_at(
+    distances: NDArray[np.float64], quantile: float, weights: NDArray[np.float64] | None = None
+) -> float:
     """Return the held-out distance of rank ceil((n + 1) * quantile), or one that none is above.
 
     A new item drawn like these is above it with a chance of at most 1 - `quantile`, as with
-    conformal sets.
+    conformal sets.  `weights` are those of `bound_at`.
 
     Examples
     --------
     >>> threshold_at(np.arange(1.0, 20), 0.95)
     19.0
     """
-    rank = rank_at(len(distances), quantile)
-    return float(np.sort(distances)[rank - 1]) if rank <= len(distances) else _NEVER
+    return bound_at(distances, quantile, _NEVER, weights)
 
 
 def _solve(space: RowSpace, moments: Moments, dim: int) -> Novelty:

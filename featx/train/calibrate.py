@@ -27,12 +27,16 @@ class HeldOut:
         As in `featx.train.material.Material`.
     jitter : ndarray of float64, shape (N,)
         The chance in conformal sets of kind ``aps``.
+    weights : ndarray of float64, shape (N,), optional
+        Of classes: how much each row counts, at most 1, alike for all of a class; all alike
+        unless given.
     """
 
     task: Task
     logits: NDArray[Any]
     y: NDArray[Any]
     jitter: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
     @property
     def strata(self) -> NDArray[np.int64]:
@@ -42,7 +46,11 @@ class HeldOut:
     def take(self, kept: NDArray[np.bool_]) -> "HeldOut":
         """Return some of the rows."""
         return HeldOut(
-            task=self.task, logits=self.logits[kept], y=self.y[kept], jitter=self.jitter[kept]
+            task=self.task,
+            logits=self.logits[kept],
+            y=self.y[kept],
+            jitter=self.jitter[kept],
+            weights=None if self.weights is None else self.weights[kept],
         )
 
 
@@ -82,7 +90,8 @@ def calibrate(held_out: HeldOut, recipe: Recipe, setting: HeldOut | None = None)
         Rows that make the sets or intervals, if not the same ones.
     """
     if held_out.task == "classify":
-        plain = Calibration(temperature=fit_temperature(held_out.logits, held_out.y))
+        temperature = fit_temperature(held_out.logits, held_out.y, held_out.weights)
+        plain = Calibration(temperature=temperature)
     elif held_out.task == "multilabel":
         scale, shift = fit_platt(held_out.logits, held_out.y)
         plain = Calibration(arrays={"scale": scale, "shift": shift})
@@ -114,6 +123,7 @@ def _with_sets(calibration: Calibration, rows: HeldOut, recipe: Recipe) -> Calib
         rows.y,
         n_classes=rows.logits.shape[1],
         coverage=recipe.coverage,
+        weights=rows.weights,
     )
     return replace(calibration, conformal=conformal)
 
@@ -157,7 +167,7 @@ def _measures(rows: HeldOut, recipe: Recipe, fixed: Calibration | None) -> dict[
         for block in row_blocks(own):
             _answer(calibration, rows, own[block], answers, bounds)
     if is_classes:
-        return measures.of_classes(answers, rows.y, bounds)
+        return measures.of_classes(answers, rows.y, bounds, rows.weights)
     if rows.task == "multilabel":
         return measures.of_tags(answers, rows.y)
     return measures.of_values(answers, rows.y, bounds)

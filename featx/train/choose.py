@@ -34,6 +34,8 @@ class Tried:
     hits : ndarray of float64, shape (N,)
         1 where the class is right; of tags the share that is; of values 1 - loss.
     seconds : float
+    weights : ndarray of float64, shape (N,), optional
+        How much each row counts; all alike unless given.
     """
 
     kind: str
@@ -42,10 +44,24 @@ class Tried:
     losses: NDArray[np.float64]
     hits: NDArray[np.float64]
     seconds: float
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def loss(self) -> float:
+        """Mean of the losses."""
+        return self._mean(self.losses)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the hits."""
+        return self._mean(self.hits)
+
+    def _mean(self, values: NDArray[np.float64]) -> float:
+        return float(np.average(values, weights=self.weights))
 
     def facts(self) -> dict[str, float]:
         """Return what the table of kinds shows, but the seconds: the names depend on the task."""
-        hits, loss = float(self.hits.mean()), float(self.losses.mean())
+        hits, loss = self.accuracy, self.loss
         if self.task == "classify":
             return {"accuracy": hits, "log_loss": loss}
         return (
@@ -104,16 +120,21 @@ def choose(tried: list[Tried]) -> Tried:
     et al. 1984, "Classification and Regression Trees", 3.4.3, with paired differences).  If none
     is by both measures, that of the least log loss.
     """
-    best = min(tried, key=lambda each: float(each.losses.mean()))
-    surest = max(tried, key=lambda each: float(each.hits.mean()))
+    best = min(tried, key=lambda each: each.loss)
+    surest = max(tried, key=lambda each: each.accuracy)
     for each in tried:
-        if _is_level(each.losses - best.losses) and _is_level(surest.hits - each.hits):
+        worse = each.losses - best.losses, surest.hits - each.hits
+        if all(_is_level(differences, each.weights) for differences in worse):
             return each
     return best
 
 
 def losses_and_hits(
-    logits: NDArray[Any], material: Material, *, seed: int
+    logits: NDArray[Any],
+    material: Material,
+    *,
+    seed: int,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the loss of each row and whether it is right.
 
@@ -127,6 +148,8 @@ def losses_and_hits(
     material : Material
     seed : int
         Deals the parts.
+    weights : ndarray of float64, shape (N,), optional
+        Of classes: how much each row counts in the calibration.
     """
     wide = logits.astype(np.float64)
     if material.task == "regress":
@@ -139,7 +162,8 @@ def losses_and_hits(
     for part in np.unique(parts):
         own, rest = parts == part, parts != part
         of_own, of_rest = (wide[own], material.y[own]), (wide[rest], material.y[rest])
-        losses[own], hits[own] = judge(*of_own, of_rest)
+        counts = None if weights is None else weights[rest]
+        losses[own], hits[own] = judge(*of_own, of_rest, counts)
     return losses, hits
 
 
@@ -147,24 +171,32 @@ _Judged = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _of_classes(
-    logits: NDArray[np.float64], y: NDArray[Any], others: tuple[NDArray[Any], NDArray[Any]]
+    logits: NDArray[np.float64],
+    y: NDArray[Any],
+    others: tuple[NDArray[Any], NDArray[Any]],
+    weights: NDArray[np.float64] | None,
 ) -> _Judged:
-    losses = class_losses(logits / fit_temperature(*others), y)
+    losses = class_losses(logits / fit_temperature(*others, weights), y)
     return losses, (logits.argmax(axis=1) == y).astype(np.float64)
 
 
 def _of_tags(
-    logits: NDArray[np.float64], y: NDArray[Any], others: tuple[NDArray[Any], NDArray[Any]]
+    logits: NDArray[np.float64],
+    y: NDArray[Any],
+    others: tuple[NDArray[Any], NDArray[Any]],
+    weights: NDArray[np.float64] | None,
 ) -> _Judged:
-    scale, shift = fit_platt(*others)
+    scale, shift = fit_platt(*others, weights)
     scaled = logits * scale + shift
     losses = np.logaddexp(0, np.where(y > 0, -scaled, scaled)).mean(axis=1)
     return losses, ((scaled > 0) == (y > 0)).mean(axis=1)
 
 
-def _is_level(worse: NDArray[np.float64]) -> bool:
-    error = float(worse.std(ddof=1) / np.sqrt(len(worse))) if len(worse) > 1 else 0.0
-    return float(worse.mean()) <= error
+def _is_level(worse: NDArray[np.float64], weights: NDArray[np.float64] | None) -> bool:
+    w = np.ones(len(worse)) if weights is None else weights
+    mean, n = float(np.average(worse, weights=w)), len(worse)
+    error = float(np.sqrt(n / max(1, n - 1) * np.sum((w * (worse - mean)) ** 2)) / w.sum())
+    return mean <= error
 
 
 def _sample(material: Material, rows: NDArray[np.int64]) -> Material:

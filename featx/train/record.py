@@ -61,12 +61,12 @@ def suspects(
     material: Material,
     held_out: HeldOut,
     calibration: Calibration,
-    metrics: dict[str, Any],
+    metrics: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the labels that are probably wrong, the least likely first.
 
-    A head that may do no better than the commonest class accuses none; nor does any head the only
-    item of a class, which it does not know when that is left out.
+    A head that may do no better than the commonest class accuses none, nor does one without
+    `metrics`; nor any head the only item of a class, which it does not know when that is left out.
 
     Returns
     -------
@@ -74,7 +74,9 @@ def suspects(
         ``n`` and ``first``, at most a hundred: ``id``, ``label``, ``suggested``, ``confidence``.
         Empty for other tasks than classes.
     """
-    if material.task != "classify" or metrics["interval"][0] <= metrics["baselines"]["majority"]:
+    if material.task != "classify" or metrics is None:
+        return {"n": 0, "first": []}
+    if metrics["interval"][0] <= metrics["baselines"]["majority"]:
         return {"n": 0, "first": []}
     found = suspect_labels(calibration.answers(held_out.logits), held_out.y)
     kept = np.flatnonzero(np.array(material.counts())[held_out.y[found.rows]] > 1)
@@ -149,7 +151,7 @@ def twin_warnings(found: Duplicates, facts: dict[str, Any]) -> list[str]:
 def warnings(
     embedding_set: LabelledSet,
     material: Material,
-    metrics: dict[str, Any],
+    metrics: dict[str, Any] | None,
     *,
     counts: Sequence[int] | None = None,
 ) -> list[str]:
@@ -159,7 +161,8 @@ def warnings(
     ----------
     embedding_set : EmbeddingSet
     material : Material
-    metrics : dict
+    metrics : dict or None
+        None where the head was not measured, since each class has one row.
     counts : sequence of int, optional
         Items of each class, where `material` is a sample of them.
     """
@@ -175,7 +178,12 @@ def warnings(
     if material.task == "classify":
         told = material.counts() if counts is None else counts
         notes += _few_items(material.names, told) + _other_task(material)
-    if note := beaten(material.task, metrics):
+    if metrics is None:
+        notes.append(
+            "each class has one item, and is gone when that is held out: nothing tells how good the"
+            " head is but other items, see featx evaluate"
+        )
+    elif note := beaten(material.task, metrics):
         notes.append(note)
     return notes
 

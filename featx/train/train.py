@@ -66,7 +66,8 @@ def train(
     -------
     Head
         ``header["metrics"]`` holds what `featx.evaluate.measures` says, ``baselines``,
-        ``classes`` (their number) and ``chosen``; ``header["labels"]`` how many rows were used;
+        ``classes`` (their number) and ``chosen``, and is absent where each class has one row,
+        which is gone with it when it is held out; ``header["labels"]`` how many rows were used;
         ``header["coverage"]`` what sets or intervals are to reach; ``header["suspects"]`` labels
         that are probably wrong; ``header["duplicates"]`` rows that are nearly equal, and how many
         ``distinct`` ones the head was judged by; ``header["curve"]`` the learning curve or None;
@@ -100,12 +101,14 @@ def train(
     calibration = calibrate(held_out, recipe, setting)
     chosen = {"head": fitted.kind, **fitted.tuned, "compared": compared}
     baselines, raw_notes = _baselines(embedding_set.modality, parts.distinct, contents, recipe)
-    metrics = {
-        **measure(held_out, recipe, setting),
-        "baselines": baselines,
-        "classes": len(material.names),
-        "chosen": chosen,
-    }
+    metrics = None
+    if not _is_lone(parts.judged):
+        metrics = {
+            **measure(held_out, recipe, setting),
+            "baselines": baselines,
+            "classes": len(material.names),
+            "chosen": chosen,
+        }
     of_fitting = Duplicates(parts.groups, twins.different, twins.searched)
     doubles = record.duplicates(embedding_set, parts.fitting, of_fitting, len(parts.judged))
     curve = learning_curve(parts.distinct, kind, seed=recipe.seed) if recipe.curve else None
@@ -119,7 +122,7 @@ def train(
         novelty=_novelty(parts.judged, recipe),
         header={
             **record.provenance(embedding_set, material),
-            "metrics": metrics,
+            **({} if metrics is None else {"metrics": metrics}),
             "chosen": chosen,
             "baselines": baselines,
             "suspects": record.suspects(
@@ -194,6 +197,11 @@ def _parts(material: Material, twins: Duplicates, recipe: Recipe) -> _Parts:
         judged_groups=groups,
         setting=one_of_each(material.take(is_setting), twins.groups[is_setting])[0],
     )
+
+
+def _is_lone(material: Material) -> bool:
+    """Return whether each class has one row: held out, its class is gone, and nothing is judged."""
+    return material.task == "classify" and max(material.counts()) == 1
 
 
 def _require_convertible(recipe: Recipe, material: Material) -> None:

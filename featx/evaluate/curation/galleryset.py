@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featx.gallery.held import Held
+from featx.gallery.held import BLOCK_ROWS, Held
+from featx.gallery.items import ItemFacts
 from featx.types import Vectors
 
 
@@ -45,8 +46,14 @@ class GallerySet:
     @classmethod
     def of(cls, held: Held) -> Self:
         """Copy what a gallery holds."""
-        facts = held.facts
-        items = list(held.items())
+        facts, items = held.facts, list[tuple[str, ItemFacts]]()
+        X = np.empty((len(held), held.dim), np.float32)
+        for block in held.blocks(BLOCK_ROWS):
+            rows = slice(len(items), len(items) + len(block.rows))
+            if rows.stop > len(X):  # others have inserted rows in SQL
+                X = np.concatenate((X[: rows.start], np.empty_like(block.X)))
+            X[rows] = block.X
+            items += block.items
         columns = {
             "id": [item_id for item_id, _ in items],
             **{
@@ -58,7 +65,7 @@ class GallerySet:
         table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
         return cls(
             path=held.path,
-            X=held.vectors(held.rows),
+            X=X[: len(items)],
             y=np.array(columns["label"], dtype=object),
             items=table,
             fingerprint=facts["fingerprint"],

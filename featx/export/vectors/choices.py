@@ -56,7 +56,6 @@ class Choices:
         rows = self.file_rows or FILE_BYTES // (4 * table.dim)
         return max(1, rows // self.block_rows(table))
 
-    def files(self, table: VectorTable) -> list[int]:
-        """Return how many rows each file of a folder has; one file at least."""
-        each = self.file_blocks(table) * self.block_rows(table)
-        return [min(each, table.rows - at) for at in range(0, max(1, table.rows), each)]
+    def most_rows(self, table: VectorTable) -> int:
+        """Return how many rows a file of a folder has, the last one excepted."""
+        return self.file_blocks(table) * self.block_rows(table)

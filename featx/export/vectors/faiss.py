@@ -77,13 +77,16 @@ def _streamed(path: Path, index: Any, table: VectorTable, choices: Choices) -> I
     one = faiss.serialize_index(index).tobytes()
     # It ends with the number of the codes, in units of the index's own, and the codes.
     unit = int.from_bytes(one[len(head) - 8 : len(head)], "little")
-    rows = table.rows.to_bytes(8, "little")
+    rows = 0
     with path.open("wb") as file:
-        file.write(head[:_ROWS_AT] + rows + head[_ROWS_AT + 8 : -8])
-        file.write((unit * table.rows).to_bytes(8, "little"))
+        file.write(head)
         for facts, X in choices.blocks(table):
             file.write(index.sa_encode(_ready(X, table, choices)).data)
+            rows += len(X)
             yield facts, X
+        for at, number in ((_ROWS_AT, rows), (len(head) - 8, unit * rows)):
+            file.seek(at)
+            file.write(number.to_bytes(8, "little"))
 
 
 def _added(path: Path, index: Any, table: VectorTable, choices: Choices) -> Iterator[Block]:  # noqa: ANN401

@@ -22,15 +22,18 @@ def write_hf(out: Path, table: VectorTable, choices: Choices) -> dict[str, Any]:
     features = _features(table.arrow_schema(choices.dtype))
     told = json.dumps({"info": {"features": features}}).encode()
     schema = table.arrow_schema(choices.dtype, {b"huggingface": told})
-    count = len(choices.files(table))
-    names = [f"data-{number:05d}-of-{count:05d}.arrow" for number in range(count)]
     files = in_files(choices.blocks(table), choices.file_blocks(table))
     with writing_folder(out, "hf", table.source) as folder:
-        for name, blocks in zip(names, files, strict=True):
-            with pa.ipc.new_stream(str(folder / name), schema) as writer:
+        made: list[Path] = []
+        for blocks in files:
+            made.append(folder / f"{len(made)}.arrow")
+            with pa.ipc.new_stream(str(made[-1]), schema) as writer:
                 for block in blocks:
                     writer.write_batch(with_vectors(block, schema))
                     pa.default_memory_pool().release_unused()
+        names = [f"data-{number:05d}-of-{len(made):05d}.arrow" for number in range(len(made))]
+        for path, name in zip(made, names, strict=True):
+            path.rename(folder / name)
         texts = dict.fromkeys(("citation", "description", "homepage", "license"), "")
         write_json(folder / "dataset_info.json", {**texts, "features": features})
         write_json(folder / "state.json", _state(names))

@@ -28,7 +28,7 @@ def write_lance(out: Path, table: VectorTable, choices: Choices) -> dict[str, An
     reader = pa.RecordBatchReader.from_batches(schema, batches)
     with writing_folder(out, "lance", table.source) as folder:
         lance.write_dataset(
-            reader, str(folder), schema=schema, max_rows_per_file=choices.files(table)[0] or 1
+            reader, str(folder), schema=schema, max_rows_per_file=choices.most_rows(table)
         )
     return {}
 

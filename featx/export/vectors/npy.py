@@ -8,7 +8,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,9 +27,9 @@ def write_npy(out: Path, table: VectorTable, choices: Choices) -> dict[str, Any]
     with writing_folder(out, "npy", table.source) as folder:
         for kind in (name, "metadata"):
             (folder / kind).mkdir()
-        for number, (rows, blocks) in enumerate(zip(choices.files(table), files, strict=True)):
+        for number, blocks in enumerate(files):
             path = folder / name / f"{name}_{number:05d}.npy"
-            kept = _writing_vectors(path, blocks, (rows, table.dim), choices.dtype)
+            kept = _writing_vectors(path, blocks, table.dim, choices.dtype)
             facts = folder / "metadata" / f"metadata_{number:05d}.parquet"
             write_blocks(facts, table.schema, kept)
     return {"embeddings": name}
@@ -38,14 +38,22 @@ def write_npy(out: Path, table: VectorTable, choices: Choices) -> dict[str, Any]
 def _writing_vectors(
     path: Path,
     blocks: Iterable[Block],
-    shape: tuple[int, int],
+    dim: int,
     dtype: Any,  # noqa: ANN401
 ) -> Iterable[Block]:
     """Write the vectors of blocks as these are taken for their facts."""
     kind = np.dtype(dtype).newbyteorder("<")
-    header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    rows = 0
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        _write_header(file, kind, (rows, dim))
         for facts, X in blocks:
             file.write(np.ascontiguousarray(as_type(X, dtype), dtype=kind).data)
+            rows += len(X)
             yield facts, X
+        file.seek(0)  # NumPy leaves room for any number of rows
+        _write_header(file, kind, (rows, dim))
+
+
+def _write_header(file: BinaryIO, kind: np.dtype[Any], shape: tuple[int, int]) -> None:
+    header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

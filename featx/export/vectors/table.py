@@ -44,6 +44,7 @@ class VectorTable:
     Attributes
     ----------
     rows : int
+        That are to come; fewer are read of a gallery from which some are removed meanwhile.
     dim : int
         Width D of a vector.
     schema : Schema
@@ -135,22 +136,18 @@ def of_set(opened: EmbeddingSet) -> VectorTable:
 
 def of_gallery(held: Held) -> VectorTable:
     """Return the items of a gallery that can be found, what was added last."""
-    found = held.rows
 
     def read(rows: int) -> Iterator[Block]:
-        items = held.items()
-        for start in range(0, len(found), rows):
-            part = found[start : start + rows]
+        for block in held.blocks(rows):
             listed = [
                 {"id": item_id, "uri": each.uri, "label": each.label, "split": each.split}
                 | {"preview": each.preview}
-                for item_id, each in islice(items, len(part))
+                for item_id, each in block.items
             ]
-            facts = pa.RecordBatch.from_pylist(listed, schema=_GALLERY_SCHEMA)
-            yield facts, held.vectors(part)
+            yield pa.RecordBatch.from_pylist(listed, schema=_GALLERY_SCHEMA), block.X
 
     return VectorTable(
-        rows=len(found),
+        rows=len(held),
         dim=held.dim,
         schema=_GALLERY_SCHEMA,
         metric=held.metric,

@@ -56,7 +56,6 @@ def _sweep(server: Server, session: Session, seq: int, *, is_graph: bool) -> Non
         session.execute(gone, (seq,))
         session.execute(sql.SQL("VACUUM (ANALYZE) {}").format(tables.items))
         if is_graph:
-            session.execute(tables.drop_half_built())
             query = sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(tables.graph)
             build_graph(session, tables, query)
 
@@ -71,8 +70,15 @@ def build_graph(session: Session, tables: Tables, query: sql.Composed) -> None:
     (held,) = one(session, "SELECT pg_size_bytes(current_setting('maintenance_work_mem'))")
     set_to(session, "statement_timeout", 0)
     set_to(session, "maintenance_work_mem", f"{max(needed, held) >> 10}kB")
+    _drop_half_built(session, tables)
     try:
         session.execute(query)
     except (errors.DiskFull, errors.OutOfMemory):
+        _drop_half_built(session, tables)
         set_to(session, "max_parallel_maintenance_workers", 0)
         session.execute(query)
+
+
+def _drop_half_built(session: Session, tables: Tables) -> None:
+    for (name,) in session.execute(tables.list_half_built()).fetchall():
+        session.execute(tables.drop_index(name))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError, UnknownNameError
-from featx.gallery.answers import Classified, Neighbour, Page
+from featx.gallery.answers import Block, Classified, Neighbour, Page
 from featx.gallery.items import ItemFacts
 from featx.gallery.postgres.near import Found, Wish, nearest
 from featx.gallery.postgres.rows import Stored
@@ -250,6 +250,10 @@ class PostgresHeld:
     def items(self) -> Iterator[tuple[str, ItemFacts]]:
         """Yield id and facts of each item that can be found, by row; see `Gallery.items`."""
         return self.stored.items()
+
+    def blocks(self, most: int) -> Iterator[Block]:
+        """Yield the items that can be found by row, some at a time; see `Held.blocks`."""
+        return self.stored.blocks(most)
 
     def thumbnail(self, row: int) -> bytes | None:
         """Return the thumbnail of a row, None if it has none."""

@@ -64,7 +64,7 @@ def copying(session: Session, tables: Tables, added: int) -> Iterator[Callable[[
 
 def _stored(entry: Entry, tables: Tables, added: int) -> tuple[object, ...]:
     facts = entry.facts
-    for text in (entry.id, facts.label, facts.split):
+    for text in (entry.id, facts.uri, facts.label, facts.split):
         if text is not None and "\x00" in text:
             raise InputError(
                 f"{entry.id!r}: holds a zero byte, which PostgreSQL cannot store; rename it"
@@ -78,6 +78,6 @@ def _stored(entry: Entry, tables: Tables, added: int) -> tuple[object, ...]:
         )
     else:
         vector = HalfVector(entry.vector)
-    uri, preview = facts.uri.replace("\x00", ""), facts.preview.replace("\x00", "")
-    texts = (entry.id, uri, facts.label, facts.split, preview)
+    preview = facts.preview.replace("\x00", "")  # names nothing: it only reminds a person
+    texts = (entry.id, facts.uri, facts.label, facts.split, preview)
     return (entry.row, *texts, facts.thumbnail, vector, added, NEVER)

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, Literal, get_args
 
 import numpy as np
 from psycopg import sql
 
 from featx.errors import InputError
+from featx.gallery.answers import Block
 from featx.gallery.items import BATCH_ROWS, ItemFacts
 from featx.gallery.postgres.near import COLUMNS, Row, as_matrix, item_of
 from featx.gallery.postgres.server import Session
@@ -18,8 +21,11 @@ from featx.gallery.postgres.tables import Tables
 from featx.types import Rows, Vectors
 
 _FACTS = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+_WHOLE = sql.SQL(", ").join(map(sql.Identifier, (*COLUMNS, "vec")))
+_NUMBERS = 1 << 16  # of rows that are asked for at once
 _SELECT = sql.SQL("SELECT {} FROM {} WHERE {}")
 _OF_ROWS = sql.SQL("row = ANY(%(rows)s)")
+_ANY = sql.SQL("")
 _THERE = sql.SQL("added <= %(seq)s AND removed > %(seq)s")
 
 Column = Literal["vec", "label", "thumbnail"]
@@ -60,8 +66,13 @@ class Stored:
     def all(self, *, is_labelled: bool = False) -> Rows:
         """Return the numbers of all rows, ascending."""
         labelled = sql.SQL(" AND label IS NOT NULL" if is_labelled else "")
-        found = self._ask(sql.SQL("row"), _THERE + labelled)
-        return np.sort(np.array([row for (row,) in found], np.int64))
+
+        def of(server: int) -> list[Rows]:
+            pages = self._pages(server, sql.SQL("row"), _NUMBERS, labelled)
+            return [np.array(page, np.int64).ravel() for page in pages]
+
+        found = chain.from_iterable(self.shards.run(of, range(len(self.shards))))
+        return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
 
     def among(self, rows: Rows, *, is_labelled: bool = False) -> Rows:
         """Return which of some numbers are those of rows, in any order."""
@@ -114,22 +125,39 @@ class Stored:
 
     def items(self) -> Iterator[tuple[str, ItemFacts]]:
         """Yield id and facts of each row, ascending, some at a time."""
+        return map(item_of, self._merged(_FACTS, BATCH_ROWS))
+
+    def blocks(self, most: int) -> Iterator[Block]:
+        """Yield rows, ascending, with facts and vectors that one query has given.
+
+        Read apart they would not fit together once a compaction has deleted what was removed.
+        """
+        rows = self._merged(_WHOLE, -(-most // len(self.shards)))
+        while some := list(islice(rows, most)):
+            yield Block(
+                rows=np.array([row[0] for row in some], np.int64),
+                X=as_matrix([row[-1] for row in some]),
+                items=list(map(item_of, some)),
+            )
+
+    def _merged(self, columns: sql.Composable, n: int) -> Iterator[Row]:
+        """Yield rows of all servers, of which `n` are asked for at once."""
         servers = range(len(self.shards))
-        for row in merge(*(self._of(server) for server in servers), key=lambda row: row[0]):
-            yield item_of(row)
+        each = [chain.from_iterable(self._pages(server, columns, n)) for server in servers]
+        return merge(*each, key=itemgetter(0))
 
-    def _of(self, server: int) -> Iterator[Row]:
-        last = -1
-        while rows := self._after(self.shards.servers[server].tables, server, last):
-            yield from rows
-            last = rows[-1][0]
-
-    def _after(self, tables: Tables, server: int, last: int) -> list[Row]:
-        query = _listing(sql.SQL(""), tables)
-        values = {"seq": self.seq, "after": last, "n": BATCH_ROWS}
-        return self.shards.servers[server].ask(
-            lambda session: session.execute(query, values).fetchall()
-        )
+    def _pages(
+        self, server: int, columns: sql.Composable, n: int, where: sql.Composable = _ANY
+    ) -> Iterator[list[Row]]:
+        """Yield rows of a server, ascending, `n` at a time, each time those after the last."""
+        query = _listing(columns, where, self.shards.servers[server].tables)
+        last, is_last = -1, False
+        while not is_last:
+            page = self.shards.servers[server].ask(partial(_page, query, self.seq, last, n))
+            is_last = len(page) < n
+            if page:
+                yield page
+                last = page[-1][0]
 
     def page(
         self, filters: Mapping[str, str | None], *, after: int, limit: int
@@ -138,9 +166,11 @@ class Stored:
         where, values = _filtered(filters)
         values |= {"seq": self.seq, "after": after, "n": limit + 1}
         answers = self.shards.ask(
-            lambda session, tables: session.execute(_listing(where, tables), values).fetchall()
+            lambda session, tables: session.execute(
+                _listing(_FACTS, where, tables), values
+            ).fetchall()
         )
-        rows = merge(*answers, key=lambda row: row[0])
+        rows = merge(*answers, key=itemgetter(0))
         return [(row[0], item_of(row)) for row in islice(rows, limit + 1)]
 
     def count(self, filters: Mapping[str, str | None]) -> int:
@@ -169,9 +199,14 @@ class Stored:
         return [row for rows in self.shards.ask(asked) for row in rows]
 
 
-def _listing(where: sql.Composable, tables: Tables) -> sql.Composed:
+def _listing(columns: sql.Composable, where: sql.Composable, tables: Tables) -> sql.Composed:
     query = sql.SQL("SELECT {} FROM {} WHERE row > %(after)s AND {}{} ORDER BY row LIMIT %(n)s")
-    return query.format(_FACTS, tables.items, _THERE, where)
+    return query.format(columns, tables.items, _THERE, where)
+
+
+def _page(query: sql.Composed, seq: int, after: int, n: int, session: Session) -> list[Row]:
+    with session.cursor(binary=True) as cursor:
+        return cursor.execute(query, {"seq": seq, "after": after, "n": n}).fetchall()
 
 
 def _filtered(filters: Mapping[str, str | None]) -> tuple[sql.Composable, dict[str, Any]]:

@@ -157,10 +157,22 @@ class Tables:
             sql.Literal(EFFORT),
         )
 
-    def drop_half_built(self) -> sql.Composed:
-        """Return what deletes the graph that a compaction which was ended has left."""
-        name = sql.Identifier(self.schema, f"featx_{self.id}_hnsw_ccnew")
-        return sql.SQL("DROP INDEX IF EXISTS {}").format(name)
+    def list_half_built(self) -> sql.Composed:
+        """Return what names the graphs that a compaction which was ended has left.
+
+        PostgreSQL writes to them at each insertion, though nobody searches them.  New ones are
+        ``_ccnew``, ``_ccnew1`` and so on, and one that was replaced but not deleted is ``_ccold``.
+        """
+        return sql.SQL(
+            "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "WHERE indrelid = to_regclass({}) AND NOT indisvalid AND starts_with(relname, {}) "
+            "ORDER BY 1"
+        ).format(sql.Literal(self.items.as_string(None)), sql.Literal(f"featx_{self.id}_hnsw_cc"))
+
+    def drop_index(self, name: str) -> sql.Composed:
+        """Return what deletes an index while searches go on; outside any transaction."""
+        query = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}")
+        return query.format(sql.Identifier(self.schema, name))
 
     def drop(self) -> sql.Composed:
         """Return what deletes the tables, if they are there."""

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
+from featx.heads.calibration import class_losses, fit_temperature
 from featx.heads.centroid import CentroidProbe
 from featx.heads.labels import Labels
-from featx.heads.lda import SHRINKAGES, LDAPath, least_loss
+from featx.heads.lda import SHRINKAGES, LDAPath
 from featx.heads.moments import Moments
 from featx.heads.ridgepath import LeaveOneOut, RidgePath
-from featx.heads.rowspace import RowSpace
 from featx.train.candidates import Fitted
 from featx.train.streaming.plan import Plan
 from featx.train.streaming.statistics import Sample, Scores, Solved
@@ -45,6 +45,11 @@ class Gathered:
     def labels(self) -> Labels:
         """Classes of the rows of the sample."""
         return Labels(np.array(self.plan.classes, dtype=object), self.sample.codes)
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How much each row of the sample counts, shape (n,); None where all count alike."""
+        return self.plan.weights(self.sample.codes)
 
 
 def solved_for(kinds: tuple[str, ...], moments: Moments) -> Solved:
@@ -92,11 +97,18 @@ def _lda(gathered: Gathered) -> Fitted:
     sample = gathered.sample
     rounding = float(np.finfo(np.float32).eps)
     path = LDAPath(gathered.moments, n_dimensions=sample.X.shape[1], rounding=rounding)
-    space = RowSpace(sample.X, None, np.zeros(sample.X.shape[1], np.float32))
-    shrinkage = least_loss(path, space, gathered.labels, None, np.array(SHRINKAGES))
+    shrinkage = min(SHRINKAGES, key=lambda each: _loss(path, each, gathered))
     held_out = path.leave_one_out(sample.X, sample.codes, None, shrinkage)
     coef, intercept = path.solution(shrinkage, np.float32)
     return _fitted("lda", coef, intercept, held_out, {"shrinkage": shrinkage})
+
+
+def _loss(path: LDAPath, shrinkage: float, gathered: Gathered) -> float:
+    """Return the calibrated log loss of the rows of the sample, each left out, as of the set."""
+    sample, weights = gathered.sample, gathered.weights
+    logits = path.leave_one_out(sample.X, sample.codes, None, shrinkage)
+    logits /= logits.dtype.type(fit_temperature(logits, sample.codes, weights))
+    return float(np.average(class_losses(logits, sample.codes), weights=weights))
 
 
 def _centroid(gathered: Gathered) -> Fitted:

@@ -21,6 +21,9 @@ from featx.types import Rows, Vectors
 SAMPLE_ROWS = 50_000
 """Rows that are kept to calibrate and judge a head, about; all of a set that has fewer."""
 
+RARE_ROWS = 20
+"""Rows of each class that are kept, about, however rare it is; fewer of very many classes."""
+
 T = TypeVar("T")
 
 Each = Callable[[Callable[["Part"], T], Iterable["Part"]], Iterable[T]]
@@ -72,7 +75,9 @@ class Plan:
         Whether only rows of split ``train`` count, since there are some; else all but those of
         ``test`` and ``val``.
     share : float
-        Chance of a row to be in the sample; 1 where all are.
+        Chance of a row of a common class to be in the sample; 1 where all are.
+    kept : int
+        Rows of a rarer class that are in the sample, about; all where it has no more.
     seed : int
         Of the sample.
     """
@@ -83,6 +88,7 @@ class Plan:
     unlabelled: int
     of_train: bool
     share: float
+    kept: int
     seed: int
 
     @property
@@ -90,19 +96,44 @@ class Plan:
         """Rows that count, but for those whose vectors are not finite."""
         return sum(self.counts)
 
-    def is_sampled(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return which rows of the set, by their numbers, are in the sample.
+    def chances(self) -> NDArray[np.float64]:
+        """Return the chance of a row of each class to be in the sample, shape (C,)."""
+        return np.clip(self.kept / np.array(self.counts), self.share, 1)
 
-        A row's number alone decides, so that the sample is the same however the set is cut.
+    def weights(self, codes: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return how much rows of the sample count where they stand for the set; None if alike.
+
+        A row of a common class counts 1, and one of a rare class less, as more of these are there
+        than its share of the set (Horvitz and Thompson 1952).
+
+        Parameters
+        ----------
+        codes : ndarray of int64, shape (n,)
+            Classes of the rows.
         """
-        if self.share >= 1:
-            return np.ones(len(rows), dtype=bool)
+        chances = self.chances()
+        return None if (chances == self.share).all() else self.share / chances[codes]
+
+    def is_sampled(self, rows: Rows, chances: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows of the set are in the sample.
+
+        A row's number and its class alone decide, so that the sample is the same however the set
+        is cut.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Their numbers.
+        chances : ndarray of float64, shape (n,)
+            Of their classes; see `chances`.
+        """
         keys = rows.astype(np.uint64) + np.uint64((self.seed + 1) * _GOLDEN % 2**64)
         keys *= np.uint64(_GOLDEN)
         for factor, shift in _MIX:
             keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(factor)
         keys ^= keys >> np.uint64(31)
-        return np.asarray(keys < np.uint64(int(self.share * 2**64)))
+        limits = (np.minimum(chances, 1 - 2**-53) * 2.0**64).astype(np.uint64)
+        return np.asarray((keys < limits) | (chances >= 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +161,11 @@ class Block:
 
 def parts_of(opened: EmbeddingSet) -> list[Part]:
     """Return the segments of a set."""
+    folder = opened.path.absolute()  # tasks of a cluster run in a folder of their own
     parts, start = [], 0
     for segment in opened.manifest["segments"]:
         part = Part(
-            folder=opened.path,
+            folder=folder,
             name=str(segment["name"]),
             items=str(segment["items"]),
             rows=int(segment["rows"]),
@@ -183,6 +215,7 @@ def make_plan(
         unlabelled=sum(n for (label, _), n in found.items() if label is None),
         of_train=of_train,
         share=1.0 if used <= sample_rows else sample_rows / used,
+        kept=min(RARE_ROWS, sample_rows // len(by_class)),
         seed=seed,
     )
 

@@ -164,7 +164,10 @@ def _chosen(
     for kind in KINDS:
         started_s = time.perf_counter()
         fitted = fit_gathered(kind, gathered)
-        losses, hits = losses_and_hits(fitted.logits, sampled.material, seed=recipe.seed)
+        weights = gathered.weights
+        losses, hits = losses_and_hits(
+            fitted.logits, sampled.material, seed=recipe.seed, weights=weights
+        )
         found.append(
             Tried(
                 kind=kind,
@@ -172,6 +175,7 @@ def _chosen(
                 fitted=fitted,
                 losses=losses,
                 hits=hits,
+                weights=weights,
                 seconds=time.perf_counter() - started_s,
             )
         )
@@ -194,6 +198,7 @@ def _head(
         logits=fitted.logits,
         y=material.y,
         jitter=_jitter(sampled, recipe),
+        weights=gathered.weights,
     )
     calibration = calibrate(held_out, recipe)
     chosen = {"head": fitted.kind, **fitted.tuned, "compared": compared}
@@ -211,7 +216,13 @@ def _head(
         arrays={**fitted.arrays, "trained_digests": statistics.all_digests()},
         temperature=calibration.temperature,
         conformal=calibration.conformal,
-        novelty=novelty_of(gathered.moments, material.rows.X, material.y, quantile=recipe.novelty),
+        novelty=novelty_of(
+            gathered.moments,
+            material.rows.X,
+            material.y,
+            quantile=recipe.novelty,
+            weights=gathered.weights,
+        ),
         header={
             **record.provenance(sampled, material),
             "labels": _labels(plan, counts),

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads.moments import Moments, measure_classes
+from featx.heads.moments import Moments, measure
 from featx.heads.ridgepath import RidgePath
 from featx.index.metric import unit_rows
 from featx.train.streaming.plan import Block, Part, Plan, labelled_blocks
@@ -133,23 +132,69 @@ def statistics_of_segment(part: Part, plan: Plan) -> Statistics:
     StoreError
         If a file of the segment is missing or damaged.
     """
-    found = (_statistics(block, plan) for block in labelled_blocks(part, plan))
-    return Statistics.joined(found)
-
-
-def _statistics(block: Block, plan: Plan) -> Statistics:
-    unfit = Statistics()
-    if len(block.unfit):
-        unfit = Statistics(unfit=len(block.unfit), first_unfit=int(block.unfit[0]))
-    if not len(block.rows):
-        return unfit
-    kept = plan.is_sampled(block.rows)
-    return replace(
-        unfit,
-        moments=measure_classes(block.X, block.codes, len(plan.classes)),
-        samples=(Sample.of(block, kept),) if kept.any() else (),
-        digests=((int(block.rows[0]), _digests(block)),) if plan.used <= MOST_DIGESTS else (),
+    chances, sums = plan.chances(), _ClassSums(len(plan.classes))
+    samples: list[Sample] = []
+    digests: list[tuple[int, NDArray[np.uint8]]] = []
+    unfit: list[int] = []
+    for block in labelled_blocks(part, plan):
+        unfit += block.unfit.tolist()
+        if not len(block.rows):
+            continue
+        sums.add(block.X, block.codes)
+        kept = plan.is_sampled(block.rows, chances[block.codes])
+        if kept.any():
+            samples.append(Sample.of(block, kept))
+        if plan.used <= MOST_DIGESTS:
+            digests.append((int(block.rows[0]), _digests(block)))
+    return Statistics(
+        moments=sums.moments(),
+        samples=tuple(samples),
+        digests=tuple(digests),
+        unfit=len(unfit),
+        first_unfit=min(unfit, default=sys.maxsize),
     )
+
+
+class _ClassSums:
+    """Moments of blocks of rows and the indicators of their classes, added up in place.
+
+    A block costs the classes that it has, however many there are.
+
+    Parameters
+    ----------
+    n_classes : int
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self._counts = np.zeros(n_classes)
+        self._rows: Moments | None = None  # without the classes
+        self._origin = self._sums = np.zeros(())  # (C, D): sums of the rows less the origin (D,)
+
+    def add(self, X: Vectors, codes: NDArray[np.int64]) -> None:
+        """Add a block of rows (n, D), n >= 1, and their classes."""
+        found = measure(X, np.empty((len(X), 0)))
+        if self._rows is None:
+            self._origin, self._sums = found.mean, np.zeros((len(self._counts), X.shape[1]))
+        self._rows = found if self._rows is None else self._rows.plus(found)
+        order = np.argsort(codes, kind="stable")
+        starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+        classes = codes[order][starts]
+        self._sums[classes] += np.add.reduceat(X[order] - self._origin, starts, axis=0)
+        self._counts[classes] += np.diff(starts, append=len(codes))
+
+    def moments(self) -> Moments | None:
+        """Return the moments of all rows; None where there is none."""
+        rows = self._rows
+        if rows is None:
+            return None
+        share = self._counts / rows.weight
+        cross = self._sums + self._counts[:, None] * (self._origin - rows.mean)
+        return replace(
+            rows,
+            target_mean=share,
+            cross=np.ascontiguousarray(cross.T),
+            target_square=rows.weight * share * (1 - share),
+        )
 
 
 def _digests(block: Block) -> NDArray[np.uint8]:
@@ -209,19 +254,14 @@ def scores_of_segment(part: Part, plan: Plan, solved: Solved) -> Scores:
     StoreError
         If a file of the segment is missing or damaged.
     """
-    found = (_scores(block, plan, solved) for block in labelled_blocks(part, plan))
-    return reduce(add, found, Scores())
-
-
-def _scores(block: Block, plan: Plan, solved: Solved) -> Scores:
-    if not len(block.rows):
-        return Scores()
     scores = Scores()
-    if solved.path is not None:
-        left_out = solved.path.leave_one_out(block.X, None, codes=block.codes, sign=2)
-        scores = replace(scores, hits=left_out.hits, errors=left_out.errors)
-    if solved.centre is not None:
-        sums = np.zeros((len(plan.classes), block.X.shape[1]))
-        np.add.at(sums, block.codes, unit_rows(block.X - solved.centre))
-        scores = replace(scores, sums=sums)
-    return scores
+    sums = np.zeros(() if solved.centre is None else (len(plan.classes), part.dim))
+    for block in labelled_blocks(part, plan):
+        if not len(block.rows):
+            continue
+        if solved.path is not None:
+            left_out = solved.path.leave_one_out(block.X, None, codes=block.codes, sign=2)
+            scores = scores + Scores(hits=left_out.hits, errors=left_out.errors)
+        if solved.centre is not None:
+            np.add.at(sums, block.codes, unit_rows(block.X - solved.centre))
+    return replace(scores, sums=sums)
