@@ -78,6 +78,27 @@ def test_auto_keeps_the_head_byte_for_byte_where_nothing_has_shifted(
     assert out.read_bytes() == (folder / "x.head").read_bytes()
 
 
+def test_a_method_that_no_shift_asks_for_is_told_so(folder: Path, tmp_path: Path) -> None:
+    options = ("--target", folder / "alike.emb", "-o", tmp_path / "d.head", "--method", "coral")
+
+    found = report("adapt", folder / "x.head", *options)
+
+    assert found["adapted"] is True
+    assert found["shift"]["interval"][0] == 0
+    assert any("there may be nothing to adapt to" in note for note in found["notes"])
+
+
+def test_a_set_in_the_place_of_a_head_is_named(folder: Path, tmp_path: Path) -> None:
+    source, out = folder / "source.emb", tmp_path / "d.head"
+
+    line = refused("adapt", source, "--target", folder / "alike.emb", "-o", out)
+
+    assert line == (
+        f"{source}: not a head; it is an embedding set; train one with:"
+        f" featx train {source} -o {source.with_suffix('.head')}"
+    )
+
+
 def test_a_person_reads_the_shift_the_method_and_the_reason(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "d.head"
 

@@ -72,8 +72,8 @@ def test_json_is_one_object_with_what_is_promised(spoilt: Path) -> None:
 
     assert found.keys() == {
         "items", "labelled", "classes", "accuracy", "interval", "distinct", "suspects",
-        "clusters", "duplicates", "leaks", "outliers", "overlaps", "imbalance", "unfit", "notes",
-        "applied", "out",
+        "clusters", "duplicates", "leaks", "outliers", "overlaps", "not_doubted", "imbalance",
+        "unfit", "notes", "applied", "out",
     }  # fmt: skip
     suspects = {each["id"]: each for each in found["suspects"]}
     truth = blobs()[1]
@@ -86,6 +86,7 @@ def test_json_is_one_object_with_what_is_promised(spoilt: Path) -> None:
         ("x.npz:242", "test", "x.npz:32")
     ]
     assert (found["items"], found["applied"], found["out"]) == (N + 2, 0, None)
+    assert found["not_doubted"] is None
 
 
 def test_people_read_headings_and_tables(spoilt: Path) -> None:
@@ -119,7 +120,8 @@ def test_a_cleaned_table_goes_through_label_and_train(spoilt: Path, tmp_path: Pa
     assert [row["given"] for row in rows] == labels(spoilt).tolist()
     kept = [row for row in rows if not row["finding"]]
     assert all(row["label"] == row["given"] for row in kept)
-    assert f"look through it, then run: featx label SET {out}" in text
+    assert f"look through it, then run: featx label {spoilt} {out}" in text
+    assert f"\n{out}: {len(WRONG)} suspects taken out, 1 leaking item taken out\n" in text
     copy = made(tmp_path)
     done("label", copy, out)
     (again,) = objects(done("inspect", copy, "--json"))
@@ -258,6 +260,12 @@ def test_a_set_without_labels_or_splits_is_inspected(tmp_path: Path) -> None:
     assert "note: labels are not judged: no item has a label" in result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'x.emb'}: 61 items, none labelled\n")
     assert "1 group of duplicates, 1 item too many" in result.stdout
+    assert "\nlabels are not judged: no item has a label\n" in result.stdout
+    for claim in ("look wrong", "mislabelled", "taken for each other"):
+        assert claim not in result.stdout
+    (found,) = objects(done("inspect", tmp_path / "x.emb", "--json"))
+    assert found["not_doubted"] == "labels are not judged: no item has a label"
+    assert [found[name] for name in ("suspects", "clusters", "overlaps")] == [None] * 3
 
 
 def test_a_gallery_is_inspected_as_its_set_is(spoilt: Path, tmp_path: Path) -> None:

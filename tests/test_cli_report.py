@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +360,17 @@ def test_bad_input_is_one_line_that_says_what_to_do(texts: Path, tmp_path: Path)
     assert "not an embedding set" in refused("report", tmp_path / "no.emb", "-o", out)
     assert "not a head" in refused("report", tmp_path / "own.txt", "-o", out)
     assert "is no folder" in refused("report", texts / "t.emb", "-o", tmp_path / "no" / "r.html")
-    own = refused("report", texts / "t.emb", "-o", tmp_path / "own.txt")
-    assert "own.txt: a file that is not a page of featx is in the way; choose" in own
-    assert (tmp_path / "own.txt").read_text() == "mine"
+    (tmp_path / "m.csv").write_text("id,text\na,b\n")
+    table = refused("report", tmp_path / "m.csv", "-o", out)
+    assert table.endswith(
+        f"m.csv: not a head; make one with: featx embed {tmp_path / 'm.csv'} -m MODEL"
+        f" -o {tmp_path / 'm.emb'}; then featx train {tmp_path / 'm.emb'} -o {tmp_path / 'm.head'}"
+    )
+    (tmp_path / "photos").mkdir()
+    assert refused("report", tmp_path / "photos", "-o", out) == (
+        f"{tmp_path / 'photos'}: not an embedding set; make one with: featx embed"
+        f" {tmp_path / 'photos'} -m MODEL -o {tmp_path / 'photos.emb'}"
+    )
     head = call("report", texts / "t.emb", "-o", out, "--head", "rigde", "-q")
     assert head.exit_code == 1
     assert head.stderr.endswith("error: unknown head 'rigde'; did you mean 'ridge'?\n")
@@ -367,6 +378,112 @@ def test_bad_input_is_one_line_that_says_what_to_do(texts: Path, tmp_path: Path)
     assert second.exit_code == 2
     assert "it comes second: HEAD SET" in second.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["-", "r.txt", "page"])
+def test_a_page_and_a_map_are_known_by_their_suffix(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = f"{name}: unknown suffix {Path(name).suffix!r}; "
+
+    page = refused("report", texts / "t.emb", "-o", name)
+    drawn = refused("map", texts / "t.emb", "-o", name)
+
+    assert page == f"{found}a page ends in .html or .htm"
+    assert drawn == f"{found}a map ends in .parquet"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layout_that_cannot_be_made_is_told_before_the_training(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)  # as where it is not installed
+
+    result = call("report", texts / "t.emb", "-o", tmp_path / "r.html", "--map", "umap")
+
+    assert (result.exit_code, list(tmp_path.iterdir())) == (1, [])
+    problem = "error: umap-learn is not installed; run: pip install 'featx[umap]'\n"
+    assert result.stderr.endswith(problem)
+    assert "looking for" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("report", "no.emb"), ("adapt", "no.head")])
+def test_a_misspelt_path_is_told_before_scikit_learn_is_imported(
+    tmp_path: Path, arguments: tuple[str, str]
+) -> None:
+    command, name = arguments
+    target = ["--target", "t.emb"] if command == "adapt" else []
+    out = "x.head" if command == "adapt" else "x.html"
+    code = (
+        "import sys; from featx.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as ended: print(ended.code, 'sklearn' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, name, *target, "-o", out],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "1 False\n", done.stderr
+
+
+def test_a_report_that_is_interrupted_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+    text_set(tmp_path / "t.emb", each=1_000)
+    command = [sys.executable, "-m", "featx", "report", "t.emb", "-o", "t.html"]
+
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("looking for wrong labels") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().splitlines()
+
+    assert (process.returncode, said[-1]) == (130, "interrupted; no file is half written")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.emb"]
+
+
+def test_labels_that_were_not_judged_are_not_counted(tmp_path: Path) -> None:
+    written(tmp_path / "u.emb", text_rows(["ham"] * 30), vectors([0] * 30), "text")
+
+    told = report(tmp_path / "u.emb", "-o", tmp_path / "u.html")
+
+    assert told["suspects"] is None
+    assert "labels are not judged: the only class is 'ham'" in told["notes"]  # type: ignore[operator]
+
+
+def test_a_set_of_one_item_a_class_and_its_copy_has_a_page_without_accuracy(
+    tmp_path: Path,
+) -> None:
+    X = vectors([0, 0, 1, 1], apart=9.0)
+    X[1::2] = X[::2]
+    written(tmp_path / "u.emb", text_rows(["ham", "ham", "spam", "spam"]), X, "text")
+
+    told = report(tmp_path / "u.emb", "-o", tmp_path / "u.html")
+
+    assert "accuracy" not in told
+    assert not {"accuracy", "confusion"} & set(sections(read(tmp_path / "u.html")))
+
+
+def test_few_items_are_not_said_to_prove_probabilities(texts: Path) -> None:
+    said = " ".join(read(texts / "t.html").words)
+
+    found = re.search(
+        r"Nothing speaks against its probabilities: they are off by [\d.]+\u202f% on average, and"
+        r" 80 items cannot tell less than ([\d.]+)\u202f% from chance\.",
+        said,
+    )
+    error, band = (load_head(texts / "t.head").header["metrics"][name] for name in (
+        "calibration_error", "calibration_band",
+    ))  # fmt: skip
+    if error <= band[1]:
+        assert found is not None
+        assert float(found[1]) == pytest.approx(100 * band[1], abs=0.06)
+    else:
+        assert "more than chance explains" in said
 
 
 def test_a_set_of_another_backbone_is_refused_with_the_command_that_mends_it(
@@ -398,6 +515,7 @@ def test_a_map_is_written_with_a_row_an_item(texts: Path, tmp_path: Path) -> Non
     assert table.column("id").to_pylist() == held.ids
     np.testing.assert_array_equal(table.column("x").to_numpy(), places.xy[:, 0])
     assert line == f"{out}: 80 items, pca, {places.share:.1%} of the variance\n"
+    assert done("map", texts / "t.emb", "-o", out, "-q") == line
 
 
 def test_a_page_replaces_pages_of_its_own_and_nothing_else(texts: Path, tmp_path: Path) -> None:

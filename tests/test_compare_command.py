@@ -1,5 +1,6 @@
 """``featx compare`` as people and programs use it, and what they get wrong."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_people_see_a_line_a_backbone_and_what_to_take(folder: Path) -> None:
     assert lines[0] == (
         f"{folder / 'items.npz'}: 300 of 300 labelled items, 3 classes, each item left out in turn"
     )
-    assert lines[1].split()[:5] == ["backbone", "accuracy", "interval", "difference", "interval"]
+    assert " ".join(lines[1].split()[:6]) == ("backbone accuracy interval difference its interval")
     assert [line[2:].split()[0] for line in lines[2:5]] == ["whole", "half", "none"]
     assert [line[0] for line in lines[2:5]] == ["*", " ", " "]
     assert "whole is the best of 3, by more than chance on 300 items" in lines[5:]
@@ -103,6 +104,21 @@ def test_a_page_shows_the_same(folder: Path, tmp_path: Path) -> None:
     assert '<figure class="plot"' in html
 
 
+def test_where_names_have_no_room_a_plot_has_the_numbers_of_the_table(
+    folder: Path, tmp_path: Path
+) -> None:
+    done(*command(folder, "-o", tmp_path / "x.html"))
+
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    (plot,) = re.findall(r'<script type="application/json">(.*)</script>', html)
+    tags = re.findall(r'"visible=(\w+)"', plot)
+    assert sorted(tags) == ["narrow", "wide"]
+    for number, name in enumerate(["whole", "half", "none"], start=1):
+        assert f'<th scope="row">{name}</th><td class="number">{number}</td>' in html
+        assert f'"{name}"' in plot
+        assert f'"{number}"' in plot
+
+
 def test_rows_may_be_a_number_or_all(folder: Path) -> None:
     assert facts(*command(folder, "--rows", 60))["items"]["compared"] == 60
     assert facts(*command(folder, "--rows", "all"))["items"]["compared"] == 300
@@ -127,6 +143,9 @@ def test_a_speed_that_there_was_no_time_for_is_no_number(folder: Path, tmp_path:
     html = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert html.count(f'<td class="number">{DASH}</td><td class="number">8</td>') == 3
     assert '<figure class="plot"' not in html
+    assert "Time was over before a speed was measured." in html
+    assert html.count(f"{DASH}</td></tr>") == 3  # nobody knows what is on the front
+    assert lines[-1] == f"{tmp_path / 'x.html'}: the same as a page"
 
 
 def test_arrays_may_be_compared_as_they_are(folder: Path) -> None:
@@ -205,9 +224,12 @@ def test_what_cannot_be_compared_is_one_line(folder: Path, tmp_path: Path) -> No
     assert "no such file or folder" in refused("compare", tmp_path / "y.npz", *models)
     assert "is read by this command" in refused(*command(folder, "-o", folder / "items.npz"))
     assert "nowhere is no folder" in refused(*command(folder, "-o", "nowhere/x.html"))
-    (tmp_path / "own.txt").write_text("<!doctype html> mine")
+    (tmp_path / "own.html").write_text("<!doctype html> mine")
     assert "not a page of featx is in the way" in refused(
-        *command(folder, "-o", tmp_path / "own.txt")
+        *command(folder, "-o", tmp_path / "own.html")
+    )
+    assert refused(*command(folder, "-o", "-")) == (
+        "-: unknown suffix ''; a page ends in .html or .htm"
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from featx.errors import InputError
+from featx.evaluate.interval import wilson_interval
 from featx.train.candidates import fit
 from featx.train.curve import _extrapolated, learning_curve, require_enough
 from featx.train.material import Material, read_material
@@ -72,6 +73,18 @@ def test_a_lone_item_of_a_class_is_never_scored() -> None:
     for seed in range(5):
         curve = learning_curve(material(MemorySet(X.astype(np.float32), labels)), "lda", seed=seed)
         assert curve["points"][-1]["accuracy"] == 1.0
+
+
+def test_items_that_are_all_right_leave_room_for_doubt() -> None:
+    y = np.arange(48) % 2
+    X = np.random.default_rng(0).normal(size=(48, 4)) + 9 * np.eye(4)[y]
+    data = MemorySet(X.astype(np.float32), np.array(["a", "b"], dtype=object)[y])
+
+    curve = learning_curve(material(data), "ridge", seed=0)
+
+    for end in (curve["now"], curve["doubled"]):
+        assert end["accuracy"] == 1.0
+        assert end["interval"] == list(wilson_interval(48, 48))
 
 
 def test_too_few_rows_are_refused_before_the_training() -> None:

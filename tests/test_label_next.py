@@ -236,12 +236,23 @@ def test_a_set_with_nothing_left_says_why() -> None:
     splits = ["train"] * 6 + ["test"] * 4
     given = labelled(replace(data, splits=splits), np.arange(6), "a")
 
+    found = label_next(given, 3)
+
+    assert (found.rows.tolist(), found.suggested, found.margins.tolist()) == ([], (), [])
+    assert (found.waiting, found.labelled, found.classes) == (0, 6, 1)
+    assert found.notes == (
+        "embedding set: of 10 items none is left to label: 6 have a label; 4 are in split val or"
+        " test",
+    )
+
+
+def test_a_set_of_which_nothing_can_be_labelled_is_refused() -> None:
     with pytest.raises(InputError) as caught:
-        label_next(given, 3)
+        label_next(replace(blobs(2, 5), y=np.full(10, None), splits=["test"] * 10), 3)
 
     assert str(caught.value) == (
-        "embedding set: of 10 items none is left to label: 6 have a label; 4 are in split val or"
-        " test; add items with: featx embed"
+        "embedding set: of 10 items none is left to label: 10 are in split val or test;"
+        " add items with: featx embed"
     )
 
 

@@ -163,6 +163,20 @@ def test_another_table_is_not_replaced(texts: Path, tmp_path: Path) -> None:
     assert mine.read_text(encoding="utf-8") == "id,label\na,b\n"
 
 
+def test_the_end_of_the_rounds_is_no_mistake(tmp_path: Path) -> None:
+    np.savez(tmp_path / "o.npz", X=np.eye(8, 4) + 0.1, y=["a", "b"] * 4)
+    done("embed", tmp_path / "o.npz", "-m", "identity", "-o", tmp_path / "o.emb")
+    command = ("label-next", tmp_path / "o.emb", "-o", tmp_path / "next.csv")
+
+    text = call(*command)
+    report = json.loads(done(*command, "--json"))
+
+    said = f"{tmp_path / 'o.emb'}: of 8 items none is left to label: 8 have a label\n"
+    assert (text.exit_code, text.stdout, text.stderr) == (0, said, "")
+    assert (report["items"], report["waiting"], report["labelled"]) == ([], 0, 8)
+    assert (tmp_path / "next.csv").read_text() == "id,label,suggested,margin,item\n"
+
+
 def test_what_is_wrong_is_told_in_one_line(texts: Path, tmp_path: Path) -> None:
     gallery, other = tmp_path / "t.knn", tmp_path / "other"
     np.savez(other.with_suffix(".npz"), X=np.eye(8, 4), y=["a", "b"] * 4)
@@ -175,5 +189,4 @@ def test_what_is_wrong_is_told_in_one_line(texts: Path, tmp_path: Path) -> None:
     assert "no such file" in refused("label-next", texts, "--head", tmp_path / "nothing.head")
     line = refused("label-next", texts, "--head", tmp_path / "o.head")
     assert line.endswith("run: featx embed SOURCE -m identity -o OUT.emb")
-    assert "none is left to label: 8 have a label" in refused("label-next", tmp_path / "o.emb")
     assert call("label-next", texts, "-n", 0).exit_code == 2

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from featx.evaluate.curation import nearby as module
 from featx.evaluate.curation.alike import compare_rows
 from featx.evaluate.curation.nearby import DEPTH, Nearby
-from featx.evaluate.duplicates import near_duplicates
+from featx.evaluate.duplicates import SAME, near_duplicates
 from featx.index.neighbours import Neighbours
 from featx.index.opening import build_index
 from featx.types import Vectors
@@ -52,6 +52,24 @@ def test_groups_and_likeness_are_those_of_all_pairs(seed: int, threshold: float)
     assert found.found.groups.tolist() == expected.groups.tolist()
     assert found.found.different == expected.different
     np.testing.assert_allclose(found.likeness, nearest_of(cosines(X), 5).mean(axis=1), atol=1e-6)
+
+
+def test_a_low_threshold_that_joins_too_much_finds_what_the_usual_one_finds() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 64)).astype(np.float32)
+    X[:, 0] += 29  # any two have a cosine of about .93
+    X[1] = X[0] + 0.6 * rng.normal(size=64).astype(np.float32)  # these two of about .986
+
+    found = compare_rows(X, threshold=0.5)
+
+    expected = np.arange(60)
+    expected[1] = 0
+    assert found.found.groups.tolist() == expected.tolist()
+    assert found.threshold == SAME
+    assert found.notes == [
+        "a cosine of 0.5 puts more than a fifth of the different items into one group of"
+        " duplicates; 0.98 is taken instead"
+    ]
 
 
 def test_a_member_of_a_cluster_has_its_cosine_to_the_nearest_other() -> None:

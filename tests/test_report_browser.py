@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+import comparing
 from command_line import done
 from report_sets import picture_set
 from test_report_elements import HOSTILE
@@ -213,6 +214,42 @@ def test_a_page_fits_a_phone(chromium: "Browser", report: Path, scheme: Scheme) 
             }"""
         )
         assert touch == "auto"  # a finger on the map scrolls the page
+        tools = page.locator("#map .bk-tool-icon")
+        assert [each.is_visible() for each in tools.all()] == [True] * 4
+
+
+def test_a_table_that_is_wider_than_a_phone_says_so_by_a_shadow(
+    chromium: "Browser", report: Path
+) -> None:
+    with opened(chromium, report, viewport=PHONE) as page:
+        table = page.locator("#accuracy .scrolls").first
+        style = table.evaluate(
+            "e => [getComputedStyle(e).backgroundAttachment, getComputedStyle(e).backgroundImage]"
+        )
+
+        assert style[0] == "local, local, scroll, scroll"
+        assert style[1].count("linear-gradient") == 4
+
+
+def test_a_plot_has_names_where_there_is_room_and_numbers_on_a_phone(
+    chromium: "Browser", tmp_path: Path
+) -> None:
+    comparing.save_items(tmp_path / "items.npz", 60)
+    for name, columns in (("half", range(4, 12)), ("whole", range(8))):
+        comparing.seeing(tmp_path, name, columns)
+    models = [part for name in ("half", "whole") for part in ("-m", tmp_path / f"{name}.toml")]
+    done("compare", tmp_path / "items.npz", *models, "-o", tmp_path / "c.html", "--no-cache")
+    shown = """() => [...plots.get("front").all_models]
+        .filter(model => model.tags.some(tag => tag.startsWith("visible=")) && model.visible)
+        .map(model => model.tags.join())"""
+
+    with opened(chromium, tmp_path / "c.html") as page:
+        wide = page.evaluate(shown)
+        page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+        page.wait_for_timeout(300)
+        narrow = page.evaluate(shown)
+
+    assert (wide, narrow) == (["visible=wide"], ["visible=narrow"])
 
 
 def test_nothing_of_a_hostile_label_is_markup(chromium: "Browser", report: Path) -> None:

@@ -179,6 +179,24 @@ def test_the_command_says_what_the_rest_says(embedded: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("own_cache")
+def test_one_shot_is_judged_by_the_rest_alone(embedded: Path, tmp_path: Path) -> None:
+    command = ("train", embedded, "-o", tmp_path / "x.head", "--shots", 1)
+
+    lines = done(*command).splitlines()
+
+    header = load_head(tmp_path / "x.head").header
+    assert "metrics" not in header
+    assert header["suspects"] == {"n": 0, "first": []}
+    assert lines[0].endswith("centroid, 10 classes, 10 of 300 rows used")
+    assert lines[1].split(maxsplit=1) == ["accuracy", "not measured: each class has one item"]
+    assert lines[2].startswith("accuracy of the rest")
+    report = json.loads(done(*command, "--json"))
+    assert (report["accuracy"], report["interval"], report["n"]) == (None, None, 0)
+    assert report["shots"] == header["shots"]
+    assert report["chosen"]["head"] == "centroid"
+
+
+@pytest.mark.usefixtures("own_cache")
 def test_a_command_that_draws_all_says_so(embedded: Path, tmp_path: Path) -> None:
     command = ("train", embedded, "-o", tmp_path / "x.head", "--head", "centroid")
 

@@ -38,6 +38,9 @@ COMMANDS = {
     "doctor": "Say what works on this machine and what does not.",
 }
 
+WHOLE = frozenset({"adapt", "compare", "inspect", "label-next", "map", "report", "train"})
+"""Commands that write one file at the end, whole or not at all, and commit nothing before."""
+
 TERMINATED = 143
 INTERRUPTED = 130
 
@@ -92,15 +95,22 @@ class LazyGroup(click.Group):
             click.echo(f"error: {harmless(str(error))}", err=True)
             ctx.exit(1)
         except _TerminatedError:
-            click.echo("terminated; everything committed so far is kept", err=True)
+            click.echo(f"terminated; {_left(ctx)}", err=True)
             ctx.exit(TERMINATED)
         except KeyboardInterrupt:
-            click.echo("interrupted; everything committed so far is kept", err=True)
+            click.echo(f"interrupted; {_left(ctx)}", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader has seen enough, as in `featx cat X.emb | head`.
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             ctx.exit(0)
+
+
+def _left(ctx: click.Context) -> str:
+    """Return what an interrupted command leaves behind."""
+    if ctx.invoked_subcommand in WHOLE:
+        return "no file is half written"
+    return "everything committed so far is kept"
 
 
 class _TerminatedError(KeyboardInterrupt):

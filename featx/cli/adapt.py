@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("head", type=click.Path(path_type=Path))
+@click.argument("head", type=LocalPath(path_type=Path))
 @click.option(
     "--target",
     required=True,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     help="Items of the other domain, labelled or not.",
 )
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="Head to write: X.head."
 )
 @click.option(
     "--method",
@@ -62,17 +63,19 @@ def adapt(
     """
     from featx.cli.train import require_place
     from featx.heads.headfile import load_head, refuse_strangers, save_head
-    from featx.transfer.adapt.recipe import Recipe
 
     require_place(out)
     refuse_strangers(out)
     o.require_apart(out, head, target, *([source] if source else []))
-    recipe = Recipe(method=method, seed=seed, command=o.command_line())
     loaded, opened = load_head(head), o.open_set(target)
-    rows = _source(loaded, head, source)
+    if source is not None:
+        o.open_set(source)
     # A misspelt path is told before scikit-learn is imported, which takes seconds.
     from featx.transfer.adapt.adapt import adapt_head
+    from featx.transfer.adapt.recipe import Recipe
 
+    recipe = Recipe(method=method, seed=seed, command=o.command_line())
+    rows = _source(loaded, head, source)
     found = adapt_head(loaded, opened, source=rows, recipe=recipe)
     save_head(out, found.head)
     if not quiet:

@@ -9,6 +9,7 @@ import click
 
 from featx.cli import options as o
 from featx.cli.bars import Bars
+from featx.cli.localpath import LocalPath
 
 if TYPE_CHECKING:
     from featx.transfer.compare.comparison import Comparison
@@ -38,7 +39,7 @@ _MEGABYTE = 1e6
     metavar="SECONDS",
     help="Time for all; what is surely worse drops out, the others embed more and more items.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Page to write: X.html.")
+@click.option("-o", "--out", type=LocalPath(path_type=Path), help="Page to write: X.html.")
 @click.option("--no-folder-labels", is_flag=True, help="Folders are not classes.")
 @o.column_options
 @o.device_option
@@ -143,7 +144,7 @@ def _say_problems(found: "Comparison", *, quiet: bool) -> None:
 def _show(found: "Comparison", source: Sequence[str], out: Path | None) -> None:
     """Print how the backbones came out, the best first."""
     kinds = list(dict.fromkeys(kind for each in found.standings for kind in each.heads))
-    header = ["", "backbone", "accuracy", "interval", "difference", "interval", *kinds[1:]]
+    header = ["", "backbone", "accuracy", "interval", "difference", "its interval", *kinds[1:]]
     click.echo(
         f"{' '.join(source)}: {found.compared:,} of {o.counted(found.labelled, 'labelled item')},"
         f" {found.classes} classes, each item left out in turn"
@@ -155,7 +156,8 @@ def _show(found: "Comparison", source: Sequence[str], out: Path | None) -> None:
     for line in found.verdict():
         click.echo(line)
     if out is not None:
-        click.echo(f"{out}: the same as a page, with a plot")
+        has_plot = any(each.items_per_s for each in found.standings)
+        click.echo(f"{out}: the same as a page{', with a plot' if has_plot else ''}")
 
 
 def _row(each: "Standing", kinds: Sequence[str], *, is_best: bool) -> list[str]:

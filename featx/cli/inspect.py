@@ -8,6 +8,7 @@ import click
 from featx.cli import options as o
 from featx.cli.corrected import require_taken
 from featx.cli.inspected import show, show_applied
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _FINDINGS = ("suspects", "clusters", "leaks", "duplicates", "outliers")
 @click.option(
     "--apply",
     "out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     help="Cleaned table to write, X.csv for featx label; or a cleaned set, X.emb.",
 )
 @click.option(
@@ -77,8 +78,9 @@ def inspect(
                        "exact", "labels_differ"}, ...],
        "leaks": [{"id", "split", "other", "other_split", "similarity"}, ...],
        "outliers": [{"id", "label", "likeness"}, ...],
-       "overlaps": [{"classes", "times", "share"}, ...],
+       "overlaps": [{"classes", "times", "share"}, ...], "not_doubted",
        "imbalance": {"ratio", "small"}, "unfit", "notes", "applied", "out"}
+    Where no label can be doubted, not_doubted says why; what was not looked at is null.
     """  # noqa: D301 - click wants the control character
     if out is None and (relabel or fix):
         raise click.UsageError("--fix and --relabel say what --apply writes; add --apply FILE.")
@@ -106,7 +108,9 @@ def inspect(
             o.say(f"note: {note}")
     show(target, facts, shown)
     if out is not None:
-        show_applied(out, made)
+        # A gallery does not know where its set is.
+        name = "SET" if (target / "gallery.json").is_file() else str(target)
+        show_applied(out, made, name)
 
 
 def _opened(target: Path) -> "EmbeddingSet | GallerySet":

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _ID_WIDTH = 60
 _GROUP_IDS = 2
 
+_ITEMS = {
+    "suspects": "suspect",
+    "clusters": "clustered item",
+    "leaks": "leaking item",
+    "duplicates": "duplicate",
+    "outliers": "outlier",
+}
+"""Finding → an item of it."""
+
 Found = Sequence[dict[str, Any]]
 """The JSON objects of one finding."""
 
@@ -33,7 +42,11 @@ def show(target: Path, facts: dict[str, Any], shown: int) -> None:
     shown : int
     """
     click.echo(harmless(_headline(target, facts)))
-    for section in (_suspects, _clusters, _duplicates, _leaks, _outliers, _overlaps):
+    if facts["not_doubted"]:
+        click.echo(f"\n{facts['not_doubted']}")
+    for name, section in _SECTIONS.items():
+        if facts[name] is None:
+            continue
         title, header, rows = section(facts)
         click.echo(f"\n{title}")
         if rows and shown:
@@ -42,16 +55,25 @@ def show(target: Path, facts: dict[str, Any], shown: int) -> None:
             click.echo(f"... and {len(rows) - shown:,} more")
 
 
-def show_applied(out: Path, made: "dict[int, Change]") -> None:
-    """Print what the cleaned table or set changes, and what to do with it."""
-    parts = Counter(
-        f"{change.finding} {'taken out' if change.label is None else 'relabelled'}"
-        for change in made.values()
-    )
-    told = ", ".join(f"{n:,} {what}" for what, n in parts.items()) or "nothing to change"
-    click.echo(f"\n{out}: {told}")
+def show_applied(out: Path, made: "dict[int, Change]", name: str) -> None:
+    """Print what the cleaned table or set changes, and what to do with it.
+
+    Parameters
+    ----------
+    out : Path
+    made : dict of int to Change
+    name : str
+        The set, as a command names it.
+    """
+    parts = Counter((change.finding, change.label is None) for change in made.values())
+    told = [
+        f"{o.counted(n, _ITEMS[finding])} {'taken out' if is_gone else 'relabelled'}"
+        for (finding, is_gone), n in parts.items()
+    ]
+    click.echo()
+    click.echo(harmless(f"{out}: {', '.join(told) or 'nothing to change'}"))
     if out.suffix == ".csv" and made:
-        click.echo(f"look through it, then run: featx label SET {out}")
+        click.echo(harmless(f"look through it, then run: featx label {name} {out}"))
 
 
 def _headline(target: Path, facts: dict[str, Any]) -> str:
@@ -147,6 +169,17 @@ def _overlaps(facts: dict[str, Any]) -> _Section:
     rows = [(each["share"], f"{each['times']:,}", *each["classes"]) for each in found]
     title = f"{o.counted(len(found), 'pair')} of classes {'is' if len(found) == 1 else 'are'}"
     return f"{title} taken for each other", ("share", "times", "class", "class"), rows
+
+
+_SECTIONS = {
+    "suspects": _suspects,
+    "clusters": _clusters,
+    "duplicates": _duplicates,
+    "leaks": _leaks,
+    "outliers": _outliers,
+    "overlaps": _overlaps,
+}
+"""Name of a finding → what is said of it, in this order."""
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ import click
 
 from featx.cli import options as o
 from featx.cli.corrected import require_taken
+from featx.cli.localpath import LocalPath
+from featx.cli.terminal import harmless
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ _MEANINGS = {
 )
 @click.option(
     "--head",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     help="Head that suggests labels: X.head.  [default: one of the labels that there are]",
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Table to fill in: X.csv, for featx label."
+    "-o", "--out", type=LocalPath(path_type=Path), help="Table to fill in: X.csv, for featx label."
 )
 @o.seed_option
 @o.json_option
@@ -73,11 +75,14 @@ def label_next(
     rows = _described(opened, found)
     if out is not None:
         _write(out, rows)
-    if not quiet:
+    if not quiet and rows:
         _say_notes(found, opened, out, count, has_head=guide is not None)
     if as_json:
         facts = {name: getattr(found, name) for name in _FACTS}
         o.print_json({"items": rows, **facts, "out": None if out is None else str(out)})
+        return
+    if not rows:
+        click.echo(harmless(found.notes[-1]))
         return
     _show(found, rows, out or target, as_table=out is None)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     help="Table to write: X.parquet.",
 )
 @click.option(
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 )
 @o.seed_option
 @o.json_option
-def map(target: Path, out: Path, method: str, seed: int, as_json: bool) -> None:
+@o.quiet_option
+def map(target: Path, out: Path, method: str, seed: int, as_json: bool, quiet: bool) -> None:
     """Write where the items of a set lie on a map.
 
     A Parquet table with the columns id, uri, label, split, text (of sets of texts), x and y, a row
@@ -50,7 +52,7 @@ def map(target: Path, out: Path, method: str, seed: int, as_json: bool) -> None:
         told = {"items": len(opened), "method": places.method, "variance": places.share}
         o.print_json(told | {"out": str(out)})
         return
-    if places.method != method:
+    if places.method != method and not quiet:
         o.say(f"note: {len(opened):,} items are too few for {method}; laid out by {places.method}")
     share = "" if places.share is None else f", {places.share:.1%} of the variance"
     click.echo(f"{out}: {o.counted(len(opened), 'item')}, {places.method}{share}")

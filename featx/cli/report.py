@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from featx.data.store import EmbeddingSet
     from featx.heads.predict import Head
     from featx.report.findings import Findings, Wish
     from featx.report.places import Method
@@ -18,13 +22,13 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="SET|HEAD", type=SetPath(path_type=Path))
 @click.argument("on", metavar="[SET]", required=False, type=SetPath(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Page to write: X.html."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="Page to write: X.html."
 )
 @click.option(
     "--root",
     "roots",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=LocalPath(path_type=Path, exists=True, file_okay=False),
     help="Folder whose items may be read, besides those that the set was embedded from.",
 )
 @click.option(
@@ -73,6 +77,8 @@ def report(
 
     require_place(out)
     require_page(out)
+    subject, held = _opened(target, on)
+    # A misspelt path is told before scikit-learn is imported, which takes seconds.
     from featx.report.findings import Wish
 
     wish = Wish(
@@ -84,7 +90,7 @@ def report(
         command=o.command_line(),
         roots=roots,
     )
-    found = _found(target, on, wish, quiet=quiet)
+    found = _found(subject, held, target.name, wish, say=(lambda line: None) if quiet else o.say)
     from featx.report.report import write_report
 
     told = write_report(found, out, wish)
@@ -97,32 +103,39 @@ def report(
     click.echo(_line(told))
 
 
-def _found(target: Path, on: Path | None, wish: "Wish", *, quiet: bool) -> "Findings":
-    """Return what is found of a set, a head, or a head by the items of a set."""
-    from featx.report import findings
-
-    def say(line: str) -> None:
-        if not quiet:
-            o.say(line)
-
-    if (target / "manifest.json").is_file() or target.suffix == ".emb":
-        if on is not None:
-            raise click.UsageError(f"{target} is an embedding set; it comes second: HEAD SET.")
-        return findings.of_set(o.open_set(target), wish, say)
-    head = _head(target)
-    if on is None:
-        return findings.of_head(head, target.name)
-    return findings.of_head_on_set(head, target.name, o.open_set(on), wish, say)
-
-
-def _head(path: Path) -> "Head":
+def _opened(target: Path, on: Path | None) -> "tuple[Head | None, EmbeddingSet | None]":
+    """Return a head, a set, or both."""
     from featx.errors import InputError
     from featx.heads.headfile import load_head
 
-    if (path / "gallery.json").is_file():
-        message = f"{path}: is a gallery; name the set that it was made of, or a head"
+    if (target / "gallery.json").is_file():
+        message = f"{target}: is a gallery; name the set that it was made of, or a head"
         raise InputError(message)
-    return load_head(path)
+    if target.suffix == ".emb" or target.is_dir():
+        if on is not None and (target / "manifest.json").is_file():
+            raise click.UsageError(f"{target} is an embedding set; it comes second: HEAD SET.")
+        return None, o.open_set(target)
+    head = load_head(target)
+    return head, None if on is None else o.open_set(on)
+
+
+def _found(
+    head: "Head | None",
+    held: "EmbeddingSet | None",
+    name: str,
+    wish: "Wish",
+    *,
+    say: "Callable[[str], None]",
+) -> "Findings":
+    """Return what is found of a set, a head, or a head by the items of a set."""
+    from featx.report import findings
+
+    if head is None:
+        assert held is not None, "one of both is given"
+        return findings.of_set(held, wish, say)
+    if held is None:
+        return findings.of_head(head, name)
+    return findings.of_head_on_set(head, name, held, wish, say)
 
 
 def _line(told: dict[str, Any]) -> str:

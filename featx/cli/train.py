@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.readings import Reading, reading_options
 from featx.cli.urlarguments import SetPath
 
@@ -27,7 +28,7 @@ _SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
 @click.command()
 @click.argument("target", metavar="SET", type=SetPath(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="Head to write: X.head."
 )
 @click.option(
     "--head",
@@ -65,7 +66,7 @@ _SUSPECT_COLUMNS = ("id", "label", "suggested", "confidence")
 @click.option("--curve", is_flag=True, help="Measure what more labels would bring.")
 @click.option(
     "--suspects",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     help="csv to write labels to that look wrong, at most 100.",
 )
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")
@@ -225,7 +226,8 @@ def _say_notes(trained: "Head", suspects: Path | None) -> None:
 
 def _facts(trained: "Head", tried: "list[Tried]") -> dict[str, Any]:
     """Return the metrics, with the seconds that each kind took."""
-    metrics = dict(trained.header["metrics"])
+    header = trained.header
+    metrics = dict(header.get("metrics") or _unmeasured(trained))
     seconds = {each.kind: {"seconds": round(each.seconds, 3)} for each in tried}
     compared = {
         kind: facts | seconds.get(kind, {}) for kind, facts in metrics["chosen"]["compared"].items()
@@ -233,7 +235,13 @@ def _facts(trained: "Head", tried: "list[Tried]") -> dict[str, Any]:
     metrics["chosen"] = metrics["chosen"] | {"compared": compared}
     extra = ("task", "strict", "suspects", "duplicates", "curve", "shots", "warnings")
     own = {"task": trained.task}
-    return metrics | own | {name: trained.header[name] for name in extra if name in trained.header}
+    return metrics | own | {name: header[name] for name in extra if name in header}
+
+
+def _unmeasured(trained: "Head") -> dict[str, Any]:
+    """Return what is told of a head that no item judges, as JSON values."""
+    known = {name: trained.header[name] for name in ("baselines", "chosen")}
+    return {"accuracy": None, "interval": None, "n": 0, "classes": len(trained.classes)} | known
 
 
 def _show_tried(tried: "list[Tried]", chosen: str) -> None:
@@ -255,7 +263,8 @@ def show(trained: "Head", out: Path) -> None:
     from featx.evaluate.measures import HEADLINES
 
     header = trained.header
-    metrics, labels, chosen = header["metrics"], header["labels"], header["metrics"]["chosen"]
+    metrics, labels, chosen = header.get("metrics"), header["labels"], header["chosen"]
+    n_classes = len(trained.classes)
     details = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in chosen.items()
@@ -264,10 +273,13 @@ def show(trained: "Head", out: Path) -> None:
     thing, things = _THINGS[trained.task]
     click.echo(
         f"{out}: {chosen['head']}{f' ({details})' if details else ''}, "
-        f"{metrics['classes']} {thing if metrics['classes'] == 1 else things}, "
+        f"{n_classes} {thing if n_classes == 1 else things}, "
         f"{labels['used']:,} of {labels['rows']:,} rows used"
     )
-    o.print_measures(metrics, HEADLINES[trained.task])
+    if metrics is None:
+        o.print_measure("accuracy", "not measured: each class has one item")
+    else:
+        o.print_measures(metrics, HEADLINES[trained.task])
     if shots := header.get("shots"):
         _show_shots(shots)
     if curve := header["curve"]:

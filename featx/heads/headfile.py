@@ -29,6 +29,9 @@ from featx.modality.content import first_line
 
 FORMAT, VERSION = "featx-head", 2
 
+TABLES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
+"""Suffixes of tables of items, which are not heads, however much one may wish it."""
+
 _HEADER = "header.json"
 _HEADER_BYTES = 16 * 2**20
 _MEMBER_NAME = re.compile(r"[a-z][a-z_]{0,62}\.npy")
@@ -73,15 +76,33 @@ def load_head(path: Path) -> Head:
     except FileNotFoundError as cause:
         message = f"{path}: no such file; train one with: featx train SET -o {path}"
         raise StoreError(message) from cause
+    except IsADirectoryError as cause:
+        raise StoreError(f"{path}: {_made_first(path)}") from cause
     except Damage as cause:
         message = f"{path}: {cause}"
         raise StoreError(message) from cause
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as cause:
+        if path.suffix.lower() in TABLES:
+            raise StoreError(f"{path}: {_made_first(path)}") from cause
         message = f"{path}: not a head, or a damaged one ({cause}); train it again"
         raise StoreError(message) from cause
     except OSError as cause:
         message = f"{path}: cannot be read: {cause.strerror or cause}"
         raise StoreError(message) from cause
+
+
+def _made_first(path: Path) -> str:
+    """Say how a head is made of what a folder or a table holds."""
+    if (path / "gallery.json").is_file():
+        return "not a head; it is a gallery; name a head, X.head"
+    out = path.with_suffix(".head")
+    if (path / "manifest.json").is_file():
+        return f"not a head; it is an embedding set; train one with: featx train {path} -o {out}"
+    made = path.with_suffix(".emb")
+    return (
+        f"not a head; make one with: featx embed {path} -m MODEL -o {made};"
+        f" then featx train {made} -o {out}"
+    )
 
 
 def refuse_strangers(path: Path) -> None:

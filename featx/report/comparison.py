@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from featx.report import plot
 from featx.report.elements import DASH, note, notes, section, table
 from featx.report.page import writing_page
@@ -48,14 +50,15 @@ def write_comparison(found: "Comparison", path: Path, *, source: str) -> None:
 
 def _ranking(found: "Comparison") -> str:
     kinds = list(dict.fromkeys(kind for each in found.standings for kind in each.heads))[1:]
-    header = ["backbone", "accuracy", "95 % interval", "difference, points", "interval", "level"]
+    header = ["backbone", "accuracy", "95 % interval", "difference, points", "its interval"]
+    header += ["level", *kinds, "items", "LogME"]
     rows = [_row(each, kinds, is_best=each is found.best) for each in found.standings]
     return section(
         "ranking",
         "Backbones",
         "Accuracy is that of a ridge head by exact leave-one-out. The difference is that to"
         " the best on the same items; level means that chance could have made it.",
-        table([*header, *kinds, "items", "LogME"], rows, caption="Backbones, the best first"),
+        table(header, rows, caption="Backbones, the best first"),
     )
 
 
@@ -76,34 +79,37 @@ def _row(each: "Standing", kinds: Sequence[str], *, is_best: bool) -> list[str]:
 
 def _front(standings: Sequence["Standing"]) -> str:
     timed = [each for each in standings if each.items_per_s > 0]
-    header = ["backbone", "accuracy", "items a second", "dimensions", "megabytes", "on the front"]
+    header = ["backbone", "no.", "accuracy", "items a second", "dimensions", "megabytes"]
+    header.append("on the front")
     rows = [
         [
             each.name,
+            f"{number}",
             f"{each.accuracy:.3f}",
             f"{each.items_per_s:.1f}" if each.items_per_s else DASH,
             f"{each.dim:,}",
             f"{each.size_bytes / _MEGABYTE:.1f}",
-            "yes" if each.is_on_front else "no",
+            ("yes" if each.is_on_front else "no") if each.items_per_s else DASH,
         ]
-        for each in standings
+        for number, each in enumerate(standings, start=1)
     ]
+    words = (
+        "Items a second on this machine, without the cache. The line joins the backbones"
+        " that no other beats in both; whiskers are 95 % intervals. On a narrow screen the numbers"
+        " of the table stand for names."
+    )
     return section(
         "front",
         "Accuracy and speed",
-        "Items a second on this machine, without the cache. The line joins the backbones"
-        " that no other beats in both; whiskers are 95 % intervals.",
-        _plot(timed) if timed else "",
+        words if timed else "Time was over before a speed was measured.",
+        _plot(timed, [standings.index(each) + 1 for each in timed]) if timed else "",
         table(header, rows, caption="Accuracy, speed and size of each backbone"),
     )
 
 
-def _plot(standings: Sequence["Standing"]) -> str:
-    from bokeh.models import LogTicker
-
+def _plot(standings: Sequence["Standing"], numbers: Sequence[int]) -> str:
     speeds = [each.items_per_s for each in standings]
     ends = [end for each in standings for end in each.interval]
-    margin = 0.1 * (max(ends) - min(ends))
     drawn = plot.figure(
         label=f"Accuracy against items a second of {len(standings)} backbones; the table that"
         " follows holds the same numbers.",
@@ -112,10 +118,9 @@ def _plot(standings: Sequence["Standing"]) -> str:
         height=380,
         x_axis_type="log",
         x_range=(min(speeds) / _ROOM, max(speeds) * _ROOM),
-        y_range=(min(ends) - margin, max(ends) + margin),
+        y_range=plot.share_range(ends),
     )
     figure = drawn.figure
-    figure.xaxis[0].ticker = LogTicker(mantissas=[1, 2, 5])
     front = sorted((each for each in standings if each.is_on_front), key=lambda s: s.items_per_s)
     line = figure.line(
         [each.items_per_s for each in front], [each.accuracy for each in front], line_width=2
@@ -127,18 +132,30 @@ def _plot(standings: Sequence["Standing"]) -> str:
     accuracies = [each.accuracy for each in standings]
     dots = figure.scatter(speeds, accuracies, size=10)
     plot.themed(dots.glyph, fill_color="accent", line_color="card")
-    # Names stand where there is room: left of the fast ones, right of the slow ones.
+    # Names stand where there is room: right of and above the slow ones, left of and below the fast
+    # ones, off the line; of neighbours one stands farther off.
     is_fast = [speed**2 > min(speeds) * max(speeds) for speed in speeds]
-    words = figure.text(
-        speeds,
-        accuracies,
-        text=[plot.plain(each.name) for each in standings],
-        text_align=["right" if fast else "left" for fast in is_fast],
-        x_offset=[-9 if fast else 9 for fast in is_fast],
-        y_offset=-5,
-        text_font_size="13px",
-    )
-    plot.themed(words.glyph, text_color="ink")
+    is_far = np.argsort(np.argsort(speeds)) % 2 == 1
+    texts = {
+        "wide": [plot.plain(each.name) for each in standings],
+        "narrow": [str(number) for number in numbers],
+    }
+    for screen, text in texts.items():
+        words = figure.text(
+            speeds,
+            accuracies,
+            text=text,
+            text_align=["right" if fast else "left" for fast in is_fast],
+            x_offset=[-9 if fast else 9 for fast in is_fast],
+            y_offset=[
+                (19 if fast else -5) + (14 if fast else -14) * bool(far)
+                for fast, far in zip(is_fast, is_far, strict=True)
+            ],
+            text_font_size="13px",
+            visible=screen == "wide",
+        )
+        plot.themed(words.glyph, text_color="ink")
+        plot.seen_on(words, "wide" if screen == "wide" else "narrow")
     return plot.block(drawn)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from featx.evaluate.curation.classes import SURE
 from featx.evaluate.curation.inspection import DuplicateGroup, Inspection
 from featx.report.elements import note, notes, section, short, table
 from featx.report.itemcards import Items
@@ -71,8 +72,9 @@ def _suspects(items: Items, found: Inspection) -> str:
     return section(
         "suspects",
         "Labels that look wrong",
-        f"A head that did not see the items contradicts {counted(len(found.suspects), 'label')}. "
-        "featx inspect lists them, and its --apply mends them."
+        f"{counted(len(found.suspects), 'label')} that the mean of three heads, none of which saw "
+        f"the item, holds for {SURE} times less likely than another class: a higher bar than that "
+        "of an error above. featx inspect lists them, and its --apply mends them."
         f"{_shown_of(len(shown), len(found.suspects))}",
         items.cards(shown, said),
     )

@@ -27,7 +27,7 @@ from featx.report.judgement import (
     judge_unseen,
 )
 from featx.report.permitted import known_contents
-from featx.report.places import Method
+from featx.report.places import Method, require_method
 from featx.train.candidates import require_kind
 from featx.train.curve import learning_curve, require_enough
 from featx.train.material import Material
@@ -124,8 +124,11 @@ def of_set(embedding_set: EmbeddingSet, wish: Wish, say: Say) -> Findings:
     ------
     UnknownNameError
         If there is no head of the kind that is asked for.
+    MissingPackageError
+        If the package is absent that lays the map out.
     """
     require_kind(wish.head, "classify")  # before what takes longer
+    require_method(wish.layout, len(embedding_set))
     say("looking for wrong labels, duplicates and strange items")
     inspection = inspect_set(embedding_set, seed=wish.seed)
     name, notes = embedding_set.path.name, list(inspection.notes)
@@ -146,7 +149,7 @@ def of_set(embedding_set: EmbeddingSet, wish: Wish, say: Say) -> Findings:
         material, groups = distinct_rows(embedding_set)
         if has_unseen(head, embedding_set):
             judgement = _unseen(head, embedding_set, wish, notes)
-        else:
+        elif "metrics" in head.header:
             judgement = judge_held_out(head, material, groups, _name_of(head, wish.head))
         curve = _curve(material, _name_of(head, wish.head), wish, notes)
     return Findings(
@@ -172,7 +175,10 @@ def of_head_on_set(
     ------
     SpaceError
         If the set lies in another space than the head.
+    MissingPackageError
+        If the package is absent that lays the map out.
     """
+    require_method(wish.layout, len(embedding_set))
     where = named(embedding_set)
     note = check_space(
         head,

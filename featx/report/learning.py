@@ -7,6 +7,9 @@ from featx.report import plot
 from featx.report.elements import folded, section, table
 from featx.report.words import between, number, percent
 
+# Beside the fewest and the most labels, on a logarithmic axis.
+_ROOM = 1.15
+
 
 def learning_section(curve: Mapping[str, Any]) -> str:
     """Return the section of the learning curve.
@@ -52,6 +55,13 @@ def _drawn(curve: Mapping[str, Any]) -> plot.Drawing:
         x_label="labels",
         y_label="accuracy",
         x_axis_type="log",
+        x_range=(points[0]["n"] / _ROOM, ends[-1]["n"] * _ROOM),
+        y_range=plot.share_range(
+            [
+                *(each[name] for each in points for name in ("low", "high")),
+                *(end for each in ends for end in (each["accuracy"], *each["interval"])),
+            ]
+        ),
     )
     n = [each["n"] for each in points]
     bars = drawn.figure.segment(

@@ -4,13 +4,17 @@ from pathlib import Path
 
 from featx.data.files import explained
 from featx.data.outside import require_outside_sets
-from featx.errors import StoreError
+from featx.errors import InputError, StoreError
 
 PAGE_MARK = '<meta name="generator" content="featx">'
 """Stands near the top of each page."""
 
 MAP_MARK = {b"featx": b"map"}
 """Stands in the metadata of the schema of each map."""
+
+PAGE_SUFFIXES = (".html", ".htm")
+
+MAP_SUFFIX = ".parquet"
 
 # As much of a file as a browser looks through for its encoding (HTML, "prescan a byte stream").
 _TOP_BYTES = 1024
@@ -21,9 +25,12 @@ def require_page(out: Path) -> None:
 
     Raises
     ------
+    InputError
+        If its name does not end as that of a page.
     StoreError
         Also if `out` lies in an embedding set.
     """
+    _require_suffix(out, PAGE_SUFFIXES, "a page")
     require_outside_sets(out)
     if _is_new(out):
         return
@@ -39,9 +46,12 @@ def require_map(out: Path) -> None:
 
     Raises
     ------
+    InputError
+        If its name does not end as that of a map.
     StoreError
         Also if `out` lies in an embedding set.
     """
+    _require_suffix(out, (MAP_SUFFIX,), "a map")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -56,6 +66,12 @@ def require_map(out: Path) -> None:
     if not MAP_MARK.items() <= found.items():
         message = f"{out}: a file that is not a map of featx is in the way; choose another name"
         raise StoreError(message)
+
+
+def _require_suffix(out: Path, known: tuple[str, ...], what: str) -> None:
+    if out.suffix.lower() not in known:
+        message = f"{out}: unknown suffix {out.suffix!r}; {what} ends in {' or '.join(known)}"
+        raise InputError(message)
 
 
 def _is_new(out: Path) -> bool:

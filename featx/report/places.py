@@ -1,6 +1,7 @@
 """Places of embeddings on a map: their first two principal components, or UMAP."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,18 @@ class Places:
     xy: NDArray[np.float32]
     method: Method
     share: float | None = None
+
+
+def require_method(method: Method, n: int) -> None:
+    """Raise before what takes longer if so many rows cannot be laid out as asked.
+
+    Raises
+    ------
+    MissingPackageError
+        If the method's package is absent; never of rows so few that PCA lays them out.
+    """
+    if method == "umap" and n > NEIGHBOURS and find_spec("umap") is None:
+        raise MissingPackageError("umap-learn", "'featx[umap]'")
 
 
 def lay_out(X: Vectors | RowView, method: Method = "pca", *, seed: int = 0) -> Places:

@@ -4,9 +4,11 @@ The library is imported when the first plot is drawn.  Its script goes into the 
 for nothing from elsewhere, and needs no code made of text, which the policy of a page forbids.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from featx.report.elements import json_text, short
@@ -28,6 +30,13 @@ SERIES: tuple[Colour, ...] = tuple(each for each in get_args(Colour) if each.sta
 _SHOWN_NAME = 40
 _FONT = "system-ui, -apple-system, Segoe UI, Noto Sans, sans-serif"
 _FONT_SIZE = "13px"
+
+# Of a logarithmic axis, until there are enough ticks.
+_MANTISSAS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(n / 10 for n in range(10, 100)))
+_LEAST_TICKS = 3
+
+# Of an axis of shares: what is shown at least, and parts of that which are left as room.
+_LEAST_SPAN, _ROOM, _HAIR = 0.02, 0.1, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ def figure(
 ) -> Drawing:
     """Return an empty plot as wide as the page, with axes in the colours of the page.
 
-    Further options are those of `bokeh.plotting.figure`.
+    Further options are those of `bokeh.plotting.figure`; a logarithmic axis needs its ``x_range``.
 
     Parameters
     ----------
@@ -68,7 +77,7 @@ def figure(
     toolbar : bool, default False
         Whether to show the buttons of the tools.
     """
-    from bokeh.models import NoOverlap
+    from bokeh.models import BasicTickFormatter, FixedTicker, NoOverlap
     from bokeh.plotting import figure as new_figure
 
     made = new_figure(
@@ -76,7 +85,8 @@ def figure(
             "height": height,
             "sizing_mode": "stretch_width",
             "tools": "",
-            "toolbar_location": "above" if toolbar else None,
+            # Above the plot a phone has no room for all of its buttons.
+            "toolbar_location": "right" if toolbar else None,
             "x_axis_label": x_label or None,
             "y_axis_label": y_label or None,
             "background_fill_color": None,
@@ -87,6 +97,9 @@ def figure(
         }
     )
     made.toolbar.logo = None
+    if options.get("x_axis_type") == "log":
+        made.xaxis[0].ticker = FixedTicker(ticks=log_ticks(*options["x_range"]))
+        made.xaxis[0].formatter = BasicTickFormatter(use_scientific=False)
     for axis in made.axis:
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
         axis.axis_label_text_font_size = axis.major_label_text_font_size = _FONT_SIZE
@@ -100,6 +113,44 @@ def figure(
     return Drawing(made, label)
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for a logarithmic axis from `low` to `high`: three or more.
+
+    Examples
+    --------
+    >>> log_ticks(4, 110), log_ticks(15, 47)
+    ([5.0, 10.0, 20.0, 50.0, 100.0], [15.0, 20.0, 30.0])
+    """
+    found: list[float] = []
+    for mantissas in _MANTISSAS:
+        powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+        each = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
+        found = [round(tick, 9) for tick in each if low <= tick <= high]
+        if len(found) >= _LEAST_TICKS:
+            break
+    return found
+
+
+def share_range(ends: Iterable[float]) -> tuple[float, float]:
+    """Return where an axis of shares begins and ends: with some room, but none beyond 0 and 1.
+
+    Of the room a hair is left, so that a dot on the edge is whole.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in share_range([0.4, 0.8])]
+    [0.36, 0.84]
+    >>> [round(end, 3) for end in share_range([0.9, 1.0])]
+    [0.89, 1.003]
+    >>> [round(end, 3) for end in share_range([1.0])]
+    [0.998, 1.001]
+    """
+    known = list(ends)
+    span = max(max(known) - min(known), _LEAST_SPAN)
+    room, hair = _ROOM * span, _HAIR * span
+    return max(min(known) - room, -hair), min(max(known) + room, 1 + hair)
+
+
 def themed(model: "Model", **colours: Colour) -> None:
     """Give properties of a model colours of the page; they follow when it turns dark or light.
 
@@ -111,6 +162,11 @@ def themed(model: "Model", **colours: Colour) -> None:
         Such as a glyph, an axis or an annotation.
     """
     model.tags = [*model.tags, *(f"{name}={colour}" for name, colour in colours.items())]
+
+
+def seen_on(model: "Model", screen: Literal["wide", "narrow"]) -> None:
+    """Show a model, such as a renderer, on screens of one kind alone: a phone is narrow."""
+    model.tags = [*model.tags, f"visible={screen}"]
 
 
 def block(drawing: Drawing) -> str:

@@ -11,12 +11,16 @@ function colourOf(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-/** Give the models of a plot the colours that their tags name, such as "fill_color=accent". */
+const narrow = matchMedia("(max-width: 40rem)");
+
+/** Give the models of a plot what their tags say: the colours that they name, such as
+ *  "fill_color=accent", and whether they are seen on this screen, "visible=wide" or "=narrow". */
 function paint(plot) {
   for (const model of plot.all_models) {
     for (const tag of model.tags) {
       const [property, name] = tag.split("=");
-      model[property] = colourOf(name);
+      model[property] = property === "visible" ? (name === "narrow") === narrow.matches
+        : colourOf(name);
     }
   }
 }
@@ -32,6 +36,8 @@ async function draw(figure) {
 
 const drawn = Promise.all([...document.querySelectorAll("figure.plot")].map(draw));
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const painter of painters) painter();
-});
+for (const screen of [matchMedia("(prefers-color-scheme: dark)"), narrow]) {
+  screen.addEventListener("change", () => {
+    for (const painter of painters) painter();
+  });
+}

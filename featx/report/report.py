@@ -197,8 +197,9 @@ def _of_header(found: Findings) -> Iterator[str]:
         yield section(
             "suspects",
             "Labels that look wrong",
-            f"The surest of {counted(suspects['n'], 'label')} of the training that the head "
-            "contradicts.",
+            f"The surest of {counted(suspects['n'], 'label')} of the training, found by confident "
+            "learning when the head was trained (featx train --suspects); a report on the set "
+            "asks three heads and sets another bar, so that it lists others.",
             table(["item", "label", "rather", "confidence"], rows),
         )
     groups = (found.head.header.get("duplicates") or {}).get("first", [])
@@ -233,7 +234,7 @@ def _told(
         told |= {k: found.judgement.measures[k] for k in names if k in found.judgement.measures}
     if (inspected := found.inspection) is not None:
         told |= {
-            "suspects": len(inspected.suspects),
+            "suspects": None if inspected.not_doubted else len(inspected.suspects),
             "duplicates": len(inspected.duplicates),
             "leaks": len(inspected.leaks),
             "outliers": len(inspected.outliers),

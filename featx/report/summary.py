@@ -147,8 +147,9 @@ def _of_judgement(judgement: Judgement) -> Iterator[Point]:
         gap = percent(float(error))
         if error <= band[1]:
             yield (
-                f"Its probabilities can be taken at their word: they are off by {gap} on average, "
-                "no more than chance explains.",
+                f"Nothing speaks against its probabilities: they are off by {gap} on average, and "
+                f"{counted(measures['n'], 'item')} cannot tell less than "
+                f"{percent(float(band[1]))} from chance.",
                 "reliability",
             )
         else:

@@ -27,8 +27,8 @@ def worst_section(items: Items, judgement: Judgement) -> str:
     return section(
         "errors",
         "Surest errors",
-        f"Items whose label the head contradicts, {of}, the surest first. Often it is the label "
-        "that is wrong.",
+        f"Items that this head takes for another class than their label, {of}, the surest first. "
+        "Often it is the label that is wrong.",
         items.cards(rows.tolist(), [_said(items, row) for row in rows.tolist()]),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import InputError
+from featx.evaluate.interval import wilson_interval
 from featx.heads.folds import deal_folds, stratified_sample
 from featx.heads.predict import Head
 from featx.train.candidates import fit
@@ -41,8 +42,9 @@ def learning_curve(material: Material, kind: str, *, seed: int) -> dict[str, Any
     Each fifth of the rows is left out in turn; for each size, a head of one kind is fitted to a
     stratified draw of the others and scored on that fifth.  An inverse power law ``a - b n^-c`` is
     fitted to the means (Cortes, Jackel, Solla, Vapnik and Denker 1993, "Learning curves:
-    asymptotic values and rate of convergence"); its interval comes from drawing the fifths again,
-    and so does not know whether the law holds beyond them.
+    asymptotic values and rate of convergence").  Its interval comes from drawing the fifths again,
+    and so does not know whether the law holds beyond them; fifths that are all right tell nothing
+    of how sure that is, so that it is never narrower than Wilson's of the rows that were scored.
 
     Parameters
     ----------
@@ -72,11 +74,19 @@ def learning_curve(material: Material, kind: str, *, seed: int) -> dict[str, Any
         [_extrapolated(sizes, accuracies[:, each].mean(axis=1), ends) for each in draws]
     )
     found = _extrapolated(sizes, accuracies.mean(axis=1), ends)
+    scored = sum(len(test) for _, test in parts)
     now, doubled = (
-        {"n": n, "accuracy": at, "interval": np.quantile(of_draws, [0.025, 0.975]).tolist()}
+        {"n": n, "accuracy": at, "interval": _interval(at, of_draws, scored)}
         for n, at, of_draws in zip(ends, found, drawn.T, strict=True)
     )
     return {"points": [_described(*point) for point in points], "now": now, "doubled": doubled}
+
+
+def _interval(accuracy: float, draws: NDArray[np.float64], scored: int) -> list[float]:
+    """Return the 95 % interval of an accuracy by draws of it, as wide as so many rows allow."""
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    least, most = wilson_interval(accuracy * scored, scored)
+    return [min(low, least), max(high, most)]
 
 
 def _part(material: Material, fold: int, seed: int) -> tuple[Material, Material]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from featx.data.segment import RowView
 from featx.evaluate.curation.nearby import Nearby
-from featx.evaluate.duplicates import Duplicates
+from featx.evaluate.duplicates import SAME, Duplicates
 from featx.evaluate.galleryduplicates import near_groups, nearest_within
 from featx.types import Rows, Vectors
 
@@ -101,8 +101,8 @@ def compare_rows(X: Vectors | RowView, *, threshold: float, seed: int = 0) -> Al
         Finite.
     threshold : float, above 0
         Where a group of that cosine would hold more than a fifth of the different rows, nearness
-        says little, and half or a quarter of the distance to 1 is taken; else only equal rows
-        count.
+        says little, and half or a quarter of the distance to 1 is taken, or `SAME` if that comes
+        first; else only equal rows count.
     seed : int
         Of the index.
     """
@@ -133,7 +133,8 @@ def _told_apart(nearby: Nearby, threshold: float) -> tuple[Rows, float]:
     """Return groups of different rows, none of more than a fifth of them, and their cosine."""
     n = len(nearby.first)
     most = max(n // LARGEST, LARGEST)
-    for each in (threshold, (1 + threshold) / 2, (3 + threshold) / 4, EQUAL):
+    nearer = {threshold, (1 + threshold) / 2, (3 + threshold) / 4, max(threshold, SAME)}
+    for each in (*sorted(nearer), EQUAL):
         groups = near_groups(nearby.items, nearby.near, threshold=each, most=most)
         if groups is not None:
             return groups, each

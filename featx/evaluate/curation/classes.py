@@ -67,6 +67,7 @@ class LabelFindings:
     clusters: tuple[MislabelledCluster, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     notes: tuple[str, ...] = ()
+    not_doubted: str = ""
 
     @classmethod
     def none(cls, n: int, why: str) -> Self:
@@ -76,6 +77,7 @@ class LabelFindings:
             confidence=np.full(n, np.nan),
             predicted=np.full(n, -1, np.int64),
             notes=(why,),
+            not_doubted=why,
         )
 
 
@@ -98,6 +100,7 @@ def findings(judged: Judged, n: int, *, seed: int) -> LabelFindings:
         clusters=mislabelled_clusters(judged, seed=seed) if is_able else (),
         overlaps=overlapping(judged),
         notes=((*_blind(judged), *_coarse(len(judged.distinct.codes))) if is_able else (UNABLE,)),
+        not_doubted="" if is_able else UNABLE,
     )
 
 

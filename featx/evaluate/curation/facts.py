@@ -23,8 +23,9 @@ def inspection_facts(found: Inspection, embedding_set: LabelledSet) -> dict[str,
     dict
         ``items``, ``labelled``, ``classes`` (name → rows), ``accuracy``, ``interval``,
         ``distinct``, ``suspects``, ``clusters``, ``duplicates``, ``leaks``, ``outliers``,
-        ``overlaps``, ``imbalance`` (``ratio``, and ``small`` classes), ``unfit`` (ids) and
-        ``notes``.
+        ``overlaps``, ``not_doubted`` (why), ``imbalance`` (``ratio``, and ``small`` classes),
+        ``unfit`` (ids) and ``notes``.  What was not looked at is None: ``suspects`` and
+        ``clusters`` where no label could be doubted, ``overlaps`` where none was judged.
     """
     facts = _Facts(embedding_set)
     return {
@@ -34,15 +35,18 @@ def inspection_facts(found: Inspection, embedding_set: LabelledSet) -> dict[str,
         "accuracy": found.accuracy,
         "interval": None if found.interval is None else list(found.interval),
         "distinct": found.distinct,
-        "suspects": facts.suspects(found),
-        "clusters": facts.clusters(found),
+        "suspects": None if found.not_doubted else facts.suspects(found),
+        "clusters": None if found.not_doubted else facts.clusters(found),
         "duplicates": facts.duplicates(found),
         "leaks": facts.leaks(found),
         "outliers": facts.outliers(found),
         "overlaps": [
             {"classes": [each.first, each.second], "times": each.times, "share": _short(each.share)}
             for each in found.overlaps
-        ],
+        ]
+        if found.classes
+        else None,
+        "not_doubted": found.not_doubted or None,
         "imbalance": {"ratio": _short(found.balance.ratio), "small": list(found.balance.small)},
         "unfit": facts.ids(found.unfit),
         "notes": list(found.notes),

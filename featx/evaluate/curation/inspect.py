@@ -64,6 +64,7 @@ def inspect_set(
         clusters=of_labels.clusters,
         overlaps=of_labels.overlaps,
         balance=balance,
+        not_doubted=of_labels.not_doubted,
         unfit=held.unfit,
         notes=(
             *of_labels.notes,

@@ -209,6 +209,9 @@ class Inspection:
     overlaps : tuple of Overlap
         The largest share first.
     balance : Balance
+    not_doubted : str
+        Why no label could be doubted, in a sentence, so that there are neither suspects nor
+        clusters; empty where labels were.
     unfit : ndarray of int64
         Rows whose vectors are NaN or infinite; nothing is said of them.
     notes : tuple of str
@@ -230,5 +233,6 @@ class Inspection:
     clusters: tuple[MislabelledCluster, ...]
     overlaps: tuple[Overlap, ...]
     balance: Balance
+    not_doubted: str = ""
     unfit: Rows
     notes: tuple[str, ...]

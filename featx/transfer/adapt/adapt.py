@@ -9,7 +9,7 @@ from featx.heads.predict import Head
 from featx.transfer.adapt.choose import Judged
 from featx.transfer.adapt.made import MARK, adapted_head
 from featx.transfer.adapt.origin import read_source, remembered_source, remembers
-from featx.transfer.adapt.recipe import AUTO, Recipe
+from featx.transfer.adapt.recipe import AUTO, LABELLED, Recipe
 from featx.transfer.adapt.shift import Shift, measure_shift
 from featx.transfer.adapt.solve import Problem, solve
 from featx.transfer.adapt.target import read_target
@@ -129,8 +129,18 @@ def adapt_head(
         expected_gain=solved.expected_gain,
         interval=solved.interval,
         compared=solved.compared,
-        notes=tuple(dict.fromkeys([*notes, *made.header["warnings"]])),
+        notes=tuple(dict.fromkeys([*notes, *_unasked(shift, recipe), *made.header["warnings"]])),
     )
+
+
+def _unasked(shift: Shift, recipe: Recipe) -> list[str]:
+    """Return a note where a method was asked for that no shift asks for."""
+    if shift.is_seen or recipe.method in {AUTO, LABELLED}:
+        return []
+    return [
+        "the domains cannot be told apart (the proxy A-distance may be 0), so that there may be"
+        " nothing to adapt to; --method auto leaves such a head as it is"
+    ]
 
 
 def _kept(head: Head, reason: str, notes: list[str], shift: Shift | None = None) -> Outcome:

@@ -86,7 +86,15 @@ class Comparison:
             said.append(f"{leader.name} gets {more}: LogME decided")
         if self.fastest is not best:
             times = self.fastest.items_per_s / best.items_per_s
-            said.append(f"{self.fastest.name} is {times:.1f} times as fast as {best.name}")
+            said.append(f"{self.fastest.name} is {times:.1f} times as fast as {best.name}: take it")
+        elif self.level and best.items_per_s:
+            quicker = max(self.level, key=lambda each: each.items_per_s)
+            is_first = quicker.items_per_s <= best.items_per_s
+            said.append(
+                f"{best.name} is the fastest of them too: take it"
+                if is_first
+                else f"none of them is much faster than {best.name}: take it"
+            )
         if self.joined is not None:
             said.append(f"{self.joined.name} together are better: {_points(self.joined)}")
         if self.narrower is not None:

@@ -88,7 +88,8 @@ def label_next(
     ----------
     embedding_set : EmbeddingSet
     n : int, default 20
-        How many; fewer are returned where fewer are waiting.
+        How many; fewer are returned where fewer are waiting, none where all have a label, and
+        a note says so.
     head : Head, optional
         Of classes, that suggests labels and gives margins.  By default one is fitted to the
         labels that the set has, if they are of two classes or more.
@@ -98,7 +99,7 @@ def label_next(
     Raises
     ------
     InputError
-        If `n` is below 1, nothing is left to label, or `head` is not of classes.
+        If `n` is below 1, nothing can be labelled and nothing is, or `head` is not of classes.
     SpaceError
         If `head` is of another space.
     """
@@ -107,6 +108,8 @@ def label_next(
         raise InputError(message)
     notes = [] if head is None else _checked(head, embedding_set)
     pool = read_pool(embedding_set)
+    if not len(pool.waiting):
+        return _none(pool, notes)
     guide = _fitted(embedding_set, pool, seed) if head is None else head
     margins, codes = _asked(guide, embedding_set, pool.waiting)
     by: By = "typical" if guide is None or _is_cold(pool, head) else "margin"
@@ -125,6 +128,21 @@ def label_next(
         labelled=len(pool.labelled),
         classes=pool.classes,
         searched=len(among),
+        notes=(*notes, *pool.notes),
+    )
+
+
+def _none(pool: Pool, notes: list[str]) -> Next:
+    """Return what there is to label where nothing waits."""
+    return Next(
+        rows=pool.waiting,
+        suggested=(),
+        margins=np.empty(0),
+        by="typical",
+        waiting=0,
+        labelled=len(pool.labelled),
+        classes=pool.classes,
+        searched=0,
         notes=(*notes, *pool.notes),
     )
 

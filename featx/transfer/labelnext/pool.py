@@ -28,7 +28,7 @@ class Pool:
     classes : int
         How many labels those have.
     notes : tuple of str
-        What was left out.
+        What was left out; where nothing waits, why.
     """
 
     waiting: Rows
@@ -43,7 +43,7 @@ def read_pool(embedding_set: LabelledSet) -> Pool:
     Raises
     ------
     InputError
-        If nothing is left to label.
+        If nothing can be labelled, and nothing is.
     """
     is_labelled = np.array([label is not None for label in embedding_set.y], dtype=bool)
     splits = np.array(embedding_set.items.column("split").to_pylist(), dtype=object)
@@ -58,13 +58,16 @@ def read_pool(embedding_set: LabelledSet) -> Pool:
     waiting = unlabelled[is_first[len(labelled) :]]
     lost = ~is_labelled & is_open & ~is_finite
     left_out = (len(unlabelled) - len(waiting), int(lost.sum()))
+    notes = _notes(*left_out)
     if not len(waiting):
-        raise _nothing_left(embedding_set, is_labelled, is_open, left_out)
+        notes = [_nothing_left(embedding_set, is_labelled, is_open, left_out)]
+        if not is_labelled.any():
+            raise InputError(f"{notes[0]}; add items with: featx embed")
     return Pool(
         waiting=waiting,
         labelled=labelled,
         classes=len(set(embedding_set.y[labelled].tolist())),
-        notes=tuple(_notes(*left_out)),
+        notes=tuple(notes),
     )
 
 
@@ -83,7 +86,8 @@ def _nothing_left(
     is_labelled: NDArray[np.bool_],
     is_open: NDArray[np.bool_],
     left_out: tuple[int, int],
-) -> InputError:
+) -> str:
+    """Say why no item is left to label."""
     held_back = int((~is_labelled & ~is_open).sum())
     reasons = [
         f"{count:,} {why}"
@@ -96,11 +100,7 @@ def _nothing_left(
         if count
     ]
     found = "; ".join(reasons) or "it is empty"
-    message = (
-        f"{named(embedding_set)}: of {len(is_labelled):,} items none is left to label: {found};"
-        " add items with: featx embed"
-    )
-    return InputError(message)
+    return f"{named(embedding_set)}: of {len(is_labelled):,} items none is left to label: {found}"
 
 
 def _notes(repeated: int, lost: int) -> list[str]:
