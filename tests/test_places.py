@@ -9,6 +9,7 @@ import pytest
 
 from command_line import refused
 from featx.data.places import Address, is_url, open_place, url_of
+from featx.data.places.trouble import require_endpoints
 from featx.errors import (
     ChangedError,
     InputError,
@@ -66,7 +67,7 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("s3:///x", "names no bucket"),
+        ("s3:///x", "^s3:///x: names no bucket"),
         ("s3://team/a/../b", "an empty, '.' or '..' part"),
         ("s3://team/a//b", "an empty, '.' or '..' part"),
         ("file://host/x", "names a host; expected file:///PATH"),
@@ -75,6 +76,60 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(url: str) -> None:
 def test_a_url_that_names_nothing_is_refused(url: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         open_place(url)
+
+
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AWS_METADATA_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"), [(scheme, name) for scheme in ENDPOINTS for name in ENDPOINTS[scheme]]
+)
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:9000", "http://", "http://host:65536", "http://a b", "ftp://host", "https://ho<st"],
+)
+def test_an_endpoint_that_is_no_address_is_told_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, name: str, address: str
+) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'featx[s3]'")
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "any")
+    monkeypatch.setenv(name, address)
+
+    with pytest.raises(StoreError) as raised:
+        open_place(f"{scheme}://team/x.emb").read("manifest.json")
+
+    assert str(raised.value) == (
+        f"{name}: {address!r} is no address; expected https://HOST, or http://HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize("address", ["me:hidden@host:1", "http://me:hidden@ho st"])
+def test_a_password_in_an_endpoint_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+
+    with pytest.raises(StoreError, match=r"^AWS_ENDPOINT_URL: .*\.\.\.@ho.* is no addr") as raised:
+        require_endpoints("s3")
+
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9000", "https://s3.eu-west-1.amazonaws.com/", "http://[::1]:9000/v1/s3", ""],
+)
+def test_an_endpoint_that_is_an_address_is_taken(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+
+    require_endpoints("s3")
 
 
 def test_a_password_in_the_url_of_a_file_is_not_repeated() -> None:

@@ -341,3 +341,15 @@ def test_vectors_too_wide_for_a_graph_are_searched_one_by_one(
 def test_vectors_too_wide_to_be_stored_are_refused() -> None:
     with pytest.raises(InputError, match=r"16,001 numbers; pgvector stores up to 16,000"):
         layout(np.ones((2, 16_001), np.float32))
+
+
+def test_a_server_that_is_down_is_told_before_vectors_are_read(tmp_path: Path) -> None:
+    X = vectors(40)
+    X[7] = np.nan
+    made = write_set(tmp_path / "a.emb", X)
+    placement = Placement(dsns=[Dsn.parse(AWAY)])
+
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1.*cannot be reached"):
+        build_postgres_gallery(made, tmp_path / "x.knn", GalleryRecipe(), placement)
+
+    assert not (tmp_path / "x.knn").exists()

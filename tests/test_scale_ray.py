@@ -170,8 +170,10 @@ def test_a_cluster_of_ray_start_asks_for_its_token(tmp_path: Path) -> None:
             stop(folder)
 
     assert refused.returncode == 1
-    assert err.startswith(f"error: ray: {address} cannot be used: ")
-    assert err.endswith("set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN\n")
+    assert err.startswith(f"error: ray: {address} answers, and could not be joined: ")
+    assert err.endswith(
+        "; is the token of RAY_AUTH_TOKEN, or else of ~/.ray/auth_token, that of the cluster?\n"
+    )
     assert found["embedded"] == ITEMS
 
 

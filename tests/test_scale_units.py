@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from featx.errors import InputError, ServerError, StoreError
 from featx.scale.assignment import Assignment, Recipe
 from featx.scale.cluster import Node, Share
 from featx.scale.cutting import cut
-from featx.scale.raycluster import require_answer
+from featx.scale.raycluster import require_answer, unjoined
 from featx.scale.rayengine import UnitActor
 from featx.scale.unit import References, Unit
 from featx.scale.worker import Worker
@@ -215,7 +216,7 @@ def test_a_worker_that_no_node_holds_is_refused_with_numbers(
 
     assert str(caught.value).startswith(
         f"a worker takes {taken}, and no node of the cluster has that; nodes: 4 CPUs and 0 GPUs; "
-        "4 CPUs and 1 GPUs; ask for less with --threads or --gpus-per-worker"
+        "4 CPUs and 1 GPU; ask for less with --threads or --gpus-per-worker"
     )
 
 
@@ -241,7 +242,35 @@ def test_an_address_where_nothing_answers_is_told_at_once(scheme: str) -> None:
 
 @pytest.mark.parametrize("address", [None, "auto"])
 def test_what_is_no_address_is_left_to_ray(address: str | None) -> None:
-    require_answer(address)
+    assert not require_answer(address)
+
+
+@pytest.mark.parametrize(
+    ("is_there", "mode", "words"),
+    [
+        (
+            True,
+            "",
+            "^ray: head:1 answers, .*: said; if it asks for a token, set RAY_AUTH_MODE=token",
+        ),
+        (
+            True,
+            "token",
+            "^ray: head:1 answers, .*: said; is the token of RAY_AUTH_TOKEN, .* that of",
+        ),
+        (False, "", "^ray: head:1 cannot be used: said; start one with: ray start --head"),
+    ],
+)
+def test_a_cluster_that_answers_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, is_there: bool, mode: str, words: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+
+    assert re.match(words, unjoined("head:1", "said", is_there=is_there))
+
+
+def test_one_of_a_resource_is_no_plural() -> None:
+    assert (str(Node(1, 1)), str(Node(2, 0.5))) == ("1 CPU and 1 GPU", "2 CPUs and 0.5 GPUs")
 
 
 def test_an_address_has_a_port() -> None:

@@ -92,7 +92,9 @@ def test_what_a_set_lacks_is_said(there: str, bucket: str) -> None:
 
     with pytest.raises(StoreError, match=r"x.emb/segment-00001.npy: no such file, which manifest"):
         EmbeddingSet.open(there)
-    with pytest.raises(StoreError, match=f"^{bucket}/none.emb: not an embedding set$"):
+    with pytest.raises(
+        StoreError, match=f"^{bucket}/none.emb: no such embedding set: nothing lies there$"
+    ):
         EmbeddingSet.open(f"{bucket}/none.emb")
 
 
@@ -134,7 +136,7 @@ def test_every_command_that_reads_a_set_takes_a_url(there: str, tmp_path: Path) 
         "search", "near.knn", "x.emb", "--json"
     )
     assert objects(done("inspect", there, "--json"))[0]["items"] == 60
-    for command in (["report", there, "-o", "r.html"], ["map", there, "-o", "m.csv"]):
+    for command in (["report", there, "-o", "r.html"], ["map", there, "-o", "m.parquet"]):
         done(*command)
         assert (tmp_path / command[-1]).is_file()
     finished_set(tmp_path / "y.emb", vectors(30, seed=2))
@@ -170,7 +172,8 @@ def test_a_set_at_a_url_is_not_changed_in_place(there: str, command: list[str]) 
 
 
 def test_what_is_no_set_is_said_in_one_line(bucket: str) -> None:
-    assert refused("cat", f"{bucket}/none.emb") == f"{bucket}/none.emb: not an embedding set"
+    said = "no such embedding set: nothing lies there"
+    assert refused("cat", f"{bucket}/none.emb") == f"{bucket}/none.emb: {said}"
 
 
 def test_unchanged_files_are_not_read_again(bucket: str, tmp_path: Path) -> None:

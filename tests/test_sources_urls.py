@@ -1,12 +1,17 @@
 """URLs as sources, as far as no server is needed: prefixes over a folder, patterns, file URLs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import featx
 from command_line import done, refused
+from featx.cli import main
+from featx.cli.index import build
+from featx.cli.localpath import local_path
 from featx.data.places import open_place
 from featx.data.places.keeping import copies, drop, held, release, using
 from featx.data.sources import open_source
@@ -100,6 +105,83 @@ def test_a_url_is_no_folder_to_write_to(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert line == "s3://team/y.emb: is a URL; a path of this machine is needed here"
     assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "a.emb", "-o", "s3://team/y"),
+        ("train", "a.emb", "-o", "x.head", "--suspects", "s3://team/y"),
+        ("zeroshot", "a.emb", "-o", "s3://team/y", "--class", "a"),
+        ("export", "a.emb", "-o", "s3://team/y"),
+        ("adapt", "s3://team/y", "--target", "a.emb", "-o", "x.head"),
+        ("adapt", "x.head", "--target", "a.emb", "-o", "s3://team/y"),
+        ("finetune", "a.npy", "-m", "identity", "-o", "s3://team/y"),
+        ("predict", "s3://team/y", "a.emb"),
+        ("predict", "x.head", "a.emb", "-o", "s3://team/y"),
+        ("evaluate", "s3://team/y", "a.emb"),
+        ("search", "s3://team/y", "a.emb"),
+        ("index", "a.emb", "-o", "s3://team/y"),
+        ("index", "add", "s3://team/y", "a.emb"),
+        ("index", "stats", "s3://team/y"),
+        ("report", "a.emb", "-o", "s3://team/y"),
+        ("map", "a.emb", "-o", "s3://team/y"),
+        ("compare", "a", "-o", "s3://team/y"),
+        ("inspect", "a.emb", "--apply", "s3://team/y"),
+        ("label", "a.emb", "s3://team/y"),
+        ("label-next", "a.emb", "-o", "s3://team/y"),
+        ("merge", "a.emb", "-o", "s3://team/y"),
+        ("serve", "s3://team/y"),
+        ("cache", "stats", "--cache-dir", "s3://team/y"),
+    ],
+)
+def test_what_has_to_lie_on_this_machine_is_no_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.emb").mkdir()
+
+    assert refused(*arguments) == "s3://team/y: is a URL; a path of this machine is needed here"
+
+
+def paths_of(command: click.Command) -> Iterator[click.Parameter]:
+    with click.Context(command) as ctx:
+        if isinstance(command, click.Group):
+            for name in command.list_commands(ctx):
+                if (found := command.get_command(ctx, name)) is not None:
+                    yield from paths_of(found)
+    yield from (each for each in command.params if isinstance(each.type, click.Path))
+
+
+def test_every_path_of_a_command_says_what_it_does_with_urls() -> None:
+    kinds = {type(each.type).__name__ for each in (*paths_of(main), *build.params)}
+
+    assert "Path" not in kinds
+    assert {"LocalPath", "NewSet", "OwnSet", "SetPath"} <= kinds
+
+
+def test_a_file_url_is_a_path(tmp_path: Path) -> None:
+    assert local_path(f"file://{tmp_path}/a%20b") == f"{tmp_path}/a b"
+    assert local_path("a:b/c") == "a:b/c"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("embed", "http://host/y", "-m", "identity", "-o", "x.emb"),
+        ("embed", "a.npy", "-m", "identity", "-o", "http://host/y"),
+        ("train", "http://host/y", "-o", "x.head"),
+    ],
+)
+def test_urls_that_are_not_read_are_told_with_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert refused(*arguments) == (
+        "http://host/y: no URL that is read here; expected a path, s3://BUCKET/NAME, "
+        "gs://BUCKET/NAME, az://CONTAINER/NAME or file:///PATH"
+    )
 
 
 def test_a_list_says_which_of_its_urls_is_none(tmp_path: Path) -> None:

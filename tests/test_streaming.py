@@ -1,5 +1,6 @@
 """Heads of sets that are read in blocks."""
 
+import contextlib
 import json
 import pickle
 from collections.abc import Callable, Iterable, Iterator
@@ -388,3 +389,25 @@ def test_options_that_contradict_each_other_are_refused(
 
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_tasks_that_run_in_another_folder_find_the_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write(Path("x.emb"), rng.normal(size=(400, 8)).astype(np.float32), ["a", "b"] * 200)
+
+    def elsewhere(function: Callable[[Part], Any], parts: Iterable[Part]) -> Iterator[Any]:
+        for part in parts:
+            with contextlib.chdir("there"):
+                yield function(part)
+
+    opened, recipe = EmbeddingSet.open("x.emb"), Recipe(head="ridge")
+    here = train_streamed(opened, recipe)
+    there = train_streamed(opened, recipe, each=elsewhere)
+
+    assert here.arrays.keys() == there.arrays.keys()
+    for name, array in here.arrays.items():
+        np.testing.assert_array_equal(there.arrays[name], array)

@@ -38,11 +38,17 @@ def opened(tmp_path: Path) -> EmbeddingSet:
     return EmbeddingSet.open(tmp_path / "a.emb")
 
 
-def train(path: Path, out: Path, address: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "featx", "train", str(path), "-o", str(out)]
+def train(path: Path, name: str, address: str) -> "subprocess.CompletedProcess[str]":
+    """Train in the folder of a set, by a relative path; the nodes run in another folder."""
+    command = [sys.executable, "-m", "featx", "train", path.name, "-o", name]
     asked = ["--head", "ridge", "--engine", "ray", "--address", address]
     return subprocess.run(
-        [*command, *asked], env=environment(), capture_output=True, text=True, check=False
+        [*command, *asked],
+        cwd=path.parent,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -50,15 +56,19 @@ def test_two_nodes_make_the_head_of_one_process(opened: EmbeddingSet, tmp_path: 
     wanted = train_streamed(opened, Recipe(head="ridge"))
 
     with cluster(1, 1) as nodes:
-        done = train(opened.path, tmp_path / "x.head", nodes.address)
+        done = train(opened.path, "x.head", nodes.address)
+        again = train(opened.path, "z.head", nodes.address)
         (opened.path / "segment-00003.npy").unlink()
-        failed = train(opened.path, tmp_path / "y.head", nodes.address)
+        failed = train(opened.path, "y.head", nodes.address)
 
     assert done.returncode == 0, done.stderr
     found = load_head(tmp_path / "x.head")
     for name, array in wanted.arrays.items():
         limit = TOLERANCE * np.abs(array).max()
         np.testing.assert_allclose(found.arrays[name], array, rtol=0, atol=limit)
+    assert again.returncode == 0, again.stderr
+    for name, array in load_head(tmp_path / "z.head").arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
     assert found.header["metrics"]["accuracy"] == wanted.header["metrics"]["accuracy"]
     assert failed.returncode == 1
     (line,) = (each for each in failed.stderr.splitlines() if each.startswith("error: "))

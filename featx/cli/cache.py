@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +33,7 @@ def readable_size(size_bytes: int) -> str:
 def _place_option(command: F) -> F:
     return click.option(
         "--cache-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=LocalPath(path_type=Path, file_okay=False),
         envvar="FEATX_CACHE_DIR",
         help="Place of the user-wide cache.  [default: ~/.cache/featx]",
     )(command)

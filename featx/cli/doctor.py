@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.errors import FeatxError
 
 PACKAGES = (
@@ -48,7 +49,7 @@ class Report:
 @click.option("--full", is_flag=True, help="Compare the golden vectors of every backbone too.")
 @click.option(
     "--cache-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(path_type=Path, file_okay=False),
     envvar="FEATX_CACHE_DIR",
     help="Place of the user-wide cache.  [default: ~/.cache/featx]",
 )

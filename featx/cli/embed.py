@@ -7,6 +7,7 @@ import click
 
 from featx.cli import options as o
 from featx.cli.scaled import Workers, opened, workers_options
+from featx.cli.urlarguments import NewSet
 
 if TYPE_CHECKING:
     from featx.backbone.backbone import Backbone
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option("-m", "--model", required=True, help="Backbone; see: featx models list.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Set to make: X.emb.")
+@click.option("-o", "--out", type=NewSet(path_type=Path), help="Set to make: X.emb.")
 @click.option("--prompt", default="", help="Name of a prompt of the model, put before each text.")
 @click.option("--dim", type=int, help="Cut vectors to this width, if the model allows it.")
 @click.option("--no-folder-labels", is_flag=True, help="Folders are not classes.")

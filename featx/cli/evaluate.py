@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ SHOWN_CLASSES = 20
 
 
 @click.command()
-@click.argument("head", metavar="HEAD|GALLERY", type=click.Path(path_type=Path))
+@click.argument("head", metavar="HEAD|GALLERY", type=LocalPath(path_type=Path))
 @click.argument("target", metavar="[SET]", required=False, type=SetPath(path_type=Path))
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Score this split.")
 @click.option("--no-raw-baseline", is_flag=True, help="Skip the baseline on raw features.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 from featx.export import DEPLOYABLE, FORMATS, TAKES, VECTORS
 
@@ -12,7 +13,7 @@ from featx.export import DEPLOYABLE, FORMATS, TAKES, VECTORS
 @click.command()
 @click.argument("source", metavar="HEAD|GALLERY|SET", type=SetPath(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="File or folder to write."
 )
 @click.option("--format", "form", type=click.Choice([*TAKES]), help="[default: by the suffix]")
 @click.option("--head-only", is_flag=True, help="onnx: leave the backbone out; takes embeddings.")

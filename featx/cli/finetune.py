@@ -8,6 +8,7 @@ import click
 
 from featx.cli import options as o
 from featx.cli.bars import Bars
+from featx.cli.localpath import LocalPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ MOST_EPOCHS = 1000
 @click.argument("source", nargs=-1, required=True)
 @click.option("-m", "--model", required=True, help="Backbone to tune; see: featx models list.")
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Graph to write: X.onnx."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="Graph to write: X.onnx."
 )
 @click.option(
     "--blocks",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 from featx.registry import resolve
 
@@ -104,7 +105,7 @@ def _suggest(word: str, ctx: click.Context) -> None:
 
 @click.command("index", cls=Build)
 @click.argument("target", metavar="SET", type=SetPath(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Gallery: X.knn.")
+@click.option("-o", "--out", required=True, type=LocalPath(path_type=Path), help="Gallery: X.knn.")
 @click.option(
     "--kind",
     default="auto",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import ItemOrSet
 
 SHOWN = 10
@@ -36,7 +37,7 @@ class _Run:
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @click.argument("items", nargs=-1, required=True, type=ItemOrSet())
 @click.option("--label", help="Label of all of them, whatever the source says.")
 @click.option(

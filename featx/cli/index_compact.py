@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @o.json_option
 def compact(gallery: Path, as_json: bool) -> None:
     """Drop removed items, join what was added, and tune the index anew.

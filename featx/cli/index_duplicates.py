@@ -9,6 +9,7 @@ import click
 
 from featx.cli import options as o
 from featx.cli.answers import cells
+from featx.cli.localpath import LocalPath
 
 if TYPE_CHECKING:
     from featx.gallery.gallery import Gallery, Neighbour
@@ -17,11 +18,11 @@ _BLOCK_ROWS = 65_536
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @click.option(
     "--against",
     metavar="SET|X.knn",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     help="List items of this set or gallery that GALLERY holds too.",
 )
 @click.option(

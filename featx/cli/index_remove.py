@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 
 if TYPE_CHECKING:
     from featx.gallery.gallery import Gallery
@@ -20,7 +21,7 @@ _FEW = 10_000
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @o.json_option
 def remove(gallery: Path, ids: tuple[str, ...], as_json: bool) -> None:

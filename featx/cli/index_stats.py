@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 
 SHOWN_LABELS = 10
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @o.json_option
 def stats(gallery: Path, as_json: bool) -> None:
     """Show what a gallery holds, and what was measured of it.

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import OwnSet
 
 SHOWN_PROBLEMS = 10
@@ -12,7 +13,7 @@ SHOWN_PROBLEMS = 10
 
 @click.command()
 @click.argument("target", metavar="SET", type=OwnSet(path_type=Path, exists=True))
-@click.argument("labels", type=click.Path(path_type=Path, exists=True))
+@click.argument("labels", type=LocalPath(path_type=Path, exists=True))
 @click.option("--id-col", default="id", show_default=True, help="Column of ids.")
 @click.option("--label-col", default="label", show_default=True, help="Column of labels.")
 @click.option("--split-col", default="split", show_default=True, help="Column of splits.")

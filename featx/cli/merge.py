@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import SetPath
 
 
@@ -13,7 +14,7 @@ from featx.cli.urlarguments import SetPath
     "sets", metavar="SET...", nargs=-1, required=True, type=SetPath(path_type=Path, exists=True)
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new set."
+    "-o", "--out", type=LocalPath(path_type=Path), required=True, help="Folder of the new set."
 )
 @o.json_option
 def merge(*, sets: tuple[Path, ...], out: Path, as_json: bool) -> None:

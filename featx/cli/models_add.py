@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ whose vectors cannot be right is refused.
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     help="A .npz of items and their vectors by the original weights, to compare with.",
 )
 @click.option(
@@ -93,11 +94,11 @@ whose vectors cannot be right is refused.
 )
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     help="Of the graph WHAT; its other files lie relative to it.",
 )
 @click.option(
-    "--zoo", type=click.Path(path_type=Path, file_okay=False), help="Another folder to write to."
+    "--zoo", type=LocalPath(path_type=Path, file_okay=False), help="Another folder to write to."
 )
 @o.max_size_option
 @o.json_option

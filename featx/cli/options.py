@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from featx.cli.localpath import LocalPath
 from featx.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def cache_options(command: F) -> F:
     )(command)
     return click.option(
         "--cache-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=LocalPath(path_type=Path, file_okay=False),
         callback=_keep_copies,
         envvar="FEATX_CACHE_DIR",
         help="Place of the user-wide cache.  [default: ~/.cache/featx]",

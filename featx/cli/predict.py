@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath, local_path
 from featx.cli.predictions import FORMS, Shape, Told, choose_form, describe, writing_rows
 from featx.cli.urlarguments import ItemOrSet
 
@@ -30,7 +31,7 @@ UNAUTHORIZED = 401
     "--server", metavar="URL", help="Ask this service of `featx serve`; HEAD is left out then."
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File to write: .csv, .jsonl, .parquet."
+    "-o", "--out", type=LocalPath(path_type=Path), help="File to write: .csv, .jsonl, .parquet."
 )
 @click.option(
     "--format",
@@ -86,7 +87,7 @@ def predict(
         raise _missing(ctx, "ITEMS")
     else:
         settings = o.settings(o.cache_place(), device=device, threads=threads)
-        loaded = _load(Path(head), settings, unsafe_pickle=unsafe_pickle)
+        loaded = _load(Path(local_path(head)), settings, unsafe_pickle=unsafe_pickle)
         shape = loaded.head
         windows = _by_head(loaded, items, settings, columns)
     done, problems = _write(shape, windows, chosen, out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 
 if TYPE_CHECKING:
     from featx.data.store import EmbeddingSet
@@ -46,7 +47,7 @@ Next, on your own files:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(path_type=Path, file_okay=False),
     default=Path("featx-quickstart"),
     show_default=True,
     help="Folder for what is made.",

@@ -98,7 +98,7 @@ class Workers:
         policy: "Policy",
         quiet: bool = False,
     ) -> "ScaledRun":
-        """Return the run; nothing has begun.
+        """Return the run; its workers' cluster is joined, and nothing is listed or embedded yet.
 
         Parameters
         ----------
@@ -122,6 +122,7 @@ class Workers:
                 "again, embed without --engine to a local folder"
             )
         engine = self._engine(recipe, quiet=quiet)
+        click.get_current_context().with_resource(engine.ready())
         is_elsewhere = self.is_ray and bool(self.address or os.environ.get("RAY_ADDRESS"))
         cache = cache_dir if is_elsewhere else recipe.settings.cache
         command = o.command_line()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import ItemOrSet
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Wish(NamedTuple):
 
 
 @click.command()
-@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("gallery", type=LocalPath(path_type=Path))
 @click.argument("items", nargs=-1, required=True, type=ItemOrSet())
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours.")
 @click.option("--label", help="Only neighbours of this label.")
@@ -37,7 +38,7 @@ class Wish(NamedTuple):
     "gallery has that of passages; else the gallery's own]",
 )
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page of pictures."
+    "--html", type=LocalPath(path_type=Path, dir_okay=False), help="Write a page of pictures."
 )
 @o.column_options
 @o.device_option

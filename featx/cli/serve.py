@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath, local_path
 
 KEYS = "FEATX_API_KEYS"
 """Environment variable with API keys, separated by commas."""
@@ -54,7 +55,7 @@ def _names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 )
 @click.option(
     "--keys-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     help=f"File of API keys, one a line, # before comments; {KEYS} holds them too, with commas"
     " between.",
 )
@@ -122,7 +123,7 @@ def serve(
     if not keys and os.environ.get(CLIENT_KEY):
         o.say(f"note: {CLIENT_KEY} is the key of a client; a service has its keys from {KEYS}")
     settings = ServeSettings(
-        thing=thing,
+        thing=local_path(thing),
         host=host,
         port=port,
         backbone=o.settings(o.cache_place(), device=device, threads=threads, precision=precision),

@@ -1,4 +1,8 @@
-"""Arguments that may be a path or a URL: sets at URLs are copied to the cache first."""
+"""Arguments that may be a path or a URL: sets at URLs are copied to the cache first.
+
+`SetPath`, `ItemOrSet` and `NewSet` take URLs; whatever else is a path is a
+`featx.cli.localpath.LocalPath`.
+"""
 
 import os
 from typing import Any
@@ -6,7 +10,7 @@ from typing import Any
 import click
 
 from featx.cli import options as o
-from featx.data.places import Address, is_url
+from featx.data.places import Address, is_url, require_known
 from featx.errors import InputError
 
 
@@ -20,8 +24,23 @@ class SetPath(click.Path):
         ctx: click.Context | None,
     ) -> Any:  # noqa: ANN401
         """Return the path."""
+        require_known(str(value))
         if is_url(str(value)):
             value = _copied(str(value))
+        return super().convert(value, param, ctx)
+
+
+class NewSet(click.Path):
+    """The path or the URL of an embedding set to make."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Return it as a path; of a URL that has lost a slash."""
+        require_known(str(value))
         return super().convert(value, param, ctx)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.cli.urlarguments import ItemOrSet
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ SHOWN_NAMES = 5
 @click.command()
 @click.argument("target", metavar="SET|GALLERY|MODEL", type=ItemOrSet())
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Head to write: X.head."
+    "-o", "--out", required=True, type=LocalPath(path_type=Path), help="Head to write: X.head."
 )
 @click.option("--class", "names", multiple=True, metavar="NAME", help="Name of a class.")
 @click.option(
     "--classes",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(path_type=Path, exists=True, dir_okay=False),
     help="File with the name of a class a line.",
 )
 @click.option(

@@ -1,7 +1,7 @@
 """What every worker of a run is told, and what it tells of a unit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,16 @@ class Recipe:
     prompt: str = ""
     dim: int | None = None
     adjusted: "Adjustments" = field(default_factory=_none_adjusted)
+
+    def located(self) -> "Recipe":
+        """Return the recipe for a process that runs in another folder: its paths are absolute."""
+        is_path = self.model.endswith(".toml")
+        cache = self.settings.cache
+        return replace(
+            self,
+            model=str(Path(self.model).absolute()) if is_path else self.model,
+            settings=replace(self.settings, cache=cache and cache.absolute()),
+        )
 
     def open(self) -> Backbone:
         """Return the backbone, found good on this machine.

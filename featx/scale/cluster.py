@@ -79,4 +79,15 @@ class Node:
         return min(count, int(self.gpus // share.gpus)) if share.gpus else count
 
     def __str__(self) -> str:
-        return f"{self.cpus:g} CPU{'s' * (self.cpus != 1)} and {self.gpus:g} GPUs"
+        return f"{units(self.cpus, 'CPU')} and {units(self.gpus, 'GPU')}"
+
+
+def units(count: float, name: str) -> str:
+    """Return how many of a resource, in words.
+
+    Examples
+    --------
+    >>> units(1, "GPU"), units(0.5, "GPU"), units(8, "CPU")
+    ('1 GPU', '0.5 GPUs', '8 CPUs')
+    """
+    return f"{count:g} {name}{'s' * (count != 1)}"

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import pyarrow as pa
@@ -30,6 +29,7 @@ from featx.data.places.local import LocalPlace
 from featx.data.rows import read_table, write_batches
 from featx.data.setmanifest import NAME, parse_manifest
 from featx.errors import ChangedError, InputError, MissingError, StoreError
+from featx.scale.scratch import scratch
 
 LEFTOVER_S = 24 * 3600.0
 """A file that no manifest names may be one that a worker has just written, until it is so old."""
@@ -220,8 +220,8 @@ class Destination:
 
     def table(self, entry: Entry) -> pa.Table:
         """Return the facts of an entry's rows."""
-        with TemporaryDirectory(prefix="featx-table-") as folder:
-            path = Path(folder, "items.parquet")
+        with scratch() as folder:
+            path = folder / "items.parquet"
             self.place.get_file(str(entry["items"]), path)
             return read_table(path, rows=int(entry["rows"]))
 
@@ -232,8 +232,8 @@ class Destination:
         """
         revision = int(entry.get("revision", 0)) + 1
         items = f"{entry['name']}-r{revision}-{token_hex(4)}.parquet"
-        with TemporaryDirectory(prefix="featx-table-") as folder:
-            path = Path(folder, "items.parquet")
+        with scratch() as folder:
+            path = folder / "items.parquet"
             write_batches(path, table.to_batches())
             self.place.put_file(items, path)
         return {**entry, "items": items, "revision": revision}

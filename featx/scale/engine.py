@@ -1,6 +1,7 @@
 """Who embeds the units: this process, or the workers of a cluster."""
 
 from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from featx.backbone.backbone import Backbone
@@ -14,6 +15,16 @@ class Engine(Protocol):
 
     recipe: Recipe
     """How the workers open the backbone."""
+
+    def ready(self) -> AbstractContextManager[object]:
+        """Hold what the workers need; what is missing is told before anything is listed.
+
+        Raises
+        ------
+        FeatxError
+            If there is no cluster, or no node of it holds a worker.
+        """
+        ...
 
     def facts(self) -> dict[str, Any]:
         """Return what a set records of the backbone."""
@@ -41,6 +52,10 @@ class InProcess:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self.recipe = Recipe(model=backbone.manifest.name, settings=backbone.settings)
+
+    def ready(self) -> AbstractContextManager[object]:
+        """Hold nothing: the backbone is open."""
+        return nullcontext()
 
     def facts(self) -> dict[str, Any]:
         """Return what a set records of the backbone."""

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from featx.errors import InputError, MissingPackageError, ServerError
-from featx.scale.cluster import Node, Share
+from featx.scale.cluster import Node, Share, units
 
 STORE_BYTES = 200_000_000
 """Memory of Ray's object store on this machine: only lists of items travel."""
@@ -67,7 +67,7 @@ def _join(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if not address:
         quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    require_answer(address)
+    is_there = require_answer(address)
     try:
         with _muted():
             ray.init(address or "local", **quiet)
@@ -75,15 +75,49 @@ def _join(address: str | None) -> None:
         ray._private.worker._worker_logs_enabled = False
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as cause:
         said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise ServerError(
+        raise ServerError(unjoined(address, said, is_there=is_there)) from cause
+
+
+def unjoined(address: str | None, said: str, *, is_there: bool) -> str:
+    """Return what is said where a cluster could not be joined.
+
+    Parameters
+    ----------
+    address : str or None
+    said : str
+        By Ray.
+    is_there : bool
+        Whether something answers at the address.
+    """
+    if not is_there:
+        return (
             f"ray: {address or 'a cluster on this machine'} cannot be used: {said}; start one "
-            "with: ray start --head, name it with --address, and where it asks for a token set "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from cause
+            "with: ray start --head, and name it with --address HOST:PORT"
+        )
+    # Ray itself says of a missing token no more than that it could not connect.
+    hint = (
+        "is the token of RAY_AUTH_TOKEN, or else of ~/.ray/auth_token, that of the cluster?"
+        if os.environ.get("RAY_AUTH_MODE") == "token"
+        else "if it asks for a token, set RAY_AUTH_MODE=token in this shell too (and "
+        "RAY_AUTH_TOKEN, unless ~/.ray/auth_token holds it)"
+    )
+    return f"ray: {address} answers, and could not be joined: {said}; {hint}"
 
 
-def require_answer(address: str | None) -> None:
-    """Raise where nothing listens at ``HOST:PORT``: Ray itself asks for ten minutes or more."""
+def require_answer(address: str | None) -> bool:
+    """Raise where nothing listens at ``HOST:PORT``: Ray itself asks for ten minutes or more.
+
+    Returns
+    -------
+    bool
+        Whether something does; False where no such address is given.
+
+    Raises
+    ------
+    InputError
+        If the port is none.
+    ServerError
+    """
     try:
         given = address or ""
         found = urlsplit(given if "://" in given else f"//{given}")
@@ -91,7 +125,7 @@ def require_answer(address: str | None) -> None:
     except ValueError as cause:
         raise InputError(f"address {address!r}: {cause}; expected HOST:PORT") from cause
     if host is None or port is None:
-        return  # none is given, or "auto"
+        return False  # none is given, or "auto"
     try:
         socket.create_connection((host, port), timeout=ANSWER_S).close()
     except OSError as cause:
@@ -99,6 +133,7 @@ def require_answer(address: str | None) -> None:
             f"ray: nothing answers at {address}: {cause.strerror or cause}; start a cluster with:"
             " ray start --head, and name it with --address HOST:PORT"
         ) from cause
+    return True
 
 
 @contextmanager
@@ -198,7 +233,7 @@ def waiting(share: Share, has: Mapping[str, float], free: Mapping[str, float]) -
     wanted, used = [], []
     for name, count in (("CPU", share.cpus), ("GPU", share.gpus)):
         if count:
-            wanted.append(f"{count:g} {name}{'s' * (count != 1)}")
+            wanted.append(units(count, name))
             total = has.get(name, 0)
             used.append(f"{total - free.get(name, 0):g} of {total:g} {name}s")
     return (

@@ -136,20 +136,43 @@ class RayEngine:
         asked = recipe.settings
         if gpus and asked.device == "cpu":
             raise InputError("--gpus-per-worker: workers with a GPU cannot be on --device cpu")
+        if gpus > 1 and gpus != int(gpus):
+            raise InputError(
+                f"--gpus-per-worker {gpus:g}: expected a share of one GPU, such as 0.5, or a whole "
+                "number of them"
+            )
         if not gpus and asked.device.startswith("cuda"):
             raise InputError("--device cuda: with --engine ray, add --gpus-per-worker 1")
-        self.recipe = recipe
+        self.recipe = recipe.located()  # workers run in the folder of ``ray start``
         self._address = address
         self._most = workers
         self._gpus = gpus
         self._say = say
+
+    @contextmanager
+    def ready(self) -> Iterator[Share]:
+        """Join the cluster, or begin one, and leave it at the end; give a worker's share of it.
+
+        Within another one the cluster stays joined.
+        """
+        with joined(self._address):
+            try:
+                import ray.data
+            except ImportError as cause:
+                raise MissingPackageError("ray", "'featx[ray]'") from cause
+
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = False
+            context.max_consecutive_actor_init_deaths = RESTARTS
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+            yield Share.of(nodes(), threads=self.recipe.settings.threads, gpus=self._gpus)
 
     def facts(self) -> dict[str, Any]:
         """Return what a set records of the backbone, asked of a worker where devices matter."""
         settings = self.recipe.settings
         if not settings.deterministic and settings.precision != "fp16":
             return self.recipe.facts()
-        with self._connected() as share:
+        with self.ready() as share:
             import ray
 
             elsewhere = replace(settings, cache=None)  # this machine's is not there
@@ -175,7 +198,7 @@ class RayEngine:
         first = next(waiting, None)
         if first is None:
             return
-        with self._connected() as share:
+        with self.ready() as share:
             told = replace(assignment, recipe=_fitted(assignment.recipe, share))
             for wave in waves(first, waiting, self._pool_size(share)):
                 yield from self._wave(wave, told, share)
@@ -273,21 +296,6 @@ class RayEngine:
                 assert isinstance(batch, pa.Table)
                 # Written by a worker of this run, and read from the cluster that it asked.
                 yield from (pickle.loads(raw.as_py()) for raw in batch.column("outcome"))  # noqa: S301
-
-    @contextmanager
-    def _connected(self) -> Iterator[Share]:
-        """Join the cluster, or begin one, and leave it at the end; give a worker's share of it."""
-        with joined(self._address):
-            try:
-                import ray.data
-            except ImportError as cause:
-                raise MissingPackageError("ray", "'featx[ray]'") from cause
-
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
-            context.max_consecutive_actor_init_deaths = RESTARTS
-            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-            yield Share.of(nodes(), threads=self.recipe.settings.threads, gpus=self._gpus)
 
 
 def _facts(recipe: Recipe) -> dict[str, Any] | Problem:

@@ -1,5 +1,6 @@
 """A function applied to the segments of a set, each by a task of a Ray cluster."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -10,16 +11,18 @@ from featx.scale.raycluster import joined
 from featx.scale.rayengine import RESTARTS, Problem
 from featx.train.streaming.plan import Each, Part
 
-TASKS_EACH = 2
-"""Tasks that are handed out for each CPU: results are taken before more of them are made."""
+TASKS_EACH = 3
+"""Tasks that are handed out for each CPU: results are taken before more of them are made.
+
+More than two, since results wait for that of the segment before."""
 
 
 @contextmanager
 def on_ray(address: str | None = None) -> Iterator[Each[Any]]:
     """Join a cluster, or begin one on this machine, and give a ``map`` that runs on it.
 
-    Results come as they are done.  A task whose worker or node is lost is done again; segments
-    have to be where all nodes see them.
+    Results come in the order of the segments, so that sums of them are the same each time.  A task
+    whose worker or node is lost is done again; segments have to be where all nodes see them.
 
     Parameters
     ----------
@@ -48,12 +51,12 @@ def _each(function: Callable[[Part], Any], parts: Iterable[Part]) -> Iterator[An
     has: dict[str, float] = ray.cluster_resources()
     cpus = int(has.get("CPU", 1))
     waiting = iter(parts)
-    running = [task.remote(told, part) for part in islice(waiting, TASKS_EACH * max(1, cpus))]
+    first = islice(waiting, TASKS_EACH * max(1, cpus))
+    running = deque(task.remote(told, part) for part in first)
     try:
         while running:
-            (first,), running = ray.wait(running, num_returns=1)
-            running += [task.remote(told, part) for part in islice(waiting, 1)]
-            found = ray.get(first)
+            found = ray.get(running.popleft())
+            running.extend(task.remote(told, part) for part in islice(waiting, 1))
             if isinstance(found, Problem):
                 raise found.error()
             yield found

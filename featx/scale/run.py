@@ -63,7 +63,7 @@ class ScaledRun:
         self.source = source
         self.engine = engine
         self.out = out
-        self.cache = cache
+        self.cache = cache and cache.absolute()  # workers may run in another folder
         self.command = command
         self.policy = policy or Policy()
         self.notes: list[str] = []
@@ -84,8 +84,12 @@ class ScaledRun:
         ItemError
             If more items failed than the policy allows.
         FeatxError
-            If the engine cannot go on.
+            If the engine cannot begin, of which nothing is left at `out`, or cannot go on.
         """
+        with self.engine.ready():
+            yield from self._steps()
+
+    def _steps(self) -> Iterator[Progress]:
         facts = self.engine.facts()
         with Destination.open(
             self.out, token_hex(2), model=facts, source=self.source.describe(), command=self.command

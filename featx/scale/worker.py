@@ -1,18 +1,14 @@
 """What a worker does: a unit becomes a sealed pair of files at the destination."""
 
-import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from featx.backbone.backbone import Backbone
-from featx.data.files import explained
 from featx.data.ledger import NAME as LEDGER
 from featx.data.ledger import read_ledger
 from featx.data.places import Place, is_url, open_place
@@ -25,6 +21,7 @@ from featx.embedding.writing import RowWriter
 from featx.errors import InputError, MissingError, StoreError
 from featx.scale.assignment import Assignment, Outcome
 from featx.scale.draft import Draft
+from featx.scale.scratch import scratch, sweep
 from featx.scale.unit import Unit, facts_mark, file_of, is_readable
 from featx.types import Item, Stored
 
@@ -111,21 +108,6 @@ def require_allowed(unit: Unit) -> None:
         raise StoreError(f"the worker on {socket.gethostname()} can read nothing of a unit: {said}")
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Give a folder on this disk, and delete it at the end.
-
-    Raises
-    ------
-    StoreError
-        If there is no room for one.
-    """
-    with explained(Path(os.environ.get("TMPDIR", "/tmp"))):  # noqa: S108
-        made = TemporaryDirectory(prefix="featx-unit-")
-    with made as name:
-        yield Path(name)
-
-
 class Worker:
     """Embeds units, one after the other; the backbone is opened with the first.
 
@@ -150,6 +132,7 @@ class Worker:
                 f"featx {here} on {socket.gethostname()}, but {wanted.version} where the run was "
                 "started; install the same version on all machines"
             )
+        sweep()
         backbone = self._given or wanted.recipe.open()
         if backbone.fingerprint != wanted.fingerprint:
             raise InputError(
@@ -191,7 +174,7 @@ class Worker:
     def _do(self, unit: Unit) -> Outcome:
         backbone, told = self.backbone, self.assignment
         require_seen(unit)
-        with _scratch() as folder:
+        with scratch() as folder:
             if unit.basis is not None:
                 self._fetch(unit.basis, folder)
             run = UnitRun(unit, backbone, folder, told=told, tuner=self._tuner)

@@ -7,11 +7,11 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from featx.data.places.address import Address, is_url, url_of
+from featx.data.places.address import Address, is_url, require_known, url_of
 from featx.data.places.place import Entry, Place
 from featx.errors import MissingPackageError
 
-__all__ = ["Address", "Entry", "Place", "is_url", "open_place", "url_of"]
+__all__ = ["Address", "Entry", "Place", "is_url", "open_place", "require_known", "url_of"]
 
 
 def open_place(url: str | Path) -> Place:

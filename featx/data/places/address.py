@@ -11,6 +11,7 @@ from featx.errors import InputError
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "file")
 
 _URL = re.compile(rf"({'|'.join(SCHEMES)}):(/+)(.*)", re.DOTALL)
+_ANY_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _ALLOWED = "s3://BUCKET/NAME, gs://BUCKET/NAME, az://CONTAINER/NAME or file:///PATH"
 
 
@@ -65,7 +66,8 @@ class Address:
             )
         key = key.strip("/")
         if not bucket or len(slashes) > 2:
-            raise InputError(f"{scheme}://{rest}: names no bucket; expected {_ALLOWED}")
+            written = "//" if len(slashes) == 1 else slashes  # a `Path` has lost one
+            raise InputError(f"{scheme}:{written}{rest}: names no bucket; expected {_ALLOWED}")
         if any(part in {"", ".", ".."} for part in key.split("/")) and key:
             raise InputError(f"{scheme}://{rest}: has an empty, '.' or '..' part; leave that out")
         return cls(scheme, bucket, key)
@@ -106,6 +108,22 @@ def is_url(text: str | Path) -> bool:
     (True, True, False)
     """
     return _URL.fullmatch(str(text)) is not None
+
+
+def require_known(text: str) -> None:
+    """Raise for a URL that `featx.data.places.open_place` does not take, such as ``http://``.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> require_known("s3://team/x.emb"), require_known("x.emb")
+    (None, None)
+    """
+    if _ANY_URL.match(text) and not is_url(text):
+        raise InputError(f"{_safe(text)}: no URL that is read here; expected a path, {_ALLOWED}")
 
 
 def url_of(text: str | Path) -> str:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from featx.data.files import explained, writing
 from featx.data.places.address import Address
 from featx.data.places.place import Entry, require_name
-from featx.data.places.trouble import ENDPOINTS, LostError, RangeError, require_credentials, trouble
+from featx.data.places.trouble import (
+    ENDPOINTS,
+    LostError,
+    RangeError,
+    require_credentials,
+    require_endpoints,
+    trouble,
+)
 from featx.errors import ChangedError, MissingError, StoreError
 
 if TYPE_CHECKING:
@@ -181,6 +188,7 @@ class BucketPlace:
         from obstore import store as stores
 
         scheme, bucket = self.address.scheme, self.address.bucket
+        require_endpoints(scheme)
         endpoint = next((os.environ[n] for n in ENDPOINTS[scheme] if os.environ.get(n)), "")
         options: Any = OPTIONS | {"allow_http": endpoint.startswith("http://")}
         how: Any = {"client_options": options, "retry_config": RETRIES}

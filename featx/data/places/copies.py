@@ -96,9 +96,17 @@ def _manifest(place: Place) -> tuple[bytes, str]:
     try:
         return place.read(NAME)
     except MissingError as cause:
-        is_gallery = _has(place, "gallery.json")
-        found = "is a gallery; copy it to this machine" if is_gallery else "not an embedding set"
-        raise StoreError(f"{place.url}: {found}") from cause
+        raise StoreError(f"{place.url}: {_instead(place)}") from cause
+
+
+def _instead(place: Place) -> str:
+    """Return what lies where a set was looked for."""
+    first = next(iter(place.list()), None)
+    if first is None:
+        return "no such embedding set: nothing lies there"
+    if _has(place, "gallery.json"):
+        return "is a gallery; copy it to this machine"
+    return f"not an embedding set: it has no {NAME}, but {first.name!r}"
 
 
 def _has(place: Place, name: str) -> bool:

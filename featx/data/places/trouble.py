@@ -27,6 +27,13 @@ ENDPOINTS = {
 for _other in ("abfs", "abfss"):
     CREDENTIALS[_other], ENDPOINTS[_other] = CREDENTIALS["az"], ENDPOINTS["az"]
 
+_ENDPOINT = re.compile(
+    r"https?://(?:[^@\s/]*@)?(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[a-zA-Z0-9._~%/-]*)?"
+)
+_ALLOWED_ENDPOINT = "https://HOST, or http://HOST:PORT"
+MOST_PORT = 65535
+
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 _REGION = {
     "PermanentRedirect",
@@ -160,6 +167,22 @@ def endpoint(scheme: str) -> str:
         if found := os.environ.get(name):
             return re.sub(r"//.*@", "//", found)
     return ""
+
+
+def require_endpoints(scheme: str) -> None:
+    """Raise where a variable names no address of a store: the client would panic.
+
+    Raises
+    ------
+    StoreError
+        Without a password that the variable may hold.
+    """
+    for name in (*ENDPOINTS[scheme], "AWS_METADATA_ENDPOINT" if scheme == "s3" else ""):
+        found = os.environ.get(name, "")
+        match = _ENDPOINT.fullmatch(found)
+        if found and (match is None or int(match["port"] or 0) > MOST_PORT):
+            shown = re.sub(r"^(\w+://)?.*@", r"\1...@", found, flags=re.DOTALL)
+            raise StoreError(f"{name}: {shown!r} is no address; expected {_ALLOWED_ENDPOINT}")
 
 
 def require_credentials(address: Address) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from featx.data.places import Address, is_url, open_place, url_of
+from featx.data.places import Address, is_url, open_place, require_known, url_of
 from featx.data.sources.columns import Columns
 from featx.data.sources.options import DescribedSource, Options
 from featx.data.sources.part import Part, parse_shard
@@ -333,6 +333,7 @@ def _path_of(argument: str) -> str:
     """Return an argument, of a ``file://`` URL the path; an ``@`` before it stays."""
     mark = "@" if argument.startswith("@") else ""
     if not is_url(argument[len(mark) :]):
+        require_known(argument[len(mark) :])
         return argument
     address = Address.parse(argument[len(mark) :])
     return mark + (address.key if address.scheme == "file" else str(address))

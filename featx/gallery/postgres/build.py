@@ -199,6 +199,7 @@ def _build(
 
     It is 1 where each row is compared as it is, whatever else the order of equal rows may say.
     """
+    schemas = [schema_of(dsn) for dsn in placement.dsns]  # a server that is down is told first
     stack = Stack.of(embedding_set.X)
     with naming_items(embedding_set):
         _ = stack.norms  # a look at each row: all are finite
@@ -215,7 +216,10 @@ def _build(
         "id": secrets.token_hex(8),
         **record(embedding_set, out, recipe),
         "storage": layout.storage,
-        "servers": [{"schema": schema_of(dsn), "dsn": dict(dsn.params)} for dsn in placement.dsns],
+        "servers": [
+            {"schema": schema, "dsn": dict(dsn.params)}
+            for schema, dsn in zip(schemas, placement.dsns, strict=True)
+        ],
     }
     servers = [
         Server(dsn, tables_of(facts, each["schema"]))

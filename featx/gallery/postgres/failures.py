@@ -71,7 +71,7 @@ def _told(where: str, cause: Error) -> FeatxError:
         if isinstance(cause, kind):
             return StoreError(f"{where}: {said}; {advice}")
     if isinstance(cause, _VALUES):
-        return InputError(f"{where}: a value cannot be stored: {said}")
+        return InputError(f"a value cannot be stored in PostgreSQL: {said}")
     if isinstance(cause, OperationalError):
         return _refused(where, said) or _lost(where, said, cause.sqlstate)
     return StoreError(f"{where}: {said}")

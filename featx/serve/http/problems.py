@@ -7,6 +7,9 @@ Protocol::
     {"error": "..."}
 """
 
+import logging
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -26,6 +29,16 @@ from featx.serve.batcher import BrokenError, BusyError, TimedOutError
 T = TypeVar("T")
 
 JSON = "application/json"
+
+LOGGER = logging.getLogger("featx.serve")
+
+OF_STORES = "what is served cannot be read or changed now; stderr of the service says why"
+"""What clients are told of a `StoreError`, which names paths, servers and their users."""
+
+SAID_EVERY_S = 10.0
+MOST_SAID = 100
+
+_said: dict[str, float] = {}  # line → time of `time.monotonic` at which it was written last
 
 
 class Problem(Exception):  # noqa: N818  (as RFC 9457 calls it)
@@ -111,13 +124,26 @@ def problem_of(error: FeatxError, place: str = "") -> Problem:
         Of the item that it came of: ``input[3]``; told where the item is to blame.
     """
     is_of_item = bool(place) and isinstance(error, _OF_ITEMS)
-    message = f"{place}: {error}" if is_of_item else str(error)
+    message = f"{place}: {error}" if is_of_item else _message(error)
     param = place.partition("[")[0] if is_of_item else None
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
             headers = {"retry-after": "1"} if status in {429, 503} else {}
             return Problem(status, code, message, param=param, headers=headers)
     return Problem(500, "failed", message, param=param)
+
+
+def _message(error: FeatxError) -> str:
+    """Return what a client is told; why a store failed goes to stderr, now and then."""
+    if not isinstance(error, StoreError):
+        return str(error)
+    line, now_s = str(error), time.monotonic()
+    if now_s - _said.get(line, -math.inf) >= SAID_EVERY_S:
+        if len(_said) >= MOST_SAID:
+            _said.clear()
+        _said[line] = now_s
+        LOGGER.warning("%s", line)
+    return OF_STORES
 
 
 def place_of(number: int, items: int, param: str = "input") -> str:
