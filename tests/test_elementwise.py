@@ -118,16 +118,23 @@ def test_a_sum_with_what_may_be_one_row_for_all_items_stays() -> None:
 EXPORTED = Path(__file__).parent / "data" / "exported"
 
 
-@pytest.mark.parametrize("name", ["bert", "vit"])
+@pytest.mark.parametrize(("name", "norms"), [("bert", 6), ("vit", 6), ("convnext", 0)])
 @pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
-def test_every_block_of_an_exported_transformer_is_fused(name: str, exporter: str) -> None:
-    graph = Graph.load(EXPORTED / f"{name}_{exporter}.onnx")
+def test_every_block_of_an_exported_network_is_fused_and_gives_what_torch_gave(
+    name: str, norms: int, exporter: str
+) -> None:
+    path = EXPORTED / f"{name}_{exporter}.onnx"
+    kept = np.load(path.with_suffix(".npz"))
+    graph = Graph.load(path)
     graph.fold()
 
     fuse_elementwise(graph)
 
     counts = [kinds(graph).count(each) for each in ("SkipLayerNormalization", "Erf")]
-    assert counts == [6, 0]
+    assert counts == [norms, 0]
+    feeds = {key.removeprefix("feeds/"): kept[key] for key in kept if key.startswith("feeds/")}
+    ((found,),) = run_graph(graph, [graph.model.graph.output[0].name], [feeds])
+    np.testing.assert_allclose(found, kept["output"], atol=1e-5)
 
 
 def test_all_chains_of_minilm_are_fused_and_give_the_same_tokens() -> None:
