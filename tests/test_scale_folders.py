@@ -21,7 +21,7 @@ from featx.scale.assignment import Assignment, Outcome, Recipe
 from featx.scale.engine import InProcess
 from featx.scale.rayengine import RayEngine
 from featx.scale.run import ScaledRun
-from featx.scale.scratch import PREFIX, scratch, sweep
+from featx.scale.scratch import PREFIX
 from featx.scale.unit import Unit
 from featx.types import Item
 from featx.zoo import catalog
@@ -42,6 +42,15 @@ with scratch() as path:
     (path / "unit.npy").write_bytes(b"half")
     print(path, flush=True)
     sys.stdin.read()
+"""
+
+SWEEP = """
+import sys
+from pathlib import Path
+from featx.scale.scratch import scratch, sweep
+with scratch() as own:
+    sweep()
+    print([path.exists() for path in (*map(Path, sys.argv[1:]), own)])
 """
 
 
@@ -140,7 +149,6 @@ def test_the_folder_of_a_killed_worker_goes_with_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)  # it was asked for before
     (tmp_path / f"{PREFIX}file").touch()
     (tmp_path / "kept").mkdir()
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "kept")
@@ -152,12 +160,11 @@ def test_the_folder_of_a_killed_worker_goes_with_the_next_run(
         killed, living = Path(one.stdout.readline().strip()), Path(two.stdout.readline().strip())
         one.send_signal(signal.SIGKILL)
         one.wait()
-        with scratch() as own:
-            sweep()
-            found = [path.exists() for path in (killed, living, own)]
+        command = [sys.executable, "-c", SWEEP, str(killed), str(living)]
+        found = subprocess.check_output(command, text=True)
         two.communicate()
 
-    assert found == [False, True, True]
+    assert found == "[False, True, True]\n"
     left = {path.name for path in tmp_path.glob(f"{PREFIX}*")}
     assert left == {f"{PREFIX}file", f"{PREFIX}link"}
     assert (tmp_path / "kept").is_dir()

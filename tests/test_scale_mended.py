@@ -4,9 +4,11 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -197,14 +199,34 @@ def test_the_cache_of_the_driver_is_not_that_of_its_workers(tmp_path: Path) -> N
     assert [each.recipe.settings.cache for each in told] == [None]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_worker_whose_user_may_not_read_the_files_refuses(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.ones(DIM, np.float32))
-    (unit,) = cut([Item(id="a", content=tmp_path / "a.npy")], size=8, seed="")
-    (tmp_path / "a.npy").chmod(0)
+NOBODY = 65534
 
-    with pytest.raises(StoreError, match="not seen by the worker"):
-        require_seen(unit)
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Be a user without rights for a while, if this one may read every file."""
+    if os.geteuid():
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)  # the last is who may come back
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def test_a_worker_whose_user_may_not_read_the_files_refuses() -> None:
+    with TemporaryDirectory() as made:  # tests' own folders are closed to other users
+        folder = Path(made)
+        folder.chmod(0o755)
+        np.save(folder / "a.npy", np.ones(DIM, np.float32))
+        (unit,) = cut([Item(id="a", content=folder / "a.npy")], size=8, seed="")
+        with without_rights():
+            require_seen(unit)
+        (folder / "a.npy").chmod(0)
+
+        with without_rights(), pytest.raises(StoreError, match="not seen by the worker"):
+            require_seen(unit)
 
 
 def test_commits_take_a_tenth_of_the_time(scaled: Scaled) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from featx.cli import options as o
+from featx.cli.localpath import LocalPath
 from featx.data.places import Address, is_url, require_known
 from featx.errors import InputError
 
@@ -44,7 +45,7 @@ class NewSet(click.Path):
         return super().convert(value, param, ctx)
 
 
-class OwnSet(click.Path):
+class OwnSet(LocalPath):
     """The path of an embedding set that is changed where it lies."""
 
     def convert(
@@ -60,14 +61,11 @@ class OwnSet(click.Path):
         InputError
             If it is a URL.
         """
-        if is_url(str(value)):
-            address = Address.parse(str(value))
-            if address.scheme != "file":
-                raise InputError(
-                    f"{address}: is changed in place, which only a set on this machine is; change "
-                    "the set that was uploaded and upload it again, or embed again to the URL"
-                )
-            value = address.key
+        if is_url(str(value)) and (address := Address.parse(str(value))).scheme != "file":
+            raise InputError(
+                f"{address}: is changed in place, which only a set on this machine is; change "
+                "the set that was uploaded and upload it again, or embed again to the URL"
+            )
         return super().convert(value, param, ctx)
 
 

@@ -24,7 +24,7 @@ def scratch() -> Iterator[Path]:
     StoreError
         If there is no room for one.
     """
-    with explained(Path(os.environ.get("TMPDIR", "/tmp"))):  # noqa: S108
+    with explained(Path(gettempdir())):
         path, descriptor = _made()
     try:
         yield path
