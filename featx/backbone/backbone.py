@@ -334,6 +334,8 @@ def filled(roles: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     count, rows = len(next(iter(roles.values()))), 1
     while rows < count:
         rows *= ROWS_STEP
+    if rows == count:  # as most batches are; a copy would take as long as the one to the device
+        return roles
     return {
         role: np.pad(array, ((0, rows - count), *((0, 0),) * (array.ndim - 1)), mode="edge")
         for role, array in roles.items()
