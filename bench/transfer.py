@@ -13,6 +13,7 @@ from bench.support import rows
 COMMAND = "python -m bench.transfer"
 PARTS = {
     "choice": "bench.support.transfer_choice",
+    "layers": "bench.support.transfer_layers",
     "active": "bench.support.transfer_active",
     "fewshot": "bench.support.transfer_fewshot",
     "adapt": "bench.support.transfer_adapt",

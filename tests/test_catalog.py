@@ -11,7 +11,15 @@ from featx.zoo.manifest import Manifest
 
 RAW = b"a graph"
 
-SHIPPED = {"efficientnet-lite0", "ge2e", "minilm-l6", "minilm-l6-int8", "paraphrase-minilm-l3"}
+SHIPPED = {
+    "efficientnet-lite0",
+    "efficientnet-lite0-layers",
+    "ge2e",
+    "minilm-l6",
+    "minilm-l6-int8",
+    "minilm-l6-layers",
+    "paraphrase-minilm-l3",
+}
 
 
 def model(folder: Path, name: str = "mine", *, summary: str = "a test") -> Path:

@@ -17,7 +17,13 @@ from featx.backbone.golden import LEAST_COSINE
 from featx.cli import main
 from featx.zoo import catalog
 
-EMBEDDED = {"minilm-l6": 384, "efficientnet-lite0": 1280, "ge2e": 256}
+EMBEDDED = {
+    "minilm-l6": 384,
+    "minilm-l6-layers": 768,
+    "efficientnet-lite0": 1280,
+    "efficientnet-lite0-layers": 1664,
+    "ge2e": 256,
+}
 FETCHED = {"minilm-l6-int8": 384, "paraphrase-minilm-l3": 384}
 SHIPPED = EMBEDDED | FETCHED
 WEIGHTS = np.array([[1, 0], [0, 2], [3, -1]], dtype=np.float32)

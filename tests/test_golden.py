@@ -57,6 +57,23 @@ def test_a_backbone_that_is_fetched_has_golden_vectors_of_its_width(name: str) -
     assert np.allclose(lengths, 1, atol=1e-6) == backbone.manifest.normalize
 
 
+def test_several_layers_hold_the_last_one() -> None:
+    ids = ("minilm-l6", "minilm-l6-layers", "efficientnet-lite0", "efficientnet-lite0-layers")
+    text, texts, image, images = (
+        Backbone(manifest(name), Settings(device="cpu", threads=2)) for name in ids
+    )
+    sentences, pictures = load_golden(text)[0][:6], load_golden(image)[0][:6]
+
+    last = texts.encode(sentences)[:, 384:]
+    last /= np.linalg.norm(last, axis=1, keepdims=True)
+
+    np.testing.assert_allclose(last, text.encode(sentences), atol=1e-6)
+    np.testing.assert_allclose(
+        images.encode(pictures)[:, :1280], image.encode(pictures), rtol=1e-4, atol=1e-4
+    )
+    assert len({text.space, texts.space, image.space, images.space}) == 4
+
+
 def test_weights_in_8_bits_lie_near_those_they_were_made_from() -> None:
     _, exact = load_golden(Backbone(manifest("minilm-l6")))
     _, rounded = load_golden(Backbone(manifest("minilm-l6-int8")))

@@ -219,8 +219,9 @@ def test_minilm_in_fp16_for_cuda_is_near_on_real_texts(
     assert float(np.einsum("nd,nd->n", rows, backbone.encode(texts)).min()) >= 0.999
 
 
-def test_packing_removes_padding_once_and_puts_it_back_once(cache: Path) -> None:
-    found = variant(minilm(), precision="fp16", device="cuda:0", folder=cache)
+@pytest.mark.parametrize("name", ["minilm-l6", "minilm-l6-layers"])
+def test_packing_removes_padding_once_and_puts_it_back_once(name: str, cache: Path) -> None:
+    found = variant(catalog.find(name), precision="fp16", device="cuda:0", folder=cache)
 
     kinds = operators(found.path)
     assert (kinds["RemovePadding"], kinds["RestorePadding"]) == (1, 1)

@@ -12,7 +12,15 @@ from featx.zoo import catalog
 
 ROOT = Path(__file__).parents[1]
 
-ZOO = ["efficientnet-lite0", "ge2e", "minilm-l6", "minilm-l6-int8", "paraphrase-minilm-l3"]
+ZOO = [
+    "efficientnet-lite0",
+    "efficientnet-lite0-layers",
+    "ge2e",
+    "minilm-l6",
+    "minilm-l6-int8",
+    "minilm-l6-layers",
+    "paraphrase-minilm-l3",
+]
 
 
 def run(*command: str, cwd: Path, pythonpath: str = "") -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from bench.support.drive import Tool
 
 TEXT, IMAGE = "minilm-l6", "efficientnet-lite0"
+LAYERS, IMAGE_LAYERS = "minilm-l6-layers", "efficientnet-lite0-layers"
 
 FEATX = Tool("featx", "featx", "featx_encode.py", TEXT)
 FEATX_INT8 = replace(FEATX, name="featx int8", arguments=("--precision", "int8"))

@@ -1,7 +1,8 @@
 """Few labels: a head on frozen embeddings beside SetFit, which tunes the same backbone.
 
-Both get the same texts, weights and threads; the other texts of a problem judge.  One seed gives
-one draw of each size, and differences are paired by it.
+All get the same texts, weights and threads; the other texts of a problem judge.  One seed gives
+one draw of each size, and differences are paired by it.  Our heads are of the last layer alone, and
+of two layers side by side.
 """
 
 import statistics
@@ -19,6 +20,8 @@ from bench.support.packages import Unavailable
 from bench.support.places import MODELS, WORKERS, python
 
 PEER, ENVIRONMENT = "SetFit 1.2.0", "setfit"
+MODELS_TRIED = {tools.TEXT: "few labels", tools.LAYERS: "few labels, two layers"}
+"""Backbone → what its rows are called."""
 THREADS, TESTS = 2, 500
 QUICK_SIZES, QUICK_TESTS = (1, 4), 100
 COMMAND = "python -m bench.transfer --only fewshot"
@@ -37,32 +40,41 @@ def measure(*, seeds: int, is_quick: bool) -> list[dict[str, Any]]:
         found = {each.key: _run(each, sizes, seeds, tests) for each in problems}
     except Unavailable as error:
         return [rows.not_run("few labels beside SetFit", f"{COMMAND} ({error})")]
-    everything = [pair for pairs in found.values() for pair in pairs]
-    of_problems = [
-        _of_size(f"{each.name}, {_labels(size)}", _of(found[each.key], size))
-        for each in problems
-        for size in sizes
+    return [
+        row
+        for model, label in MODELS_TRIED.items()
+        for row in _rows(label, {key: pairs[model] for key, pairs in found.items()}, sizes)
     ]
-    return [*_over_all(everything, sizes), *of_problems]
 
 
-def _run(problem: Problem, sizes: Sequence[int], seeds: int, tests: int) -> Pairs:
+def _run(problem: Problem, sizes: Sequence[int], seeds: int, tests: int) -> dict[str, Pairs]:
+    """Return pairs for each backbone of ours."""
     path = fewshot_problems.write(problem, tuple(sizes), seeds, tests)
+    ours = str(WORKERS / "fewshot_featx.py")
+    theirs = str(WORKERS / "fewshot_setfit.py")
     works = {
-        "featx": [python("featx"), str(WORKERS / "fewshot_featx.py"), str(path), tools.TEXT],
-        PEER: [
-            python(ENVIRONMENT),
-            str(WORKERS / "fewshot_setfit.py"),
-            str(path),
-            str(MODELS / "minilm"),
-        ],
+        **{name: [python("featx"), ours, str(path), name] for name in MODELS_TRIED},
+        PEER: [python(ENVIRONMENT), theirs, str(path), str(MODELS / "minilm")],
     }
     runs = {}
     for name, command in works.items():
         found = drive.run([*command, "--threads", str(THREADS)], threads=THREADS)
         runs[name] = found["runs"]
         print(f"  {problem.name}: {name}: {found['whole_s']:.0f} s", file=sys.stderr, flush=True)
-    return list(zip(runs["featx"], runs[PEER], strict=True))
+    peer = runs.pop(PEER)
+    return {name: list(zip(own, peer, strict=True)) for name, own in runs.items()}
+
+
+def _rows(label: str, found: dict[str, Pairs], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of one backbone."""
+    everything = [pair for pairs in found.values() for pair in pairs]
+    of_problems = [
+        _of_size(f"{label}, {each.name}, {_labels(size)}", _of(found[each.key], size))
+        for each in PROBLEMS
+        if each.key in found
+        for size in sizes
+    ]
+    return [*_over_all(label, everything, sizes), *of_problems]
 
 
 def _of(pairs: Pairs, size: int) -> Pairs:
@@ -73,10 +85,12 @@ def _labels(size: int) -> str:
     return f"{size} label{'s' if size > 1 else ''} a class"
 
 
-def _over_all(pairs: Pairs, sizes: Sequence[int]) -> list[dict[str, Any]]:
+def _over_all(label: str, pairs: Pairs, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Return rows over all problems: of each size, of all, and of seconds."""
     held = rows.targets("few_labels")
-    of_sizes = [_of_size(f"all problems, {_labels(size)}", _of(pairs, size)) for size in sizes]
+    of_sizes = [
+        _of_size(f"{label}, all problems, {_labels(size)}", _of(pairs, size)) for size in sizes
+    ]
     least = min(statistics.fmean(_points(_of(pairs, size))) for size in sizes)
     mean = statistics.fmean(_points(pairs))
     ours, theirs = (sum(pair[side]["train_s"] for pair in pairs) for side in (0, 1))
@@ -84,20 +98,20 @@ def _over_all(pairs: Pairs, sizes: Sequence[int]) -> list[dict[str, Any]]:
     return [
         *of_sizes,
         rows.row(
-            "few labels: points above SetFit at the size where it is least",
+            f"{label}: points above SetFit at the size where it is least",
             round(least, 2),
             unit="points",
             **rows.at_least(least, -held["points_below_setfit_max"]),
         ),
         rows.row(
-            "few labels: points above SetFit, mean of all sizes",
+            f"{label}: points above SetFit, mean of all sizes",
             round(mean, 2),
             unit="points",
             note=f"{_interval(_points(pairs))}; {len(pairs)} draws",
             **rows.at_least(mean, 0.0),
         ),
         rows.row(
-            "few labels: seconds of training, embedding included, sum of all draws",
+            f"{label}: seconds of training, embedding included, sum of all draws",
             round(ours, 2),
             unit="s",
             peer=PEER,
@@ -117,7 +131,7 @@ def _of_size(name: str, pairs: Pairs) -> dict[str, Any]:
     heads = sorted(pair[0]["head"] for pair in pairs)
     seconds = [statistics.median(pair[side]["train_s"] for pair in pairs) for side in (0, 1)]
     return rows.row(
-        f"few labels, {name}: accuracy",
+        f"{name}: accuracy",
         round(ours, 4),
         peer=PEER,
         peer_value=round(theirs, 4),

@@ -30,14 +30,14 @@ class Demo:
 
 DEMOS = (
     Demo("clipart", "clipart", "efficientnet-lite0", "pixels"),
-    Demo("mails", "mails.csv", "minilm-l6", "TF-IDF"),
+    Demo("mails", "mails.csv", "minilm-l6-layers", "TF-IDF"),
     Demo("sounds", "sounds", "ge2e", "spectrum"),
 )
 
 NEXT = """
 Next, on your own files:
   featx embed photos/ -m efficientnet-lite0 -o photos.emb     # a folder for each class
-  featx embed reviews.csv -m minilm-l6 -o reviews.emb         # columns text and label
+  featx embed reviews.csv -m minilm-l6-layers -o reviews.emb  # columns text and label
   featx train photos.emb -o photos.head
   featx predict photos.head new/*.jpg
   featx index photos.emb -o photos.knn && featx search photos.knn cat.jpg"""

@@ -7,7 +7,7 @@ zoo is replaced and its manifests are stamped with the new hashes.
 import argparse
 from pathlib import Path
 
-from model_zoo.build import carried, efficientnet, ge2e, goldens, minilm
+from model_zoo.build import carried, efficientnet, ge2e, goldens, layers, minilm
 from model_zoo.build.fetch import fetch
 from model_zoo.build.stamp import differences, sha256, stamp
 
@@ -22,9 +22,11 @@ def main() -> int:
     options = parser.parse_args()
     sources = fetch(options.work)
     minilm.build(sources["minilm-l6"], options.out / "minilm-l6")
+    layers.build_minilm(options.out / "minilm-l6")
     efficientnet.build(
         next(sources["efficientnet-lite0"].glob("*.pth")), options.out / "efficientnet-lite0"
     )
+    layers.build_efficientnet(options.out / "efficientnet-lite0")
     ge2e.build(sources["ge2e"] / "pretrained.pt", options.out / "ge2e")
     goldens.build(sources, options.out / "golden")
     carried.build(sources, options.out / "golden")

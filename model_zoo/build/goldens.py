@@ -4,20 +4,26 @@ from pathlib import Path
 
 import numpy as np
 
-from model_zoo.build import items, reference
+from model_zoo.build import items, layers, reference
+
+LAST = 6  # of MiniLM's layers
 
 
 def build(sources: dict[str, Path], out: Path) -> None:
     """Write one file for each backbone."""
     out.mkdir(parents=True, exist_ok=True)
-    texts = reference.embed_texts(items.TEXTS, sources["minilm-l6"])
-    np.savez_compressed(out / "minilm-l6.npz", vectors=texts, items=np.array(items.TEXTS))
+    for name, of in {"minilm-l6": (LAST,), "minilm-l6-layers": (layers.MIDDLE, LAST)}.items():
+        texts = reference.embed_texts(items.TEXTS, sources["minilm-l6"], layers=of)
+        np.savez_compressed(out / f"{name}.npz", vectors=texts, items=np.array(items.TEXTS))
 
     photographs = items.images(sources["photographs"])
     weights = next(sources["efficientnet-lite0"].glob("*.pth"))
-    _write_raw(
-        out / "efficientnet-lite0.npz", photographs, reference.embed_images(photographs, weights)
-    )
+    for name, stages in {
+        "efficientnet-lite0": (),
+        "efficientnet-lite0-layers": layers.STAGES,
+    }.items():
+        vectors = reference.embed_images(photographs, weights, stages=stages)
+        _write_raw(out / f"{name}.npz", photographs, vectors)
 
     sounds = items.sounds()
     weights = sources["ge2e"] / "pretrained.pt"

@@ -123,6 +123,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.work:
         compare_storage(fetch(options.work))
+    for name in ("model", "layers"):
+        graph = session(ZOO / "minilm-l6" / f"{name}.onnx")
+        for length in (16, 64, 256):
+            speed = items_per_cpu_s(graph, text_feed(length))
+            print(f"minilm-l6/{name}: {length} tokens: {speed:.1f} a CPU s")
     image = session(ZOO / "efficientnet-lite0" / "model.onnx")
     golden = np.load(ZOO / "golden" / "efficientnet-lite0.npz")
     raws = [golden[f"item_{row}"].tobytes() for row in range(len(golden["vectors"]))]
@@ -132,6 +137,10 @@ def main() -> None:
     print("efficientnet-lite0:", cosines(vectors, golden["vectors"]))
     print("  classes:", logits.argmax(axis=1).tolist())
     print(f"  {items_per_cpu_s(image, feed):.1f} images a CPU s")
+    layers = session(ZOO / "efficientnet-lite0" / "layers.onnx")
+    expected = np.load(ZOO / "golden" / "efficientnet-lite0-layers.npz")["vectors"]
+    print("efficientnet-lite0-layers:", cosines(layers.run(None, feed)[0], expected))
+    print(f"  {items_per_cpu_s(layers, feed):.1f} images a CPU s")
     voice = session(ZOO / "ge2e" / "model.onnx")
     golden = np.load(ZOO / "golden" / "ge2e.npz")
     rows = []

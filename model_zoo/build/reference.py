@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from tokenizers.implementations import BertWordPieceTokenizer
 
 from model_zoo.build import efficientnet, ge2e, minilm
+from model_zoo.build.layers import FACTOR
 
 MAX_TOKENS = 256
 SIZE, RESIZED = 224, 256
@@ -25,15 +26,17 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def embed_texts(texts: list[str], folder: Path) -> np.ndarray:
-    """Run one text at a time, unpadded: the mean needs no mask."""
+def embed_texts(texts: list[str], folder: Path, *, layers: tuple[int, ...]) -> np.ndarray:
+    """Run one text at a time, unpadded: the mean needs no mask.  Layers lie side by side."""
     tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
     bert = minilm.load(folder)
     rows = []
     for text in texts:
         ids = tokenizer.encode(text).ids
         ids = [*ids[: MAX_TOKENS - 1], ids[-1]] if len(ids) > MAX_TOKENS else ids
-        rows.append(bert(torch.tensor([ids])).last_hidden_state[0].double().mean(0).numpy())
+        states = bert(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        means = [states[layer][0].double().mean(0).numpy() for layer in layers]
+        rows.append(np.concatenate(means))
     return unit(np.stack(rows)).astype(np.float32)
 
 
@@ -60,14 +63,19 @@ def crop(image: Image.Image) -> np.ndarray:
 
 
 @torch.inference_mode()
-def embed_images(raws: list[bytes], weights: Path) -> np.ndarray:
-    """Run one image at a time through the original network."""
+def embed_images(raws: list[bytes], weights: Path, *, stages: tuple[int, ...]) -> np.ndarray:
+    """Run one image at a time through the original network, and average stages' ends too."""
     network = efficientnet.load(weights)
+    maps: dict[int, torch.Tensor] = {}
+    for block in network.net._blocks:  # the last block of as many channels is the stage's end
+        block.register_forward_hook(lambda _, __, found: maps.update({found.shape[1]: found}))
     rows = []
     for raw in raws:
         pixels = torch.from_numpy(crop(to_rgb(raw)).astype(np.float32))
         image = ((pixels - 127) / 128).permute(2, 0, 1)[None]
-        rows.append(network(image)[0][0].numpy())
+        last = network(image)[0][0].numpy()
+        means = [FACTOR * maps[channels][0].double().mean((1, 2)).numpy() for channels in stages]
+        rows.append(np.concatenate([last, *means]).astype(np.float32))
     return np.stack(rows)
 
 

@@ -35,10 +35,16 @@ def pack(graph: Graph, output: str) -> bool:
         return False
     tokens = _source(graph, attentions[0].input[0])
     inside = _between(graph, tokens, output)
-    if not inside or any(node.op_type not in BY_TOKEN for node in inside):
+    if not inside or not all(_is_by_token(node) for node in inside):
         return False
     _rewire(graph, tokens, output, inside)
     return True
+
+
+def _is_by_token(node: NodeProto) -> bool:
+    """Return whether a node treats each token by itself; layers may lie side by side."""
+    joins = node.op_type == "Concat" and node.attribute[0].i == -1
+    return joins or node.op_type in BY_TOKEN
 
 
 def _source(graph: Graph, name: str) -> str:
