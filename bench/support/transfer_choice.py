@@ -110,7 +110,7 @@ CASES = (
         finetune_cases.texts,
         tools.TEXT,
         (2, 4),
-        ("minilm-l6-int8", "paraphrase-minilm-l3"),
+        (tools.LAYERS, "minilm-l6-int8", "paraphrase-minilm-l3"),
     ),
     Case(
         "clip art, 10 classes",
@@ -118,6 +118,7 @@ CASES = (
         finetune_cases.images,
         tools.IMAGE,
         (1, 3, 6, 9),
+        (tools.IMAGE_LAYERS,),
         train=1500,
         test=1500,
     ),
