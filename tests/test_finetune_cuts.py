@@ -112,7 +112,9 @@ def test_body_and_tail_make_the_whole_at_each_cut(name: str) -> None:
     [
         "ge2e",
         pytest.param("efficientnet-lite0", marks=pytest.mark.slow),
+        pytest.param("efficientnet-lite0-layers", marks=pytest.mark.slow),
         pytest.param("minilm-l6", marks=pytest.mark.slow),
+        pytest.param("minilm-l6-layers", marks=pytest.mark.slow),
     ],
 )
 def test_body_and_tail_of_a_backbone_of_the_zoo_make_the_whole_at_each_cut(name: str) -> None:

@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from bench.support import finetune_cases, rows, tools
 from bench.support.memoryset import MemorySet
 from bench.support.packages import Unavailable
-from bench.support.transfer_labels import spread
 from featx.backbone.backbone import Backbone
 from featx.backbone.settings import Settings
 from featx.index.metric import unit_rows
@@ -117,8 +117,12 @@ def _rows(case: Case, seeds: int, most: int, sizes: tuple[int, ...]) -> Iterator
             ratio=round(value / alone, 4),
             threads=THREADS,
             note=f"{case.model}; {len(y):,} items; paired gain in points, mean and standard "
-            f"error of {seeds} draws: {spread(gains)}",
+            f"error of {seeds} draws: {statistics.mean(gains):.1f} ± {_error(gains):.1f}",
         )
+
+
+def _error(values: list[float]) -> float:
+    return statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
 
 
 def accuracy(X: Vectors, y: Names, size: int, seed: int) -> float:

@@ -17,7 +17,7 @@ from featx.zoo.manifest import Manifest, Precision
 
 __all__ = ["REVISION", "Variant", "depends_on_neighbours", "variant"]
 
-REVISION = 2
+REVISION = 3
 """Raised by one whenever a graph is made in another way; part of the fingerprint."""
 
 LEAST_OPSET, MOST_BYTES = 13, 2**31 - 1

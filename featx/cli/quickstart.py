@@ -28,7 +28,7 @@ class Demo:
     raw: str
 
 
-DEMOS = (
+DEMOS = (  # pictures on the last layer alone, mails on two layers: both are shown
     Demo("clipart", "clipart", "efficientnet-lite0", "pixels"),
     Demo("mails", "mails.csv", "minilm-l6-layers", "TF-IDF"),
     Demo("sounds", "sounds", "ge2e", "spectrum"),

@@ -6,13 +6,12 @@ import numpy as np
 
 from model_zoo.build import items, layers, reference
 
-LAST = 6  # of MiniLM's layers
-
 
 def build(sources: dict[str, Path], out: Path) -> None:
     """Write one file for each backbone."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, of in {"minilm-l6": (LAST,), "minilm-l6-layers": (layers.MIDDLE, LAST)}.items():
+    both = (layers.MIDDLE, layers.LAST)
+    for name, of in {"minilm-l6": both[1:], "minilm-l6-layers": both}.items():
         texts = reference.embed_texts(items.TEXTS, sources["minilm-l6"], layers=of)
         np.savez_compressed(out / f"{name}.npz", vectors=texts, items=np.array(items.TEXTS))
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-MIDDLE = 4
-"""The layer of MiniLM's six that lies beside the last."""
+MIDDLE, LAST = 4, 6
+"""MiniLM's layers that lie side by side."""
 
 STAGES = (192, 112, 80)
-"""Channels of EfficientNet-Lite0's last stages but one; it has one stage of each."""
+"""Channels of the stages of EfficientNet-Lite0 before its last; no two have as many."""
 FACTOR = 0.25
 """What their averages are multiplied by; without it they vary about twice as much as the last."""
 
@@ -86,7 +86,9 @@ def borrow(model: onnx.ModelProto, source: Path) -> None:
         if len(tensor.raw_data) < LEAST_BORROWED:
             continue
         start = raw.find(tensor.raw_data)
-        assert start >= 0, tensor.name
+        if start < 0:
+            message = f"{source}: does not hold the bytes of {tensor.name}"
+            raise SystemExit(message)
         place = {"location": source.name, "offset": start, "length": len(tensor.raw_data)}
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL

@@ -42,9 +42,9 @@ def pack(graph: Graph, output: str) -> bool:
 
 
 def _is_by_token(node: NodeProto) -> bool:
-    """Return whether a node treats each token by itself; layers may lie side by side."""
-    joins = node.op_type == "Concat" and node.attribute[0].i == -1
-    return joins or node.op_type in BY_TOKEN
+    """Return whether a node treats each token by itself; layers may be joined side by side."""
+    joins = [each.i for each in node.attribute if each.name == "axis"] == [-1]
+    return node.op_type in BY_TOKEN or (node.op_type == "Concat" and joins)
 
 
 def _source(graph: Graph, name: str) -> str:
