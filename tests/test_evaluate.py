@@ -12,8 +12,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from featx.errors import InputError
-from featx.evaluate import evaluate as evaluation
-from featx.evaluate.evaluate import NOT_SEARCHED, evaluate_head
+from featx.evaluate.evaluate import MATRIX_CLASSES, NOT_SEARCHED, evaluate_head
 from featx.evaluate.measures import beaten, of_classes
 from featx.train.recipe import Recipe
 from featx.train.train import train
@@ -62,20 +61,30 @@ def test_measures_of_classes_equal_scikit_learns() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_many_classes_have_the_cells_of_their_confusions_and_no_matrix(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    known, new = parts(digits(500), 200)
-    head = train(known, Recipe(head="ridge"))
-    matrix = np.array(evaluate_head(head, new)["confusion"]["counts"])
-    monkeypatch.setattr(evaluation, "MATRIX_CLASSES", 9)
+def test_many_classes_have_the_cells_of_their_confusions_and_no_matrix() -> None:
+    C = MATRIX_CLASSES + 1
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(C, 8))
+    known, new = (many_classes(centres, each, rng) for each in (2, 3))
+    head = train(known, Recipe(head="centroid"))
 
     found = evaluate_head(head, new)["confusion"]
 
+    predicted = [item.label for item in head.predict(new.X)]
+    matrix = oracle.confusion_matrix(new.y.astype(str), predicted, labels=head.classes)
     assert list(found) == ["labels", "cells", "note"]
     assert found["cells"] == [[i, j, matrix[i, j]] for i, j in np.argwhere(matrix).tolist()]
+    assert len(found["cells"]) > C
     assert found["labels"] == list(head.classes)
-    assert found["note"].startswith("10 classes: 'cells' are those of the matrix that are not 0")
+    assert found["note"].startswith("1,001 classes: 'cells' are those of the matrix that are not 0")
+
+
+def many_classes(centres: Any, each: int, rng: np.random.Generator) -> MemorySet:  # noqa: ANN401
+    """Return so many rows of each class, around its centre."""
+    X = np.repeat(centres, each, axis=0)
+    X = (X + 0.5 * rng.normal(size=X.shape)).astype(np.float32)
+    y = np.repeat([f"c{code:04}" for code in range(len(centres))], each)
+    return MemorySet(X, y.astype(object))
 
 
 def test_memory_does_not_grow_with_the_square_of_the_classes() -> None:
@@ -209,15 +218,14 @@ def test_a_set_without_rows_trained_on_is_not_said_to_be_free_of_leaks() -> None
     assert found["notes"][-1] == NOT_SEARCHED
 
 
-def test_a_raw_baseline_of_fewer_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "RAW_ROWS", 20)
-    both = replace(noise(100), splits=["train"] * 60 + ["test"] * 40)
+def test_a_raw_baseline_of_fewer_rows_says_so() -> None:
+    both = replace(noise(4200), splits=["train"] * 2150 + ["test"] * 2050)
     head = train(both, Recipe(head="ridge"))
 
     found = evaluate_head(head, both, contents=lambda rows: [f"w{row % 2}" for row in rows])
 
     assert found["notes"][-1] == (
-        "the raw baseline was fitted to 20 of 60 rows and scored on 20 of 40 rows"
+        "the raw baseline was fitted to 2,000 of 2,150 rows and scored on 2,000 of 2,050 rows"
     )
 
 

@@ -21,7 +21,7 @@ from readers import Read, by_faiss, by_numpy, by_pyarrow
 
 pytestmark = pytest.mark.pg
 
-MANY = 40_000
+MANY = 400_000
 ROW_BYTES = 50
 """Of memory for the number of each row: 8 that stay, some copies, and a page of tuples."""
 
@@ -94,10 +94,7 @@ def test_an_inspection_reads_what_others_inserted_in_sql_too(
     np.testing.assert_array_equal(found.X[60:], found.X[:5])
 
 
-def test_numbers_of_all_rows_come_some_at_a_time(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("featx.gallery.postgres.rows._NUMBERS", 1000)
+def test_numbers_of_all_rows_come_some_at_a_time(postgres: Postgres, tmp_path: Path) -> None:
     with Gallery.open(built(postgres, tmp_path)) as gallery:
         items = f"featx_{gallery.facts['id']}_items"
         postgres.run(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import pytest
@@ -155,9 +156,8 @@ def test_the_folder_of_a_killed_worker_goes_with_the_next_run(
 
     with contextlib.ExitStack() as stack:
         one, two = (stack.enter_context(holder()) for _ in range(2))
-        assert one.stdout is not None
-        assert two.stdout is not None
-        killed, living = Path(one.stdout.readline().strip()), Path(two.stdout.readline().strip())
+        outputs = (cast("IO[str]", each.stdout) for each in (one, two))
+        killed, living = (Path(output.readline().strip()) for output in outputs)
         one.send_signal(signal.SIGKILL)
         one.wait()
         command = [sys.executable, "-c", SWEEP, str(killed), str(living)]

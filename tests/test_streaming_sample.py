@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -9,13 +10,16 @@ from numpy.typing import NDArray
 
 from featx.data.store import EmbeddingSet
 from featx.heads.moments import measure_classes
-from featx.heads.novelty import Novelty
 from featx.heads.predict import Head
 from featx.train.recipe import Recipe
 from featx.train.streaming.plan import make_plan, parts_of
 from featx.train.streaming.run import train_streamed
 from featx.train.streaming.statistics import Sample, _ClassSums, statistics_of_segment
 from test_streaming import write
+
+if TYPE_CHECKING:
+    from featx.heads.conformal import Conformal
+    from featx.heads.novelty import Novelty
 
 COMMON, RARE, EACH = 2500, 40, 12
 """Rows of either common class, rare classes, and rows of each of those."""
@@ -91,9 +95,8 @@ def test_a_sample_says_of_a_head_what_all_rows_say(kind: str, opened: EmbeddingS
     assert some_say["macro_f1"] == pytest.approx(all_say["macro_f1"], abs=0.02)
     assert some_say["interval"][0] < all_say["accuracy"] < some_say["interval"][1]
     assert of_some.temperature == pytest.approx(of_all.temperature, rel=0.2)
-    assert isinstance(of_some.novelty, Novelty)
-    assert isinstance(of_all.novelty, Novelty)
-    assert of_some.novelty.threshold == pytest.approx(of_all.novelty.threshold, rel=0.25)
+    some, every = (cast("Novelty", head.novelty).threshold for head in (of_some, of_all))
+    assert some == pytest.approx(every, rel=0.25)
 
 
 def test_kinds_of_heads_are_compared_by_what_rows_weigh(opened: EmbeddingSet) -> None:
@@ -106,8 +109,9 @@ def test_kinds_of_heads_are_compared_by_what_rows_weigh(opened: EmbeddingSet) ->
 def test_sets_that_cover_each_class_say_something_of_rare_ones(opened: EmbeddingSet) -> None:
     head = train_streamed(opened, Recipe(head="ridge", conformal="class"), sample_rows=840)
 
-    assert head.conformal is not None
-    assert (head.conformal.quantiles < 1).all()
+    quantiles = cast("Conformal", head.conformal).quantiles
+    assert quantiles.shape == (2 + RARE,)
+    assert (quantiles < 1).all()
     assert not any("rows in the sample" in note for note in head.header["warnings"])
 
 
@@ -122,7 +126,6 @@ def test_class_sums_of_blocks_are_the_moments_of_all_rows() -> None:
     found = sums.moments()
 
     wanted = measure_classes(X.astype(np.float64), codes, 7)
-    assert found is not None
     for name in ("weight", "mean", "scatter", "target_mean", "cross", "target_square"):
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), 1e-5, 1e-3)
 

@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 
 from bench.support import drive, labelled, rounds, rows, tools
+from bench.support.labelled import Labelled
 from bench.support.packages import Unavailable
 from bench.support.places import RUNS
 
 THREADS, POOL_SEED = 2, 20261126
 COMMAND = "python -m bench.finetune --only cases"
 TRAIN, VAL, TEST = 800, 200, 1000
-
-Labelled = tuple[str, str]
-"""What the table holds of an item: a text or the path of an image, and its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,7 @@ class Case:
 
     def pool(self) -> list[Labelled]:
         """Return the items that are dealt, in a fixed order."""
-        found = self.items()
-        order = np.random.default_rng(POOL_SEED).permutation(len(found))
-        return [found[i] for i in order[: TRAIN + VAL + TEST]]
+        return labelled.drawn(self.items(), TRAIN + VAL + TEST, seed=POOL_SEED)
 
 
 def texts() -> list[Labelled]:

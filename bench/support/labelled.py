@@ -53,6 +53,11 @@ Labelled = tuple[str, str]
 """A text and its class."""
 
 
+def drawn(items: list[Labelled], n: int, *, seed: int) -> list[Labelled]:
+    """Return `n` items at random, or all that there are, in an order of the seed."""
+    return [items[i] for i in np.random.default_rng(seed).permutation(len(items))[:n]]
+
+
 def texts() -> Path:
     """Return a JSONL file of `TEXTS` rows ``{"id", "text", "label"}``, no text twice."""
     path = CORPORA / f"labelled-{TEXTS}.jsonl"

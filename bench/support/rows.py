@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+import statistics
 import sys
 import tomllib
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,11 @@ def without_target(row: dict[str, Any], command: str) -> dict[str, Any]:
     if row["value"] is None or row["target"] is None:
         return row
     return {**row, "ok": None, "note": f"target for the full sizes; run: {command}; {row['note']}"}
+
+
+def standard_error(values: list[float]) -> float:
+    """Return that of the mean; NaN of one value."""
+    return statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
 
 
 def at_least(value: float, least: float) -> dict[str, Any]:

@@ -17,14 +17,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.support import drive, finetune_cases, rounds, rows, tools
+from bench.support import drive, finetune_cases, labelled, rounds, rows, tools
+from bench.support.labelled import Labelled
 from bench.support.packages import Unavailable
 from bench.support.places import HOME
 from bench.support.shallow import shallower
@@ -38,9 +38,6 @@ COMMAND = "python -m bench.transfer --only choice"
 
 START_S = 4.0
 """What a run of ``featx compare`` takes beside its budget: to start, and to open backbones."""
-
-Labelled = tuple[str, str]
-"""A text or the path of an image, and its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +72,7 @@ class Case:
 
     def pool(self) -> list[Labelled]:
         """Return the items that are dealt, in a fixed order."""
-        found = self.items()
-        order = np.random.default_rng(POOL_SEED).permutation(len(found))
-        return [found[i] for i in order[: self.train + self.test]]
+        return labelled.drawn(self.items(), self.train + self.test, seed=POOL_SEED)
 
     def models(self) -> list[str]:
         """Return names, or places of manifests."""
@@ -195,7 +190,7 @@ def _rows(case: Case, seeds: int) -> Iterator[dict[str, Any]]:
     yield rows.row(
         name,
         round(value, 3),
-        unit=f"points (standard error {_error(regrets):.3f})",
+        unit=f"points (standard error {rows.standard_error(regrets):.3f})",
         threads=THREADS,
         note=note,
         **rows.at_most(value, wanted["regret_points_max"]),
@@ -297,7 +292,3 @@ def _write(case: Case, pool: list[Labelled], order: NDArray[np.int64], *, train:
 
 def _short(model: str) -> str:
     return Path(model).stem if model.endswith(".toml") else model
-
-
-def _error(values: list[float]) -> float:
-    return statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")

@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -190,5 +189,4 @@ def of_novelty(name: str, path: Path, n: int, seeds: int) -> dict[str, Any]:
 
 def spread(values: list[float]) -> str:
     """Return mean ± standard error."""
-    error = statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.4f} ± {error:.4f}"
+    return f"{statistics.mean(values):.4f} ± {rows.standard_error(values):.4f}"

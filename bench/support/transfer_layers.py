@@ -9,14 +9,14 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.support import finetune_cases, rows, tools
+from bench.support import finetune_cases, labelled, rows, tools
+from bench.support.labelled import Labelled
 from bench.support.memoryset import MemorySet
 from bench.support.packages import Unavailable
 from featx.backbone.backbone import Backbone
@@ -33,8 +33,6 @@ SEED = 20261126
 
 Vectors = NDArray[np.float32]
 Names = NDArray[np.object_]
-Labelled = tuple[str, str]
-"""A text or a path, and its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,6 @@ class Case:
     items: int
     pool: Callable[[], list[Labelled]]
 
-    def drawn(self, most: int) -> list[Labelled]:
-        pool = self.pool()
-        order = np.random.default_rng(SEED).permutation(len(pool))[: min(most, self.items)]
-        return [pool[i] for i in order]
-
     def vectors(self, items: list[str]) -> dict[str, Vectors]:
         """Return the embeddings of both sides."""
         manifest = catalog.find(self.model)
@@ -93,7 +86,7 @@ def measure(*, seeds: int, is_quick: bool = False) -> list[dict[str, Any]]:
 
 def _rows(case: Case, seeds: int, most: int, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     try:
-        pool = case.drawn(most)
+        pool = labelled.drawn(case.pool(), min(most, case.items), seed=SEED)
     except Unavailable as error:
         yield rows.not_run(f"layers, {case.name}", f"{COMMAND} ({error})")
         return
@@ -107,7 +100,7 @@ def _rows(case: Case, seeds: int, most: int, sizes: tuple[int, ...]) -> Iterator
         gains = [
             100 * (ours - last) for ours, last in zip(found["several"], found["last"], strict=True)
         ]
-        value, alone = (statistics.mean(found[side]) for side in ("several", "last"))
+        value, alone, gain = map(statistics.mean, (found["several"], found["last"], gains))
         classes = len(set(y.tolist()))
         yield rows.row(
             f"layers, {case.name}, {classes} classes, {size} labels a class: accuracy",
@@ -117,12 +110,8 @@ def _rows(case: Case, seeds: int, most: int, sizes: tuple[int, ...]) -> Iterator
             ratio=round(value / alone, 4),
             threads=THREADS,
             note=f"{case.model}; {len(y):,} items; paired gain in points, mean and standard "
-            f"error of {seeds} draws: {statistics.mean(gains):.1f} ± {_error(gains):.1f}",
+            f"error of {seeds} draws: {gain:.1f} ± {rows.standard_error(gains):.1f}",
         )
-
-
-def _error(values: list[float]) -> float:
-    return statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
 
 
 def accuracy(X: Vectors, y: Names, size: int, seed: int) -> float:

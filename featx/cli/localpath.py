@@ -9,8 +9,8 @@ import click
 _ANY_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
-class LocalPath(click.Path):
-    """A path of this machine; of a ``file://`` URL the path that it names."""
+class ReadPath(click.Path):
+    """A path whose text is read in another way first."""
 
     def convert(
         self,
@@ -18,14 +18,29 @@ class LocalPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:  # noqa: ANN401
-        """Return the path.
+        """Return the path that `read` makes of a text."""
+        return super().convert(self.read(os.fspath(value)), param, ctx)
+
+    def read(self, text: str) -> str:
+        """Return the path that is meant.
 
         Raises
         ------
         InputError
-            If it is another URL: as a path it would be a folder named ``s3:``.
+            If there is none.
         """
-        return super().convert(local_path(os.fspath(value)), param, ctx)
+        raise NotImplementedError
+
+
+class LocalPath(ReadPath):
+    """A path of this machine; of a ``file://`` URL the path that it names.
+
+    Another URL is refused: as a path it would be a folder named ``s3:``.
+    """
+
+    def read(self, text: str) -> str:
+        """Return a text that is such a path."""
+        return local_path(text)
 
 
 def local_path(text: str) -> str:

@@ -4,69 +4,43 @@
 `featx.cli.localpath.LocalPath`.
 """
 
-import os
-from typing import Any
-
 import click
 
 from featx.cli import options as o
-from featx.cli.localpath import LocalPath
+from featx.cli.localpath import LocalPath, ReadPath
 from featx.data.places import Address, is_url, require_known
 from featx.errors import InputError
 
 
-class SetPath(click.Path):
+class SetPath(ReadPath):
     """A path, or the URL of an embedding set; of that the path of a copy in the cache."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401
+    def read(self, text: str) -> str:
         """Return the path."""
-        require_known(str(value))
-        if is_url(str(value)):
-            value = _copied(str(value))
-        return super().convert(value, param, ctx)
+        require_known(text)
+        return _copied(text) if is_url(text) else text
 
 
-class NewSet(click.Path):
-    """The path or the URL of an embedding set to make."""
+class NewSet(ReadPath):
+    """The path or the URL of an embedding set to make; as a path, a URL has lost a slash."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401
-        """Return it as a path; of a URL that has lost a slash."""
-        require_known(str(value))
-        return super().convert(value, param, ctx)
+    def read(self, text: str) -> str:
+        """Return the text as it is."""
+        require_known(text)
+        return text
 
 
 class OwnSet(LocalPath):
     """The path of an embedding set that is changed where it lies."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401
-        """Return the path.
-
-        Raises
-        ------
-        InputError
-            If it is a URL.
-        """
-        if is_url(str(value)) and (address := Address.parse(str(value))).scheme != "file":
+    def read(self, text: str) -> str:
+        """Return the path; a URL is refused."""
+        if is_url(text) and (address := Address.parse(text)).scheme != "file":
             raise InputError(
                 f"{address}: is changed in place, which only a set on this machine is; change "
                 "the set that was uploaded and upload it again, or embed again to the URL"
             )
-        return super().convert(value, param, ctx)
+        return super().read(text)
 
 
 class ItemOrSet(click.ParamType[str]):
