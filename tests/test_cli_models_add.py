@@ -12,7 +12,7 @@ import pytest
 from command_line import call, done, refused
 from featx.zoo import catalog
 from hubfolders import TABLE, sentence_files, text_graph, tokenizer_bytes, write_files
-from websites import COMMIT, Site, add_repository, served
+from websites import COMMIT, Site, add_repository, served, use_hub
 
 WRONG_SHA256 = "it is another file, or the sha256 is wrong; nothing was kept"
 
@@ -22,9 +22,8 @@ pytestmark = pytest.mark.usefixtures("user_zoo")
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     with served(Site()) as site:
-        monkeypatch.setenv("HF_ENDPOINT", site.url)
+        use_hub(monkeypatch, site, tmp_path / "hub")
         yield site
 
 

@@ -14,7 +14,7 @@ from featx.onboard.fetch.origin import parse_origin
 from featx.onboard.gathering import gather
 from featx.onboard.read.choices import Choices
 from hubfolders import add, opens, sentence_files
-from websites import COMMIT, Site, add_repository, served
+from websites import COMMIT, Site, add_repository, served, use_hub
 
 FILES = sentence_files()
 GRAPH = FILES["onnx/model.onnx"]
@@ -29,9 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     site = Site()
     with served(site):
         add_repository(site, "org/small", FILES)
-        monkeypatch.setenv("HF_ENDPOINT", site.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        use_hub(monkeypatch, site, tmp_path / "hub")
         monkeypatch.setenv("HF_TOKEN", "hf_secret")
         yield site
 
@@ -202,6 +200,18 @@ def test_offline_what_was_never_fetched_is_refused(
     assert str(refusal("hf:org/other", tmp_path)) == (
         "hf:org/other: not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
     )
+
+
+def test_a_client_that_was_loaded_offline_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = opened()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    reason = "HF_HUB_OFFLINE was set when the hub's client was loaded; start Python again"
+
+    assert str(refusal("hf:org/small", tmp_path)) == f"hf:org/small: {reason}"
+    with pytest.raises(ServerError, match=reason):
+        files.take("config.json", tmp_path / "taken")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from command_line import call, done
 from featx.onboard.fetch.wheel import _refusal
 from featx.zoo import catalog
 from hubfolders import sentence_files, text_graph, tokenizer_bytes, vector_graph, write_files
-from websites import COMMIT, Site, add_repository, served
+from websites import COMMIT, Site, add_repository, served, use_hub
 
 VECTORS = ("--modality", "array", "--no-normalize")
 IMAGES = ("--modality", "image", "--no-normalize")
@@ -85,8 +85,7 @@ def test_a_file_that_is_not_there_is_told_with_its_like(tmp_path: Path) -> None:
     site = Site()
     with served(site), pytest.MonkeyPatch.context() as patch:
         add_repository(site, "org/small", sentence_files())
-        patch.setenv("HF_ENDPOINT", site.url)
-        patch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+        use_hub(patch, site, tmp_path / "hub")
 
         line = refusal("models", "add", "hf:org/small:model_int8.onnx")
 

@@ -18,7 +18,7 @@ from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, Tower
 from hubfolders import add
 from twotowers import FAMILIES, FLAGS, add_pair, pair_folder
-from websites import COMMIT, Site, add_repository, served
+from websites import COMMIT, Site, add_repository, served, use_hub
 
 VISION = FAMILIES / "clip-vision" / "onnx" / "vision_model.onnx"
 TEXT = FAMILIES / "clip-text" / "onnx" / "text_model.onnx"
@@ -67,9 +67,7 @@ def test_a_pair_of_the_hub_has_the_weights_of_its_commit(
     site = Site()
     with served(site):
         add_repository(site, "org/clip", {**files, **joint})
-        monkeypatch.setenv("HF_ENDPOINT", site.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        use_hub(monkeypatch, site, tmp_path / "hub")
 
         done("models", "add", "hf:org/clip", "--normalize")
 

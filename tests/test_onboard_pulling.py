@@ -19,7 +19,7 @@ from featx.zoo import catalog
 from featx.zoo.manifest import FileEntry, Manifest
 from featx.zoo.writing import manifest_text, write_manifest
 from hubfolders import add, opens, sentence_files, text_graph, tokenizer_bytes, write_files
-from websites import Site, add_repository, served
+from websites import Site, add_repository, served, use_hub
 
 GRAPH, TOKENIZER = text_graph(), tokenizer_bytes()
 
@@ -260,8 +260,7 @@ def test_an_added_model_of_a_hub_is_pulled_elsewhere_by_its_manifest(
     site: Site, tmp_path: Path, user_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_repository(site, "org/small", sentence_files())
-    monkeypatch.setenv("HF_ENDPOINT", site.url)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    use_hub(monkeypatch, site, tmp_path / "hub")
     first = add("hf:org/small", Choices(), checks=opens).manifest
     text = (user_zoo / "small.toml").read_text()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another"))
@@ -290,8 +289,7 @@ def test_a_revision_that_moved_is_found_out(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_repository(site, "org/small", {"model.onnx": GRAPH[::-1]})
-    monkeypatch.setenv("HF_ENDPOINT", site.url)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    use_hub(monkeypatch, site, tmp_path / "hub")
     files = {"graph": entry("model.onnx", GRAPH, "hf:org/small@main:model.onnx")}
     write_manifest(tmp_path / "team.toml", replace(manifest(), files=files))
 

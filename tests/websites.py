@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -49,6 +52,16 @@ class Site:
     def counted(self) -> Counter[str]:
         """Return how often each path was fetched."""
         return Counter(path for method, path, _ in self.asked if method == "GET")
+
+
+def use_hub(patch: pytest.MonkeyPatch, site: Site, cache: Path) -> None:
+    """Make a site the hub of a test, reached though no network may be, with a cache of its own."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        patch.delenv(name, raising=False)
+    # The client reads the variables as it is imported, in whichever test is first.
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    patch.setenv("HF_ENDPOINT", site.url)
+    patch.setenv("HF_HUB_CACHE", str(cache))
 
 
 @contextmanager

@@ -70,6 +70,10 @@ def refusal(origin: Origin, cause: Exception) -> FeatxError:
     if is_offline():
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
         return ServerError(f"{origin}: {reason}", code="offline")
+    if "OfflineModeIsEnabled" in {type(cause).__name__, type(cause.__cause__).__name__}:
+        # The client reads the variable once.
+        reason = "HF_HUB_OFFLINE was set when the hub's client was loaded; start Python again"
+        return ServerError(f"{origin}: {reason}", code="offline")
     if status is not None:
         hint = HINTS.get(status, "try again later")
         message = f"{origin}: the hub answered {status}; {hint}"
