@@ -96,7 +96,7 @@ def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_probe_is_scikit_learns_logistic_regression(classes: int, C: float, n: int, d: int) -> None:
     X, y = blobs(n, d, classes)
 
-    head = LinearProbe(C=C, cv=None).fit(3 + 5 * X, y)
+    head = LinearProbe(C=C, cv=None, max_iter=5000).fit(3 + 5 * X, y)
 
     theirs = oracle(C).fit(3 + 5 * X, y)
     expected = level(theirs.decision_function(3 + 5 * X))

@@ -10,7 +10,7 @@ _MEMORY = 10
 # Sufficient decrease of Armijo, and the least step before the search is given up.
 _DECREASE, _LEAST_STEP = 1e-4, 1e-6
 # Accepted steps in a row that bring nothing, within rounding: the end is reached.
-_LEVEL_STEPS = 3
+_LEVEL_STEPS = 6
 
 
 class Descent:
