@@ -9,7 +9,7 @@ import pytest
 
 import comparing
 from featx.data.sources import open_source
-from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.contestant import Contestant, line_up
 from featx.transfer.compare.pool import list_labelled
 from featx.transfer.compare.speed import FEW, MOST_TIMED, items_per_s
 from featx.types import Content
@@ -57,11 +57,11 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> list[Contestant]:
     """Give two backbones that do the same, after a race that embedded all items."""
     folder = tmp_path_factory.mktemp("raced")
     source = open_source(comparing.save_items(folder / "x.npz", N), modality="array")
-    found = []
-    for name in ("first", "second"):
-        backbone = comparing.backbone(comparing.seeing(folder, name, range(8)))
-        found.append(Contestant(backbone, source, folder / f"{name}-sets", cache=None))
-        assert found[-1].embed(list_labelled(source).ids)
+    backbones = [
+        comparing.backbone(comparing.seeing(folder, name, range(8))) for name in ("first", "second")
+    ]
+    found = line_up(backbones, source, folder / "sets", cache=None)
+    assert found[0].embedder.embed(list_labelled(source).ids)
     return found
 
 

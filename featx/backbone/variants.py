@@ -140,8 +140,8 @@ def _on_cuda(
 ) -> Variant:
     """Return a graph that pools on the device; in float16 its attention is fused."""
     mask = manifest.inputs.get("attention_mask", "")
-    pools = manifest.pooling in {"none", "cls"} or bool(mask)
-    scales = pools and manifest.normalize and _has_one_part(manifest)
+    pools = can_pool(manifest)
+    scales = pools and manifest.normalize and has_one_part(manifest)
     if precision == "fp32" and not scales and (manifest.pooling == "none" or not pools):
         return own
     opset = Graph.load(own.path).opset
@@ -171,6 +171,11 @@ def _on_cuda(
     return Variant(path, own.inputs, EMBEDDING if pools else own.output, pools, scales)
 
 
-def _has_one_part(manifest: Manifest) -> bool:
+def can_pool(manifest: Manifest) -> bool:
+    """Return whether a graph may pool its tokens: it is told which of them are padding."""
+    return manifest.pooling in {"none", "cls"} or "attention_mask" in manifest.inputs
+
+
+def has_one_part(manifest: Manifest) -> bool:
     """Return whether an item is one row, so that scaling it may come before joining parts."""
     return manifest.audio is None and (manifest.text is None or manifest.text.overflow == "cut")

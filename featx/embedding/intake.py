@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from featx.backbone.job import Job
 from featx.data.places.stored import seen
+from featx.data.splitcache import SplitCache
 from featx.data.statindex import StatIndex
 from featx.data.told import Held
 from featx.data.vectorcache import VectorCache
@@ -26,7 +27,7 @@ REPEATED = "its id occurs twice in the source; give each item its own"
 class Known:
     """What saves work: the cache's vectors and the digests of unchanged files."""
 
-    vectors: VectorCache | None = None
+    vectors: VectorCache | SplitCache | None = None
     stats: StatIndex | None = None
 
     def settle_cached(self, works: Sequence[Work], policy: Policy) -> list[Work]:

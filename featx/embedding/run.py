@@ -12,6 +12,7 @@ from featx.backbone.timings import Timings
 from featx.data.cache import cache_limit, keep_within
 from featx.data.ledger import Ledger
 from featx.data.sources.options import DescribedSource
+from featx.data.splitcache import SplitCache
 from featx.data.statindex import StatIndex
 from featx.data.store import EmbeddingSet
 from featx.data.vectorcache import VectorCache
@@ -127,23 +128,20 @@ class Run:
         """Return what finds the size of batches."""
         return Tuner(self.cache, len(self.source))
 
+    def vectors(self, cache: Path) -> VectorCache | SplitCache:
+        """Open what remembers vectors: a store of the backbone's fingerprint."""
+        return vectors_of(self.backbone, cache)
+
     def _known(self, stack: ExitStack) -> Known:
         if self.cache is None:
             return Known()
-        backbone = self.backbone
-        vectors = VectorCache(
-            self.cache,
-            fingerprint=backbone.fingerprint,
-            dim=backbone.dim,
-            name=backbone.manifest.name,
-        )
-        stats = StatIndex(self.cache)
+        vectors, stats = self.vectors(self.cache), StatIndex(self.cache)
         for store in (stats, vectors):
             stack.callback(store.close)
             stack.callback(self._note_problem, store)
         return Known(vectors, stats)
 
-    def _note_problem(self, store: VectorCache | StatIndex) -> None:
+    def _note_problem(self, store: VectorCache | SplitCache | StatIndex) -> None:
         if store.problem and store.problem not in self.notes:
             self.notes.append(store.problem)
 
@@ -173,6 +171,12 @@ class Run:
                 f"{commit.unlisted[0]} cannot be listed: what the set holds of it was kept, and "
                 "nothing was dropped"
             )
+
+
+def vectors_of(backbone: Backbone, cache: Path) -> VectorCache:
+    """Open the store of a backbone's vectors in the user-wide cache."""
+    name, dim = backbone.manifest.name, backbone.dim
+    return VectorCache(cache, fingerprint=backbone.fingerprint, dim=dim, name=name)
 
 
 def require_any(progress: Progress) -> None:

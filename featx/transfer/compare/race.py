@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from featx.evaluate.paired import Paired
 from featx.train.candidates import fit
 from featx.train.material import Material
-from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.contestant import Contestant, embedders
 from featx.transfer.compare.pool import PAIR, Pool
 from featx.transfer.compare.recipe import ENCODING_SHARE, FIRST_ROWS, Clock, Recipe, Watch
 from featx.transfer.compare.sample import Sample, common_sample
@@ -129,7 +129,7 @@ def _embedded(
     def is_over() -> bool:
         return not is_first and clock.left_s(ENCODING_SHARE) == 0
 
-    for each in alive:
+    for each in embedders(alive):
 
         def tell(done: int, total: int, name: str = each.name) -> None:
             watch.progress(name, done, total)
@@ -147,7 +147,7 @@ def _first_size(pool: Pool, target: int, recipe: Recipe) -> int:
 
 def _next_size(alive: Sequence[Contestant], done: int, target: int, clock: Clock) -> int:
     """Return how many items the next round may have; as many as before if it is not worth it."""
-    item_s = sum(each.item_s for each in alive)
+    item_s = sum(each.item_s for each in embedders(alive))
     left_s = _CAUTION * clock.left_s(ENCODING_SHARE)
     size = min(2 * done, target)
     if np.isfinite(left_s):

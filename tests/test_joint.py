@@ -1,0 +1,160 @@
+"""Backbones that share most of a graph, run as one: the vectors of each, and the rest alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from featx import samples
+from featx.backbone.backbone import Backbone, identity
+from featx.backbone.joint import Joint, join
+from featx.backbone.settings import Settings
+from featx.zoo import catalog
+from featx.zoo.manifest import Manifest, TextOptions
+from tiny_graphs import model_of, node, tiny_manifest
+
+TEXTS = ["one", "a longer text, of which there is more", "", "two words"] * 3
+SETTINGS = Settings(device="cpu", threads=1)
+W = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+V = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
+
+
+def zoo(*names: str, **settings: Any) -> list[Backbone]:  # noqa: ANN401
+    chosen = replace(SETTINGS, **settings)
+    return [Backbone(catalog.find(name), chosen) for name in names]
+
+
+def names(joints: Sequence[Joint]) -> list[list[str]]:
+    return [[each.manifest.name for each in joint.members] for joint in joints]
+
+
+def wide(folder: Path, name: str = "wide", W: NDArray[np.float32] = W) -> Manifest:
+    nodes = [node("MatMul", "x W", "h"), node("Relu", "h", "y")]
+    return tiny_manifest(folder, model_of(nodes, {"W": W}), dim=6, name=name)
+
+
+def deep(folder: Path, name: str = "deep") -> Manifest:
+    nodes = [node("MatMul", "x W", "a"), node("Relu", "a", "b"), node("MatMul", "b V", "y")]
+    return tiny_manifest(folder, model_of(nodes, {"W": W, "V": V}), dim=3, name=name)
+
+
+def of(*manifests: Manifest) -> list[Backbone]:
+    return [Backbone(each, SETTINGS) for each in manifests]
+
+
+def test_layers_of_texts_come_from_one_run(tmp_path: Path) -> None:
+    found = join(zoo("minilm-l6-layers", "minilm-l6"), tmp_path)
+
+    (joint,) = found
+    assert joint.columns == [slice(0, 768), slice(768, 1152)]
+    X = joint.backbone.encode([text for text in TEXTS if text])
+    for each, columns in zip(joint.members, joint.columns, strict=True):
+        alone = each.encode([text for text in TEXTS if text])
+        np.testing.assert_allclose(X[:, columns], alone, atol=2e-6)
+
+
+def test_stages_of_images_come_from_one_run(tmp_path: Path) -> None:
+    pictures = sorted(samples.folder().rglob("*.png"))[:5]
+
+    (joint,) = join(zoo("efficientnet-lite0", "efficientnet-lite0-layers"), tmp_path)
+
+    X = joint.backbone.encode(pictures)
+    for each, columns in zip(joint.members, joint.columns, strict=True):
+        alone = each.encode(pictures)
+        np.testing.assert_allclose(X[:, columns], alone, atol=1e-5 * np.abs(alone).max())
+
+
+def test_the_common_part_is_in_the_joint_graph_once(tmp_path: Path) -> None:
+    (joint,) = join(of(wide(tmp_path), deep(tmp_path)), tmp_path / "made")
+
+    graph = onnx.load(joint.backbone.manifest.file("graph")).graph
+    assert sum(each.op_type == "MatMul" for each in graph.node) == 2
+    rows = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
+    high = np.maximum(rows @ W, 0)
+    np.testing.assert_allclose(
+        joint.backbone.encode(list(rows)), np.hstack([high, high @ V]), rtol=1e-5
+    )
+
+
+def test_others_run_by_themselves(tmp_path: Path) -> None:
+    other = wide(tmp_path, "other", W + 1)
+    lone = identity(4)
+
+    found = join(of(other, wide(tmp_path), lone, deep(tmp_path)), tmp_path / "made")
+
+    assert names(found) == [["other"], ["wide", "deep"], ["identity"]]
+    assert found[0].backbone is found[0].members[0]
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["joint-1.onnx"]
+
+
+@pytest.mark.parametrize("settings", [{"deterministic": True}, {"precision": "int8"}])
+def test_settings_that_a_joint_graph_would_change_keep_backbones_apart(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    found = join(zoo("minilm-l6", "minilm-l6-layers", **settings), tmp_path)
+
+    assert names(found) == [["minilm-l6"], ["minilm-l6-layers"]]
+
+
+def test_items_that_are_prepared_in_another_way_keep_backbones_apart(tmp_path: Path) -> None:
+    own = catalog.find("minilm-l6")
+    shorter = replace(own, name="shorter", max_length=32)
+    chunks = replace(own, name="chunks", text=TextOptions(overflow="chunk"))
+    fast = catalog.find("efficientnet-lite0").adjusted(decode="fast")
+    exact = catalog.find("efficientnet-lite0-layers")
+
+    assert names(join(of(own, shorter, chunks), tmp_path)) == [
+        ["minilm-l6"],
+        ["shorter"],
+        ["chunks"],
+    ]
+    assert len(join(of(fast, exact), tmp_path)) == 2
+
+
+def test_a_prompt_and_a_cut_keep_backbones_apart(tmp_path: Path) -> None:
+    own = replace(catalog.find("minilm-l6"), prompts={"query": "query: "}, dims=(64,))
+    members = [
+        Backbone(own, SETTINGS), Backbone(own, SETTINGS, prompt="query"),
+        Backbone(own, SETTINGS, dim=64),
+    ]  # fmt: skip
+
+    assert len(join(members, tmp_path)) == 3
+
+
+def test_poolings_of_one_graph_come_from_one_run(tmp_path: Path) -> None:
+    own = catalog.find("minilm-l6")
+    ways = [
+        replace(own, name=f"{pooling}-{normalize}", pooling=pooling, normalize=normalize)
+        for pooling in ("mean", "cls", "last_token")
+        for normalize in (True, False)
+    ]
+    texts = ["one", "a longer text, of which there is more"]
+
+    (joint,) = join(of(*ways), tmp_path)
+
+    X = joint.backbone.encode(texts)
+    for each, columns in zip(joint.members, joint.columns, strict=True):
+        np.testing.assert_allclose(X[:, columns], each.encode(texts), atol=5e-6)
+
+
+def test_a_file_that_is_no_graph_is_left_to_who_opens_it(tmp_path: Path) -> None:
+    broken = wide(tmp_path, "broken")
+    broken.file("graph").write_bytes(b"no graph")
+
+    found = join(of(broken, wide(tmp_path), deep(tmp_path)), tmp_path / "made")
+
+    assert names(found) == [["broken"], ["wide", "deep"]]
+
+
+def test_a_graph_that_cannot_be_loaded_leaves_its_backbones_by_themselves(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x W", "h"), node("ms.NoSuchOperator", "h", "y")]
+    strange = [
+        tiny_manifest(tmp_path, model_of(nodes, {"W": W}), dim=6, name=name) for name in "ab"
+    ]
+
+    assert names(join(of(*strange), tmp_path / "made")) == [["a"], ["b"]]
