@@ -1,7 +1,7 @@
 """Choosing a backbone: what is lost by a look at a tenth of the cost of trying all.
 
 For each seed items are dealt anew into those that train and those that test.  Trying all means to
-embed the items that train with every backbone and to fit scikit-learn's LogisticRegressionCV to
+embed the items that train with one backbone after the other and to fit scikit-learn's LogisticRegressionCV to
 each; the best is that of the highest accuracy on the items that test.  ``featx compare`` gets a
 tenth of the seconds of that, its own start included, an empty cache, and the items that train.
 
@@ -202,7 +202,10 @@ def _rows(case: Case, seeds: int) -> Iterator[dict[str, Any]]:
         round(share, 4),
         unit="of trying all",
         threads=THREADS,
-        note=f"{seconds} {statistics.mean(e.all_s for e in found):.0f} s, both from empty caches",
+        note=(
+            f"{seconds} {statistics.mean(e.all_s for e in found):.0f} s, both from empty caches; "
+            "trying all embeds with one backbone after the other"
+        ),
         **rows.at_most(share, wanted["cost_share_max"]),
     )
 
