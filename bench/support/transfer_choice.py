@@ -1,9 +1,10 @@
 """Choosing a backbone: what is lost by a look at a tenth of the cost of trying all.
 
 For each seed items are dealt anew into those that train and those that test.  Trying all means to
-embed the items that train with one backbone after the other and to fit scikit-learn's LogisticRegressionCV to
-each; the best is that of the highest accuracy on the items that test.  ``featx compare`` gets a
-tenth of the seconds of that, its own start included, an empty cache, and the items that train.
+embed the items that train with one backbone after the other and to fit scikit-learn's
+LogisticRegressionCV to each; the best is that of the highest accuracy on the items that test.
+``featx compare`` gets a tenth of the seconds of that, its own start included, an empty cache, and
+the items that train.
 
 Backbones: those of the zoo that take the items, and the zoo's own without their last blocks.
 """
