@@ -16,7 +16,8 @@ from featx.data.sources.options import DescribedSource
 from featx.errors import InputError
 from featx.evaluate.paired import Paired
 from featx.transfer.compare.comparison import Comparison
-from featx.transfer.compare.contestant import line_up
+from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.embedder import Embedder
 from featx.transfer.compare.mixes import try_mixes
 from featx.transfer.compare.pool import list_labelled, nested_order
 from featx.transfer.compare.race import Round
@@ -109,9 +110,8 @@ def test_backbones_of_the_same_information_are_level(tmp_path: Path) -> None:
 
 
 def test_backbones_within_a_standard_error_of_the_leader_are_tied(tmp_path: Path) -> None:
-    source = source_of(comparing.save_items(tmp_path / "items.npz", 100))
     backbones = opened(tmp_path, most=range(8), near=range(4, 12), far=range(12, 20))
-    racing = tuple(line_up(backbones, source, tmp_path, cache=None))
+    racing = tuple(map(Contestant, backbones))
     right = np.arange(100)
     hits = right < 60, (right >= 3) & (right < 62), right < 50
 
@@ -321,8 +321,9 @@ def test_each_of_several_tries_has_to_help_the_more_surely(tmp_path: Path) -> No
 
     sample = list_labelled(source)
     backbones = [Backbone(wide), *map(comparing.backbone, manifests)]
-    raced = line_up(backbones, source, tmp_path, cache=None)
-    assert all(each.embedder.embed(sample.ids) for each in raced)
+    raced = list(map(Contestant, backbones))
+    groups = Embedder(source, tmp_path / "sets", cache=None).groups(raced, sample.ids)
+    assert all(each.embed(sample.ids) for each in groups)
     mixes = list(try_mixes(Sample(sample.ids, sample.y), raced, seed=0))
 
     assert [(each.kind, each.dim) for each in mixes] == [

@@ -9,7 +9,8 @@ import pytest
 
 import comparing
 from featx.data.sources import open_source
-from featx.transfer.compare.contestant import Contestant, line_up
+from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.embedder import Embedder
 from featx.transfer.compare.pool import list_labelled
 from featx.transfer.compare.speed import FEW, MOST_TIMED, items_per_s
 from featx.types import Content
@@ -60,8 +61,9 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> list[Contestant]:
     backbones = [
         comparing.backbone(comparing.seeing(folder, name, range(8))) for name in ("first", "second")
     ]
-    found = line_up(backbones, source, folder / "sets", cache=None)
-    assert found[0].embedder.embed(list_labelled(source).ids)
+    found, ids = list(map(Contestant, backbones)), list_labelled(source).ids
+    (group,) = Embedder(source, folder / "sets", cache=None).groups(found, ids)
+    assert group.embed(ids)
     return found
 
 

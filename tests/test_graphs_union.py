@@ -146,3 +146,20 @@ def test_a_graph_with_a_branch_is_not_traced() -> None:
     graph = Graph(model_of([choice], {"yes": np.array(True)}, output=EMBEDDING))
 
     assert trace(graph, {"array": "x"}) is None
+
+
+def test_a_graph_with_words_is_not_traced() -> None:
+    model = model_of([node("Relu", "x", EMBEDDING)], {}, output=EMBEDDING)
+    words = TensorProto(name="words", data_type=TensorProto.STRING, dims=[1], string_data=[b"a"])
+    model.graph.initializer.append(words)
+
+    assert trace(Graph(model), {"array": "x"}) is None
+
+
+def test_the_domain_of_operators_has_two_names() -> None:
+    one, two = (traced([node("Relu", "x", EMBEDDING)], {}) for _ in range(2))
+    two.graph.model.opset_import[0].domain = "ai.onnx"
+
+    assert one.fits(two)
+    two.graph.model.opset_import[0].version = 18
+    assert not one.fits(two)

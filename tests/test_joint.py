@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featx import samples
 from featx.backbone.backbone import Backbone, identity
+from featx.backbone.graphs.pooling import EMBEDDING
 from featx.backbone.joint import Joint, join
 from featx.backbone.settings import Settings
 from featx.zoo import catalog
@@ -142,6 +143,23 @@ def test_poolings_of_one_graph_come_from_one_run(tmp_path: Path) -> None:
         np.testing.assert_allclose(X[:, columns], each.encode(texts), atol=5e-6)
 
 
+def test_a_graph_that_is_wider_than_its_manifest_says_runs_by_itself(tmp_path: Path) -> None:
+    whole = wide(tmp_path)
+    narrow = replace(whole, name="narrow", dim=4, normalize=True)
+
+    found = join(of(narrow, whole, deep(tmp_path)), tmp_path / "made")
+
+    assert names(found) == [["narrow"], ["wide"], ["deep"]]
+
+
+def test_rows_of_no_known_shape_keep_backbones_apart(tmp_path: Path) -> None:
+    known = wide(tmp_path), deep(tmp_path)
+    unknown = [replace(each, array=None) for each in known]
+
+    assert names(join(of(*known), tmp_path / "made")) == [["wide", "deep"]]
+    assert names(join(of(*unknown), tmp_path / "made")) == [["wide"], ["deep"]]
+
+
 def test_a_file_that_is_no_graph_is_left_to_who_opens_it(tmp_path: Path) -> None:
     broken = wide(tmp_path, "broken")
     broken.file("graph").write_bytes(b"no graph")
@@ -151,10 +169,40 @@ def test_a_file_that_is_no_graph_is_left_to_who_opens_it(tmp_path: Path) -> None
     assert names(found) == [["broken"], ["wide", "deep"]]
 
 
-def test_a_graph_that_cannot_be_loaded_leaves_its_backbones_by_themselves(tmp_path: Path) -> None:
-    nodes = [node("MatMul", "x W", "h"), node("ms.NoSuchOperator", "h", "y")]
-    strange = [
-        tiny_manifest(tmp_path, model_of(nodes, {"W": W}), dim=6, name=name) for name in "ab"
-    ]
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param([node("Relu", "h", "another")], id="its output is not there"),
+        pytest.param([node("Add", "h nothing", "y")], id="a value that nothing makes"),
+        pytest.param([node("ms.NoSuchOperator", "h", "y")], id="an operator that is not there"),
+    ],
+)
+def test_odd_graphs_are_left_to_who_opens_them(nodes: list[Any], tmp_path: Path) -> None:
+    model = model_of([node("MatMul", "x W", "h"), *nodes], {"W": W})
+    strange = [tiny_manifest(tmp_path, model, dim=6, name=name) for name in "ab"]
 
     assert names(join(of(*strange), tmp_path / "made")) == [["a"], ["b"]]
+
+
+def test_a_graph_made_by_featx_is_taken_as_any_other(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x W", "h"), node("Relu", "h", EMBEDDING)]
+    model = model_of(nodes, {"W": W}, output=EMBEDDING)
+    made = replace(
+        tiny_manifest(tmp_path, model, dim=6, name="made"), outputs={"embedding": EMBEDDING}
+    )
+    rows = list(np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32))
+
+    found = join(of(made, wide(tmp_path)), tmp_path / "joint")
+
+    for joint in found:
+        X = joint.backbone.encode(rows)
+        for member, columns in zip(joint.members, joint.columns, strict=True):
+            np.testing.assert_allclose(X[:, columns], member.encode(rows), atol=1e-6)
+
+
+def test_backbones_run_by_themselves_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    found = join(of(wide(tmp_path), deep(tmp_path)), tmp_path / "file" / "made")
+
+    assert names(found) == [["wide"], ["deep"]]

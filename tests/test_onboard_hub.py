@@ -207,7 +207,10 @@ def test_a_client_that_was_loaded_offline_stays_so(
 ) -> None:
     files = opened()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    reason = "HF_HUB_OFFLINE was set when the hub's client was loaded; start Python again"
+    reason = (
+        "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set when the hub's client was loaded;"
+        " start Python again"
+    )
 
     assert str(refusal("hf:org/small", tmp_path)) == f"hf:org/small: {reason}"
     with pytest.raises(ServerError, match=reason):

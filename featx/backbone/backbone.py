@@ -249,13 +249,27 @@ class Backbone:
     def encode_batch(self, samples: Sequence[Sample]) -> Vectors:
         """Return one vector a sample, all of them encoded at once, shape (N, D)."""
         roles = self.modality.collate(samples)
+        parts = np.array([sample.parts for sample in samples], dtype=np.int64)
+        return self.encode_arrays(roles, parts, most=self._most_rows(samples))
+
+    def encode_arrays(
+        self, roles: dict[str, NDArray[Any]], parts: NDArray[np.int64], *, most: int
+    ) -> Vectors:
+        """Return one vector an item, shape (N, D), from what samples were collated to.
+
+        Parameters
+        ----------
+        roles : dict of str to ndarray
+            Role of an input → its rows.
+        parts : ndarray of int64, shape (N,)
+            Rows of each item.
+        most : int
+            Rows that run at once.
+        """
         if self.manifest.modality == "text" and self.device != "cpu":
             roles = bucketed(roles, self.manifest.max_length)
-        if self.session is None:
-            X = roles["array"]
-        else:
-            X = self._run_slices(self.session, roles, self._most_rows(samples))
-        parts = np.array([sample.parts for sample in samples], dtype=np.int64)
+        session = self.session
+        X = roles["array"] if session is None else self._run_slices(session, roles, most)
         audio = self.manifest.audio
         unit = audio is not None and audio.window_pooling == "unit_mean"
         X = pool_parts(X.astype(np.float32, copy=False), parts, unit=unit)[:, : self.dim]

@@ -5,20 +5,28 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.graphs.external import read_safely
+from featx.backbone.graphs.external import read_safely, weight_files
 from featx.backbone.graphs.graph import Graph
 from featx.backbone.graphs.pooling import EMBEDDING, append_embedding
+from featx.backbone.graphs.probing import Feeds, made_up_feeds
 from featx.backbone.graphs.union import Traced, trace, unite
 from featx.backbone.variants import LEAST_OPSET, MOST_BYTES, can_pool, has_one_part
-from featx.errors import InputError
 from featx.fingerprint import hash_facts
+from featx.types import Vectors
 from featx.zoo.manifest import FileEntry
 
 LEAST_SHARED = 0.5
 """Of the nodes of the smaller graph: backbones with less in common are run by themselves."""
+
+MOST_EACH_BYTES = 1 << 29
+"""Graphs that are larger are run by themselves: united ones are held in memory twice."""
+
+AGREEMENT = 1e-4
+"""Largest difference to what a backbone gives by itself, as a share of its largest number."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,9 @@ class Joint:
 def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
     """Return backbones in groups that one run of a graph gives the vectors of.
 
-    Vectors are those of each backbone by itself, but for the order of sums.  On a CPU, in
-    float32; a backbone that runs elsewhere, cuts its vectors, or averages parts of an item is
-    left by itself.
+    Vectors are those of each backbone by itself, but for the order of sums; made-up items prove
+    it.  Texts that are cut, images and arrays, on a CPU and in float32; any other backbone is left
+    by itself, and so is one whose graph is odd in any way.
 
     Parameters
     ----------
@@ -61,9 +69,8 @@ def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
         Each backbone is in one of them; those of a group share nodes of their graphs.
     """
     groups: list[list[_Part]] = []
-    for backbone in backbones:
-        part = _Part(backbone, _traced(backbone))
-        home = next((group for group in groups if any(map(part.is_like, group))), None)
+    for part in map(_part, backbones):
+        home = next((group for group in groups if part.belongs_to(group)), None)
         if home is None:
             groups.append([part])
         else:
@@ -73,17 +80,27 @@ def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A backbone, and its graph if that may be united with others."""
+    """A backbone, and its graph if that may be united with others.
+
+    Attributes
+    ----------
+    backbone : Backbone
+    traced : Traced or None
+    feeds : dict of str to ndarray
+        Made-up inputs, by role.
+    """
 
     backbone: Backbone
-    traced: Traced | None
+    traced: Traced | None = None
+    feeds: Feeds | None = None
 
-    def is_like(self, other: "_Part") -> bool:
-        """Return whether both are worth a graph of their own."""
-        one, two = self.traced, other.traced
-        if one is None or two is None or _taken(self.backbone) != _taken(other.backbone):
+    def belongs_to(self, group: "Sequence[_Part]") -> bool:
+        """Return whether one graph is worth it for this backbone and those of a group."""
+        own, others = self.traced, [part.traced for part in group]
+        if own is None or any(_taken(self.backbone) != _taken(part.backbone) for part in group):
             return False
-        return one.fits(two) and one.shared(two) >= LEAST_SHARED
+        fitting = [other for other in others if other is not None and own.fits(other)]
+        return len(fitting) == len(others) and max(map(own.shared, fitting)) >= LEAST_SHARED
 
 
 def _taken(backbone: Backbone) -> tuple[object, ...]:
@@ -93,12 +110,12 @@ def _taken(backbone: Backbone) -> tuple[object, ...]:
     return (*kept, facts["files"].get("tokenizer"), backbone.modality.revision, backbone.settings)
 
 
-def _traced(backbone: Backbone) -> Traced | None:
-    """Return a backbone's graph with pooling and scaling; None if it is to be run by itself."""
+def _part(backbone: Backbone) -> _Part:
+    """Return a backbone with its graph; without one if it is to be run by itself."""
     manifest = backbone.manifest
-    size_bytes = sum(entry.size_bytes for entry in manifest.files.values())
     may = (
         "graph" in manifest.files
+        and (manifest.modality in {"text", "image"} or manifest.array is not None)
         and backbone.device == "cpu"
         and backbone.precision == "fp32"
         and not backbone.settings.deterministic
@@ -106,56 +123,87 @@ def _traced(backbone: Backbone) -> Traced | None:
         and backbone.dim == manifest.dim
         and can_pool(manifest)
         and has_one_part(manifest)
-        and size_bytes <= MOST_BYTES // 2
     )
-    if not may:
-        return None
-    path = manifest.file("graph")
     try:
-        read_safely(path)
-        graph = Graph.load(path)
-    except (InputError, OSError, ValueError, onnx.checker.ValidationError):
-        return None  # who opens it by itself says what is wrong
+        return _opened(backbone) if may else _Part(backbone)
+    except Exception:  # noqa: BLE001  (whoever opens it by itself says what is wrong)
+        return _Part(backbone)
+
+
+def _opened(backbone: Backbone) -> _Part:
+    manifest = backbone.manifest
+    path = manifest.file("graph")
+    read_safely(path)
+    files = [path, *(path.parent / name for name in weight_files(path))]
+    if sum(file.stat().st_size for file in files) > MOST_EACH_BYTES:
+        return _Part(backbone)
+    graph = Graph.load(path)
     if graph.opset < LEAST_OPSET:
-        return None
-    is_pooled = manifest.pooling == "none"
+        return _Part(backbone)
+    made_up = made_up_feeds(graph, manifest)[0]
     append_embedding(
         graph,
-        manifest.outputs["embedding" if is_pooled else "tokens"],
+        manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"],
         pooling=manifest.pooling,
         mask=manifest.inputs.get("attention_mask", ""),
         normalize=manifest.normalize,
     )
     graph.prune()
-    return trace(graph, manifest.inputs)
+    feeds = {role: made_up[name] for role, name in manifest.inputs.items()}
+    return _Part(backbone, trace(graph, manifest.inputs), feeds)
 
 
 def _joint(group: Sequence[_Part], folder: Path, number: int) -> list[Joint]:
     """Return the backbones of a group as one, or each by itself if they are one, or cannot be."""
     members = tuple(part.backbone for part in group)
-    alone = [Joint(each, (each,)) for each in members]
-    if len(group) == 1:
-        return alone
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"joint-{number}.onnx"
-    onnx.save(unite([part.traced for part in group if part.traced is not None]), path)
+    if len(group) > 1:
+        try:
+            joint = _united(group, folder / f"joint-{number}.onnx")
+        except Exception:  # noqa: BLE001  (such as a full disk: nothing that each by itself needs)
+            joint = None
+        if joint is not None:
+            return [joint]
+    return [Joint(each, (each,)) for each in members]
+
+
+def _united(group: Sequence[_Part], path: Path) -> Joint | None:
+    """Return the backbones of a group as one; None if that gives other vectors, or is too large."""
+    members = tuple(part.backbone for part in group)
+    model = unite([part.traced for part in group if part.traced is not None])
+    if model.ByteSize() > MOST_BYTES:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
     joint = Joint(_backbone(members, path), members)
-    try:
-        _ = joint.backbone.session
-    except InputError:
-        return alone
-    return [joint]
+    feeds: Feeds = {}
+    for part in group:
+        feeds |= part.feeds or {}
+    X = _vectors(joint.backbone, feeds)
+    if X.shape[1] != sum(each.dim for each in members):
+        return None
+    for member, columns in zip(members, joint.columns, strict=True):
+        alone = _vectors(member, feeds)
+        allowed = AGREEMENT * np.abs(alone).max(initial=0)
+        if alone.shape[1] != member.dim or not np.abs(X[:, columns] - alone).max() <= allowed:
+            return None
+    return joint
+
+
+def _vectors(backbone: Backbone, feeds: Feeds) -> Vectors:
+    rows = len(next(iter(feeds.values())))
+    roles = {role: feeds[role] for role in backbone.manifest.inputs}
+    return backbone.encode_arrays(roles, np.ones(rows, np.int64), most=rows)
 
 
 def _backbone(members: Sequence[Backbone], path: Path) -> Backbone:
     """Return the backbone of a united graph, with the files of the first that prepare samples."""
     first = members[0].manifest
-    own = {role: e for role, e in first.files.items() if role not in {"graph", "weights"}}
     graph = FileEntry(
         path=str(path.resolve()),
         sha256=hash_facts({"featx-joint": [each.fingerprint for each in members]}),
         size_bytes=path.stat().st_size,
     )
+    files = {role: entry for role, entry in first.files.items() if role == "tokenizer"}
     roles = [role for each in members for role in each.manifest.inputs]
     manifest = replace(
         first,
@@ -165,7 +213,7 @@ def _backbone(members: Sequence[Backbone], path: Path) -> Backbone:
         dims=(),
         pooling="none",
         normalize=False,
-        files=own | {"graph": graph},
+        files=files | {"graph": graph},
         inputs={role: role for role in roles},
         outputs={"embedding": EMBEDDING},
         tower=None,

@@ -58,7 +58,8 @@ def trace(graph: Graph, inputs: Mapping[str, str]) -> Traced | None:
     model = graph.model
     roles = {name: role for role, name in inputs.items()}
     has_more = model.functions or model.graph.sparse_initializer or graph.inputs.keys() - roles
-    if has_more or any(_has_graph(node) for node in graph.nodes):
+    is_odd = any(tensor.data_type == TensorProto.STRING for tensor in model.graph.initializer)
+    if has_more or is_odd or any(_has_graph(node) for node in graph.nodes):
         return None
     names = {"": ""} | {name: roles[name] for name in graph.inputs}
     names |= {tensor.name: _constant(tensor) for tensor in model.graph.initializer}
@@ -131,7 +132,8 @@ def _kinds(part: Traced) -> dict[str, tuple[int, list[int]]]:
 
 def _opsets(part: Traced) -> dict[str, int]:
     """Return domain of operators → version."""
-    return {each.domain: each.version for each in part.graph.model.opset_import}
+    opsets = part.graph.model.opset_import
+    return {"" if each.domain == "ai.onnx" else each.domain: each.version for each in opsets}
 
 
 def _agree(one: Mapping[str, object], two: Mapping[str, object]) -> bool:

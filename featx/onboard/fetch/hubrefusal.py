@@ -30,6 +30,8 @@ HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check name and revision, or {LOG_IN}"}
 """Status → what to do, where the hub does not say what is the matter."""
 
 
+OFFLINE = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE"
+
 OF_DISKS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EFBIG,
@@ -71,8 +73,8 @@ def refusal(origin: Origin, cause: Exception) -> FeatxError:
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
         return ServerError(f"{origin}: {reason}", code="offline")
     if "OfflineModeIsEnabled" in {type(cause).__name__, type(cause.__cause__).__name__}:
-        # The client reads the variable once.
-        reason = "HF_HUB_OFFLINE was set when the hub's client was loaded; start Python again"
+        # The client reads the variables once.
+        reason = f"{OFFLINE} was set when the hub's client was loaded; start Python again"
         return ServerError(f"{origin}: {reason}", code="offline")
     if status is not None:
         hint = HINTS.get(status, "try again later")

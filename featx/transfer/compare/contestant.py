@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.joint import join
-from featx.data.sources.options import DescribedSource
+from featx.data.segment import RowView
+from featx.data.store import EmbeddingSet
 from featx.embedding import stream
-from featx.transfer.compare.embedder import Embedder
 from featx.types import Content, Vectors
 
 
@@ -20,28 +18,43 @@ class Contestant:
     Parameters
     ----------
     backbone : Backbone
-    embedder : Embedder
-        Embeds items with it, and may do so with others at the same time.
-    columns : slice
-        Where its vectors lie among those of the embedder.
 
     Attributes
     ----------
     name : str
     size_bytes : int
         Of its files.
+    problems : dict of str to str
+        Items that it cannot embed, the first ten of each part: id → why.
+    truncated : int
+        Items of which something was cut off.
     """
 
-    def __init__(self, backbone: Backbone, embedder: Embedder, columns: slice) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self.embedder = embedder
         self.name = backbone.manifest.name
         self.size_bytes = sum(entry.size_bytes for entry in backbone.manifest.files.values())
-        self._columns = columns
+        self.problems: dict[str, str] = {}
+        self.truncated = 0
+        self._parts: list[Vectors] = []
+        self._row: dict[str, int] = {}
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._row
+
+    def take(self, part: EmbeddingSet, columns: slice, *, truncated: int) -> None:
+        """Take further items: some columns of a set, which stays where it is."""
+        first = len(self._row)
+        self._row |= {item_id: first + number for number, item_id in enumerate(part.ids)}
+        X = part.X
+        segments = X.segments if isinstance(X, RowView) else [X]
+        self._parts += [segment[:, columns] for segment in segments]
+        self.truncated += truncated
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Return the vectors of items that are embedded, in the order of `ids`, (N, D)."""
-        return np.ascontiguousarray(self.embedder.vectors(ids)[:, self._columns])
+        rows = np.array([self._row[each] for each in ids], dtype=np.int64)
+        return RowView(self._parts)[rows]
 
     def encode_s(self, contents: Sequence[Content]) -> float:
         """Return the seconds that encoding takes by itself, without the cache."""
@@ -49,30 +62,3 @@ class Contestant:
         for _ in stream(contents, self.backbone):
             pass
         return time.perf_counter() - started_s
-
-
-def line_up(
-    backbones: Sequence[Backbone], source: DescribedSource, folder: Path, *, cache: Path | None
-) -> list[Contestant]:
-    """Return a contestant for each backbone; those that share most of a graph embed together.
-
-    Parameters
-    ----------
-    backbones : sequence of Backbone
-    source : DescribedSource
-    folder : Path
-        For what is thrown away in the end.
-    cache : Path or None
-        The user-wide cache; None works without one.
-    """
-    found = {}
-    for number, joint in enumerate(join(backbones, folder)):
-        embedder = Embedder(joint, source, folder / str(number), cache=cache)
-        for backbone, columns in zip(joint.members, joint.columns, strict=True):
-            found[id(backbone)] = Contestant(backbone, embedder, columns)
-    return [found[id(backbone)] for backbone in backbones]
-
-
-def embedders(contestants: Sequence[Contestant]) -> list[Embedder]:
-    """Return what embeds for some contestants, each once."""
-    return list(dict.fromkeys(each.embedder for each in contestants))

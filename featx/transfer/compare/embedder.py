@@ -1,13 +1,14 @@
-"""What embeds the items of a comparison: one backbone, or several at once."""
+"""What embeds the items of a comparison: for each backbone, or for several at once."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import cast
 
-import numpy as np
-
-from featx.backbone.joint import Joint
+from featx.backbone.backbone import Backbone
+from featx.backbone.joint import Joint, join
 from featx.data.sources.chosen import Chosen
 from featx.data.sources.options import DescribedSource
 from featx.data.splitcache import SplitCache
@@ -15,54 +16,107 @@ from featx.data.store import EmbeddingSet
 from featx.data.vectorcache import VectorCache
 from featx.embedding import Policy, Progress, Run
 from featx.embedding.run import vectors_of
-from featx.types import Vectors
+from featx.errors import InputError, ItemError
+from featx.fingerprint import digest
+from featx.transfer.compare.contestant import Contestant
 
 OnProgress = Callable[[int, int], None]
 
+ASKED = 16
+"""Items that tell whether the cache knows them already."""
+
 
 class Embedder:
-    """Embeds items part by part, with all backbones of a joint at once.
+    """Embeds items of a source for contestants; those that share a graph embed together.
 
     Items come from the user-wide cache where it has them, and go into it, as if each backbone had
     embedded them by itself.
 
     Parameters
     ----------
-    joint : Joint
     source : DescribedSource
     folder : Path
-        For sets that are thrown away in the end; its own.
+        For what is thrown away in the end.
     cache : Path or None
         The user-wide cache; None works without one.
+    """
+
+    def __init__(self, source: DescribedSource, folder: Path, *, cache: Path | None) -> None:
+        self._source = source
+        self._folder = folder
+        self._cache = cache
+        self._joints: dict[tuple[Backbone, ...], list[Joint]] = {}
+
+    def groups(self, contestants: Sequence[Contestant], ids: Sequence[str]) -> "list[Group]":
+        """Return what is to embed items for contestants.
+
+        Parameters
+        ----------
+        contestants : sequence of Contestant
+            Those that are still in the race.
+        ids : sequence of str
+            Items.  A backbone that the cache knows them of stays by itself: others would have it
+            compute them again.
+        """
+        known = self._known(contestants, ids) if len(contestants) > 1 else set()
+        fresh = tuple(each.backbone for each in contestants if each not in known)
+        if fresh not in self._joints:  # others have dropped out
+            self._joints = {fresh: join(fresh, self._new_folder())}
+        alone = [lone(each.backbone) for each in contestants if each in known]
+        left = list(contestants)
+        return [
+            Group(joint, [_pop(left, member) for member in joint.members], self)
+            for joint in [*alone, *self._joints[fresh]]
+        ]
+
+    def run(self, joint: Joint, ids: Sequence[str]) -> "_JointRun":
+        """Return a run that embeds some items, into a folder of its own."""
+        source = Chosen(self._source, set(ids))
+        return _JointRun(joint, source, self._new_folder() / "part.emb", self._cache)
+
+    def _new_folder(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(dir=self._folder))
+
+    def _known(self, contestants: Sequence[Contestant], ids: Sequence[str]) -> set[Contestant]:
+        """Return those of which the cache has all vectors, as far as some items tell."""
+        if self._cache is None:
+            return set()
+        asked = set(ids[:: -(-len(ids) // ASKED)])
+        digests = []
+        for item in Chosen(self._source, asked):
+            with suppress(ItemError):
+                digests.append(digest(contestants[0].backbone.read(item.content)))
+        return {each for each in contestants if self._holds(each.backbone, digests)}
+
+    def _holds(self, backbone: Backbone, digests: Sequence[bytes]) -> bool:
+        assert self._cache is not None
+        store = vectors_of(backbone, self._cache)
+        try:
+            return len(store.get_many(digests)) == len(set(digests)) > 0
+        finally:
+            store.close()
+
+
+class Group:
+    """Contestants that one run embeds items for.
 
     Attributes
     ----------
     name : str
-        Of all its backbones.
-    problems : dict of str to str
-        Items that it cannot embed, the first ten of each part: id → why.
-    truncated : int
-        Items of which something was cut off.
+        Of all their backbones.
+    contestants : sequence of Contestant
+        In the order of the joint's members.
     item_s : float
-        Seconds an item took in the last part.
+        Seconds an item took.
     """
 
-    def __init__(
-        self, joint: Joint, source: DescribedSource, folder: Path, *, cache: Path | None
-    ) -> None:
+    def __init__(self, joint: Joint, contestants: Sequence[Contestant], embedder: Embedder) -> None:
         self.name = joint.backbone.manifest.name
-        self.problems: dict[str, str] = {}
-        self.truncated = 0
+        self.contestants = contestants
         self.item_s = 0.0
         self._joint = joint
-        self._source = source
-        self._folder = folder
-        self._cache = cache
-        self._parts: list[EmbeddingSet] = []
-        self._row: dict[str, int] = {}
-
-    def __contains__(self, item_id: str) -> bool:
-        return item_id in self._row
+        self._embedder = embedder
 
     def embed(
         self,
@@ -72,6 +126,8 @@ class Embedder:
         on_progress: OnProgress = lambda *_: None,
     ) -> bool:
         """Embed further items; what is done when the time is over is kept in the cache alone.
+
+        Items that one of several backbones cannot embed are tried by each of them by itself.
 
         Parameters
         ----------
@@ -88,29 +144,31 @@ class Embedder:
         """
         _ = self._joint.backbone.session  # opened here: that takes as long as many items do
         started_s = time.perf_counter()
-        out = self._folder / f"{len(self._parts)}.emb"
-        run = _JointRun(self._joint, Chosen(self._source, set(ids)), out, self._cache)
-        steps = cast("Generator[Progress, None, None]", run.steps())
-        for progress in steps:
-            on_progress(progress.done, progress.total)
-            if progress.done < progress.total and is_over():
-                steps.close()
+
+        def run(joint: Joint, taking: Sequence[Contestant], some: Sequence[str]) -> bool:
+            return self._embedder.run(joint, some).into(taking, is_over, on_progress)
+
+        left: Sequence[str] = ids
+        if len(self.contestants) > 1:
+            if not run(self._joint, self.contestants, ids):
                 return False
-        self.problems |= dict(progress.first_errors)
-        self.truncated += progress.truncated
+            left = [each for each in ids if each not in self.contestants[0]]
+        for contestant in self.contestants if left else ():
+            if not run(lone(contestant.backbone), [contestant], left):
+                return False
         self.item_s = (time.perf_counter() - started_s) / len(ids)
-        self._take(EmbeddingSet.open(out))
         return True
 
-    def _take(self, part: EmbeddingSet) -> None:
-        first = len(self._row)
-        self._row |= {item_id: first + number for number, item_id in enumerate(part.ids)}
-        self._parts.append(part)
 
-    def vectors(self, ids: Sequence[str]) -> Vectors:
-        """Return the vectors of items that are embedded, those of all backbones side by side."""
-        everything = np.concatenate([np.asarray(part.X[:]) for part in self._parts])
-        return everything[[self._row[each] for each in ids]]
+def _pop(contestants: list[Contestant], backbone: Backbone) -> Contestant:
+    """Take the first one of a backbone out of a list."""
+    places = (place for place, each in enumerate(contestants) if each.backbone is backbone)
+    return contestants.pop(next(places))
+
+
+def lone(backbone: Backbone) -> Joint:
+    """Return a backbone that runs by itself."""
+    return Joint(backbone, (backbone,))
 
 
 class _JointRun(Run):
@@ -126,3 +184,30 @@ class _JointRun(Run):
         """Open the store of a lone backbone, or those of all."""
         parts = [vectors_of(each, cache) for each in self._joint.members]
         return SplitCache(parts, self._joint.columns) if len(parts) > 1 else parts[0]
+
+    def into(
+        self, taking: Sequence[Contestant], is_over: Callable[[], bool], on_progress: OnProgress
+    ) -> bool:
+        """Run, and hand what was embedded to contestants; return whether it came to its end.
+
+        What is wrong with an item, or with all, is told by a lone contestant; several get what
+        was embedded of all of them.
+        """
+        is_alone = len(taking) == 1
+        steps = cast("Generator[Progress, None, None]", self.steps())
+        try:
+            for progress in steps:
+                on_progress(progress.done, progress.total)
+                if progress.done < progress.total and is_over():
+                    steps.close()
+                    return False
+        except InputError:
+            if is_alone:
+                raise
+            return True
+        part = EmbeddingSet.open(self.out)
+        for contestant, columns in zip(taking, self._joint.columns, strict=True):
+            contestant.take(part, columns, truncated=progress.truncated)
+        if is_alone:
+            taking[0].problems |= dict(progress.first_errors)
+        return True

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from featx.evaluate.paired import Paired
 from featx.train.candidates import fit
 from featx.train.material import Material
-from featx.transfer.compare.contestant import Contestant, embedders
+from featx.transfer.compare.contestant import Contestant
+from featx.transfer.compare.embedder import Embedder, Group
 from featx.transfer.compare.pool import PAIR, Pool
 from featx.transfer.compare.recipe import ENCODING_SHARE, FIRST_ROWS, Clock, Recipe, Watch
 from featx.transfer.compare.sample import Sample, common_sample
@@ -74,7 +75,12 @@ class Round:
 
 
 def run_race(
-    contestants: Sequence[Contestant], pool: Pool, recipe: Recipe, clock: Clock, watch: Watch
+    contestants: Sequence[Contestant],
+    embedder: Embedder,
+    pool: Pool,
+    recipe: Recipe,
+    clock: Clock,
+    watch: Watch,
 ) -> list[Round]:
     """Embed and judge: all items in one round, or by a budget in rounds of twice as many each.
 
@@ -85,6 +91,7 @@ def run_race(
     ----------
     contestants : sequence of Contestant
         Two or more.
+    embedder : Embedder
     pool : Pool
     recipe : Recipe
     clock : Clock
@@ -100,12 +107,15 @@ def run_race(
     rounds: list[Round] = []
     alive, done = list(contestants), 0
     while size > done:
-        if not _embedded(alive, pool.ids[done:size], clock, watch, is_first=not rounds):
+        ids = pool.ids[done:size]
+        groups = embedder.groups(alive, ids)
+        if not _embedded(groups, ids, clock, watch, is_first=not rounds):
             break
         rounds.append(_judged(pool, size, alive, recipe.seed))
         alive, done = rounds[-1].survivors(), size
         if len(alive) > 1:
-            size = _next_size(alive, done, target, clock)
+            going_on = [group for group in groups if set(group.contestants) & set(alive)]
+            size = _next_size(sum(group.item_s for group in going_on), done, target, clock)
     return rounds
 
 
@@ -122,14 +132,14 @@ def hits_of(material: Material, *, seed: int, kind: str = "ridge") -> NDArray[np
 
 
 def _embedded(
-    alive: Sequence[Contestant], ids: Sequence[str], clock: Clock, watch: Watch, *, is_first: bool
+    groups: Sequence[Group], ids: Sequence[str], clock: Clock, watch: Watch, *, is_first: bool
 ) -> bool:
     """Return whether all have embedded further items; the first ones whatever it takes."""
 
     def is_over() -> bool:
         return not is_first and clock.left_s(ENCODING_SHARE) == 0
 
-    for each in embedders(alive):
+    for each in groups:
 
         def tell(done: int, total: int, name: str = each.name) -> None:
             watch.progress(name, done, total)
@@ -145,9 +155,8 @@ def _first_size(pool: Pool, target: int, recipe: Recipe) -> int:
     return min(max(FIRST_ROWS, PAIR * len(pool.names)), target)
 
 
-def _next_size(alive: Sequence[Contestant], done: int, target: int, clock: Clock) -> int:
+def _next_size(item_s: float, done: int, target: int, clock: Clock) -> int:
     """Return how many items the next round may have; as many as before if it is not worth it."""
-    item_s = sum(each.item_s for each in embedders(alive))
     left_s = _CAUTION * clock.left_s(ENCODING_SHARE)
     size = min(2 * done, target)
     if np.isfinite(left_s):

@@ -12,7 +12,7 @@ from featx.data.sources.options import DescribedSource
 from featx.errors import InputError
 from featx.train.choose import CHOOSING_ROWS
 from featx.transfer.compare.comparison import Comparison
-from featx.transfer.compare.contestant import Contestant, embedders, line_up
+from featx.transfer.compare.contestant import Contestant
 from featx.transfer.compare.embedder import Embedder
 from featx.transfer.compare.mixes import Mix, try_mixes
 from featx.transfer.compare.pool import Pool, list_labelled
@@ -61,8 +61,9 @@ def compare(
     clock = Clock(recipe.budget_s)
     pool = list_labelled(source, seed=recipe.seed)
     with TemporaryDirectory(prefix="featx-compare-") as folder:
-        contestants = line_up(backbones, source, Path(folder), cache=cache)
-        rounds = run_race(contestants, pool, recipe, clock, watch)
+        contestants = [Contestant(backbone) for backbone in backbones]
+        embedder = Embedder(source, Path(folder), cache=cache)
+        rounds = run_race(contestants, embedder, pool, recipe, clock, watch)
         speeds = items_per_s(contestants, lambda: _contents(source, pool), left_s=clock.left_s)
         ending = _Ending(rounds, recipe, clock)
         standings = ending.standings(contestants, speeds)
@@ -76,7 +77,7 @@ def compare(
         classes=rounds[-1].sample.n_classes,
         standings=tuple(standing for _, standing in standings),
         mixes=mixes,
-        problems=_problems(skipped, embedders(contestants)),
+        problems=_problems(skipped, contestants),
         skipped=len(skipped),
         notes=(*_notes(contestants, rounds[-1]), *ending.notes),
         seconds=round(clock.spent_s, 3),
@@ -165,15 +166,15 @@ def _skipped(pool: Pool, rounds: Sequence[Round]) -> set[str]:
         item_id
         for each in rounds
         for item_id in pool.ids[: each.size]
-        if not all(item_id in embedder for embedder in embedders(each.contestants))
+        if not all(item_id in contestant for contestant in each.contestants)
     }
 
 
-def _problems(skipped: set[str], asked: Sequence[Embedder]) -> dict[str, str]:
-    """Return the first ones: id → why, and which backbones say so unless all do."""
+def _problems(skipped: set[str], contestants: Sequence[Contestant]) -> dict[str, str]:
+    """Return the first ones: id → why, and which backbone says so unless all do."""
     found = {
-        item_id: f"{why} ({each.name})" if any(item_id in one for one in asked) else why
-        for each in asked
+        item_id: f"{why} ({each.name})" if any(item_id in one for one in contestants) else why
+        for each in contestants
         for item_id, why in each.problems.items()
         if item_id in skipped
     }
@@ -184,7 +185,7 @@ def _notes(contestants: Sequence[Contestant], last: Round) -> Iterator[str]:
     if last.sample.twins:
         yield f"{last.sample.twins:,} items that are nearly equal to others were left out"
     for each in contestants:
-        if cut := each.embedder.truncated:
-            yield f"{each.name}: {cut:,} items were longer than it takes, and were cut"
+        if each.truncated:
+            yield f"{each.name}: {each.truncated:,} items were longer than it takes, and were cut"
     if len(last.sample) > CHOOSING_ROWS:
         yield f"heads other than ridge, and mixes, are of {CHOOSING_ROWS:,} of the items"

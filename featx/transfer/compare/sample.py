@@ -11,8 +11,7 @@ from featx.evaluate.labelled import LabelledRows
 from featx.heads.folds import stratified_sample
 from featx.train.material import Material
 from featx.train.twins import find_twins, one_of_each
-from featx.transfer.compare.contestant import Contestant, embedders
-from featx.transfer.compare.embedder import Embedder
+from featx.transfer.compare.contestant import Contestant
 from featx.transfer.compare.pool import Pool
 from featx.types import Rows, Vectors
 
@@ -79,10 +78,9 @@ def common_sample(pool: Pool, size: int, contestants: Sequence[Contestant]) -> S
     InputError
         If items of fewer than two classes are left.
     """
-    asked = embedders(contestants)
-    kept = [row for row in range(size) if all(pool.ids[row] in each for each in asked)]
+    kept = [row for row in range(size) if all(pool.ids[row] in each for each in contestants)]
     if len(np.unique(pool.y[kept])) < 2:
-        raise InputError(_nothing_left(kept, size, asked))
+        raise InputError(_nothing_left(kept, size, contestants))
     everything = Sample(pool.ids, pool.y).take(np.array(kept))
     groups = _agreed([find_twins(each.vectors(everything.ids)).groups for each in contestants])
     X = np.empty((len(everything), 0), dtype=np.float32)  # which of a group stays is for labels
@@ -105,8 +103,8 @@ def _agreed(groupings: Sequence[Rows]) -> Rows:
     return np.asarray(first[of_row.ravel()])
 
 
-def _nothing_left(kept: Sequence[int], size: int, asked: Sequence[Embedder]) -> str:
-    problems = [(name, why) for each in asked for name, why in each.problems.items()]
+def _nothing_left(kept: Sequence[int], size: int, contestants: Sequence[Contestant]) -> str:
+    problems = [(name, why) for each in contestants for name, why in each.problems.items()]
     first = f"; first problem: {': '.join(problems[0])}" if problems else ""
     return (
         f"source: {len(kept):,} of {size:,} items could be embedded by all backbones, of fewer"
