@@ -19,7 +19,7 @@ from featx.train.train import train
 from featx.train.twins import find_twins
 from featx.transfer.adapt.adapt import Outcome, adapt_head
 from featx.transfer.adapt.alignment import ALIGNMENTS, moments_of
-from featx.transfer.adapt.choose import Asked, choose, judge
+from featx.transfer.adapt.choose import Asked, Judged, choose, judge, why_none
 from featx.transfer.adapt.domains import Source, source_of_rows
 from featx.transfer.adapt.methods import Method
 from featx.transfer.adapt.origin import read_source
@@ -127,6 +127,17 @@ def test_a_method_is_judged_by_the_rows_that_it_changes() -> None:
     assert not replace(both, gain=0.009).is_trusted
 
 
+def test_a_method_that_changes_too_much_is_named() -> None:
+    bold = Judged(name="zscore", gain=0.738, least=0.676, changed=0.835)
+    vain = replace(bold, name="coral", gain=0.8, least=-0.1)
+
+    assert why_none([vain, bold]) == (
+        "zscore is expected to gain 73.8 points, but changes 83.5% of the classes, more than 50%:"
+        " too much to be trusted; --method zscore takes it all the same"
+    )
+    assert why_none([vain]) == "no method is surely better than the head as it is"
+
+
 def test_a_shift_that_neighbours_see_through_is_adapted_to(head: Head) -> None:
     found = adapted(head, FADED)
 
@@ -167,7 +178,7 @@ def test_neighbours_that_know_less_than_the_head_are_not_asked() -> None:
     shift = measure_shift(source, X + 1, ("a", "b"))
     choice = choose(source, source.rows, Asked(X=X + 1, before=y), shift)
     assert choice.best is None
-    assert choice.reason.endswith("of its own domain: too little to judge by")
+    assert choice.reason.endswith("of its own domain, less than 90%: too little to judge by")
 
 
 def test_classes_that_are_rarer_move_the_prior_and_nothing_else() -> None:

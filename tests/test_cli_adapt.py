@@ -291,7 +291,14 @@ def test_other_mistakes_are_told_in_a_line(folder: Path, tmp_path: Path) -> None
     assert line("-o", head).startswith(f"{head}: is read by this command;")
     assert line("-o", out, "--method", "labelled").startswith("labelled: the target has no labels")
     assert "that the head was trained on;" in line("-o", out, "--source", folder / "alike.emb")
-    assert "not an embedding set" in refused("adapt", head, "--target", head, "-o", out)
+    assert refused("adapt", head, "--target", head, "-o", out) == (
+        f"{head}: not an embedding set; it is a head; name a set, X.emb"
+    )
+    exported = folder / "exported.onnx"
+    exported.write_bytes(b"\x08\x08")
+    assert refused("adapt", exported, "--target", target, "-o", out) == (
+        f"{exported}: not a head; it is an ONNX file; name the head it was made of, X.head"
+    )
     assert call("adapt", head, "-o", out).exit_code == 2
 
 

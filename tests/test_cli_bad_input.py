@@ -296,7 +296,10 @@ def test_a_head_refuses_the_vectors_of_another_backbone(clusters: Path, tmp_path
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        (("cat", "no.emb"), "no.emb: not an embedding set; make one with: featx embed"),
+        (
+            ("cat", "no.emb"),
+            "no.emb: not an embedding set: nothing is there; make one",
+        ),
         (("train", "no.emb", "-o", "x.head"), "no.emb: not an embedding set"),
         (("index", "no.emb", "-o", "x.knn"), "no.emb: not an embedding set"),
         (("predict", "no.head", "text"), "no.head: no such file; train one with: featx train"),

@@ -50,6 +50,16 @@ def test_a_class_with_one_item_is_noted_and_trained(tmp_path: Path) -> None:
     assert featx.load_head(tmp_path / "x.head").classes == ("a", "lonely")
 
 
+def test_spaces_around_a_label_are_no_part_of_it(clusters: Path, tmp_path: Path) -> None:
+    target = shutil.copytree(clusters / "x.emb", tmp_path / "x.emb")
+    table = tmp_path / "l.csv"
+    table.write_text("id,label\nx.npz:1, a\nx.npz:2,b \nx.npz:3,  \n", encoding="utf-8")
+
+    done("label", target, table)
+
+    assert featx.open(target).y.tolist()[:4] == ["a", "b", None, "a"]
+
+
 def test_labels_of_unknown_ids_are_listed_and_the_others_applied(
     clusters: Path, tmp_path: Path
 ) -> None:

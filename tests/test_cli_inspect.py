@@ -189,6 +189,23 @@ def test_a_table_is_written_again_but_no_other_file(spoilt: Path, tmp_path: Path
     assert out.read_text(encoding="utf-8") == "id,label\nprecious,1\n"
 
 
+def test_labels_of_test_items_that_go_are_told(tmp_path: Path) -> None:
+    made(tmp_path)
+    place, out = tmp_path / "x.emb", tmp_path / "clean.csv"
+    done("inspect", place, "--apply", out)
+    rows = table(out)
+    (tmp_path / "splits.csv").write_text(
+        "id,split\n" + "".join(f"{row['id']},test\n" for row in rows if row["finding"]), "utf-8"
+    )
+    done("label", place, tmp_path / "splits.csv")
+
+    told = call("inspect", place, "--apply", tmp_path / "again.csv").stderr
+
+    gone = sum(bool(row["finding"]) for row in table(tmp_path / "again.csv"))
+    note = f"note: {gone} labels of val or test are among them: what is measured there will look"
+    assert f"{note} better" in told.splitlines()
+
+
 @pytest.mark.parametrize(
     ("row", "column", "value", "problem"),
     [

@@ -210,6 +210,18 @@ def test_a_budget_of_nothing_still_gives_an_answer(tmp_path: Path) -> None:
     assert [each.facts()["items_per_s"] for each in found.standings] == [None] * 3
     assert not any(each.is_on_front for each in found.standings)
     assert found.fastest is found.best
+    assert found.facts()["fastest"] is None
+
+
+def test_what_guesses_as_well_is_told(tmp_path: Path) -> None:
+    source = source_of(comparing.save_items(tmp_path / "items.npz", 90))
+
+    found = compare(source, list(opened(tmp_path, none=range(12, 20), more=range(16, 24))))
+
+    share = f"{found.best.accuracy:.3f} of {found.best.name}"
+    assert found.notes[0] == (
+        f"accuracy {share} may be no better than naming the commonest class, 0.333"
+    )
 
 
 def test_the_same_seed_gives_the_same(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_json_is_one_object_with_what_is_promised(folder: Path) -> None:
     assert all(each.keys() == OF_EACH for each in found["backbones"])
     whole, half, _ = found["backbones"]
     assert whole["interval"][0] < whole["accuracy"] < whole["interval"][1]
+    assert whole["difference"] is None
     assert half["difference"]["interval"][1] < 0
     assert whole["on_front"]
     assert min(each["items_per_s"] for each in found["backbones"]) > 0
@@ -192,7 +193,7 @@ def test_skipped_items_are_listed_and_exit_with_three(folder: Path, tmp_path: Pa
 def test_one_backbone_is_refused_however_often_it_is_named(folder: Path) -> None:
     line = refused(*command(folder, names="whole whole"))
 
-    assert line.startswith("compare: one backbone, whole; expected two or more; name others")
+    assert line.startswith("compare: one backbone, whole; expected two or more; name, fetch or")
 
 
 @pytest.mark.parametrize("options", [(), ("--all", "-m", "identity")])

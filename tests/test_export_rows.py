@@ -292,7 +292,7 @@ def test_no_index_of_halves_holds_infinity(choices: Choices, tmp_path: Path) -> 
         ("a.emb", "skops", "is an embedding set, which is not exported as skops"),
         ("a.knn", "joblib", "is a gallery, which is not exported as joblib; choose from onnx, pa"),
         ("a.head", "parquet", "is a head, which is not exported as parquet; choose from onnx, jo"),
-        ("b.emb", "arrow", "not an embedding set; make one with: featx embed"),
+        ("b.emb", "arrow", "not an embedding set: nothing is there; make one with: featx embed"),
     ],
 )
 def test_things_in_forms_that_are_not_theirs_are_refused(

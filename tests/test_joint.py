@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from featx import samples
 from featx.backbone.backbone import Backbone, identity
+from featx.backbone.graphs.graph import Graph
 from featx.backbone.graphs.pooling import EMBEDDING
-from featx.backbone.joint import Joint, join
+from featx.backbone.joint import Joiner, Joint
 from featx.backbone.settings import Settings
 from featx.zoo import catalog
 from featx.zoo.manifest import Manifest, TextOptions
@@ -28,6 +29,10 @@ V = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
 def zoo(*names: str, **settings: Any) -> list[Backbone]:  # noqa: ANN401
     chosen = replace(SETTINGS, **settings)
     return [Backbone(catalog.find(name), chosen) for name in names]
+
+
+def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
+    return Joiner(folder).join(backbones)
 
 
 def names(joints: Sequence[Joint]) -> list[list[str]]:
@@ -206,3 +211,29 @@ def test_backbones_run_by_themselves_where_nothing_can_be_written(tmp_path: Path
     found = join(of(wide(tmp_path), deep(tmp_path)), tmp_path / "file" / "made")
 
     assert names(found) == [["wide"], ["deep"]]
+
+
+def test_those_that_stay_are_joined_anew(tmp_path: Path) -> None:
+    more = [node("MatMul", "x W", "a"), node("Relu", "a", "b"), node("Neg", "b", "y")]
+    third = tiny_manifest(tmp_path, model_of(more, {"W": W}), dim=6, name="third")
+    joiner, backbones = Joiner(tmp_path / "made"), of(wide(tmp_path), deep(tmp_path), third)
+    rows = list(np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32))
+
+    (everything,) = joiner.join(backbones)
+    (left,) = joiner.join([backbones[0], backbones[2]])
+
+    assert names([everything, left]) == [["wide", "deep", "third"], ["wide", "third"]]
+    high = np.maximum(np.stack(rows) @ W, 0)
+    np.testing.assert_allclose(left.backbone.encode(rows), np.hstack([high, -high]), rtol=1e-5)
+    assert names(joiner.join(backbones[1:2])) == [["deep"]]
+
+
+def test_a_table_of_tokens_has_the_rows_that_are_stored() -> None:
+    graph = Graph(
+        model_of(
+            [node("DequantizeLinear", "stored scale", "table"), node("Gather", "table ids", "y")],
+            {"stored": np.ones((7, 2), np.int8), "scale": np.array(0.5, np.float32)},
+        )
+    )
+
+    assert (graph.rows("table"), graph.rows("stored"), graph.rows("x")) == (7, 7, None)

@@ -188,12 +188,25 @@ def test_one_shot_is_judged_by_the_rest_alone(embedded: Path, tmp_path: Path) ->
     assert "metrics" not in header
     assert header["suspects"] == {"n": 0, "first": []}
     assert lines[0].endswith("centroid, 10 classes, 10 of 300 rows used")
-    assert lines[1].split(maxsplit=1) == ["accuracy", "not measured: each class has one item"]
+    said = "not measured: half of the classes or more have one item"
+    assert lines[1].split(maxsplit=1) == ["accuracy", said]
     assert lines[2].startswith("accuracy of the rest")
     report = json.loads(done(*command, "--json"))
     assert (report["accuracy"], report["interval"], report["n"]) == (None, None, 0)
     assert report["shots"] == header["shots"]
     assert report["chosen"]["head"] == "centroid"
+
+
+@pytest.mark.parametrize(("lone", "is_judged"), [(6, False), (5, False), (4, True), (0, True)])
+def test_heads_of_classes_that_mostly_have_one_item_are_not_judged(
+    lone: int, is_judged: bool
+) -> None:
+    codes = [code for code in range(10) for _ in range(1 if code < lone else 2)]
+    labels = np.array([f"class {code}" for code in codes], dtype=object)
+
+    header = train(MemorySet(noise(len(labels)).X, labels)).header
+
+    assert ("metrics" in header) == is_judged
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -1,5 +1,6 @@
 """Backbones that take the same samples and have most of a graph in common, run as one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.graphs.external import read_safely, weight_files
+from featx.backbone.graphs.external import weight_files
 from featx.backbone.graphs.graph import Graph
 from featx.backbone.graphs.pooling import EMBEDDING, append_embedding
 from featx.backbone.graphs.probing import Feeds, made_up_feeds
@@ -50,8 +51,8 @@ class Joint:
         return [slice(end - each.dim, end) for each, end in zip(self.members, ends, strict=True)]
 
 
-def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
-    """Return backbones in groups that one run of a graph gives the vectors of.
+class Joiner:
+    """Puts backbones into groups that one run of a graph gives the vectors of.
 
     Vectors are those of each backbone by itself, but for the order of sums; made-up items prove
     it.  Texts that are cut, images and arrays, on a CPU and in float32; any other backbone is left
@@ -59,23 +60,50 @@ def join(backbones: Sequence[Backbone], folder: Path) -> list[Joint]:
 
     Parameters
     ----------
-    backbones : sequence of Backbone
     folder : Path
         Where joint graphs are written.
-
-    Returns
-    -------
-    list of Joint
-        Each backbone is in one of them; those of a group share nodes of their graphs.
     """
-    groups: list[list[_Part]] = []
-    for part in map(_part, backbones):
-        home = next((group for group in groups if part.belongs_to(group)), None)
-        if home is None:
-            groups.append([part])
-        else:
-            home.append(part)
-    return [joint for number, group in enumerate(groups) for joint in _joint(group, folder, number)]
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: dict[Backbone, _Part] = {}
+        self._made = 0
+
+    def join(self, backbones: Sequence[Backbone]) -> list[Joint]:
+        """Return each backbone in one group; those of a group share nodes of their graphs.
+
+        Graphs are kept for the next call, but those that are like no other.
+        """
+        kinds = Counter(map(_taken, backbones))
+        groups: list[list[_Part]] = []
+        for backbone in backbones:
+            if backbone not in self._parts:
+                is_one_of_several = kinds[_taken(backbone)] > 1
+                self._parts[backbone] = _part(backbone) if is_one_of_several else _Part(backbone)
+            part = self._parts[backbone]
+            home = next((group for group in groups if part.belongs_to(group)), None)
+            if home is None:
+                groups.append([part])
+            else:
+                home.append(part)
+        self._parts = {
+            part.backbone: part if len(group) > 1 else _Part(part.backbone)
+            for group in groups
+            for part in group
+        }
+        return [joint for group in groups for joint in self._joint(group)]
+
+    def _joint(self, group: "Sequence[_Part]") -> list[Joint]:
+        """Return the backbones of a group as one, or each by itself if there is no other way."""
+        if len(group) > 1:
+            self._made += 1
+            try:
+                joint = _united(group, self._folder / f"joint-{self._made}.onnx")
+            except Exception:  # noqa: BLE001  (such as a full disk: alone they do not need it)
+                joint = None
+            if joint is not None:
+                return [joint]
+        return [Joint(part.backbone, (part.backbone,)) for part in group]
 
 
 @dataclass(frozen=True)
@@ -103,11 +131,12 @@ class _Part:
         return len(fitting) == len(others) and max(map(own.shared, fitting)) >= LEAST_SHARED
 
 
-def _taken(backbone: Backbone) -> tuple[object, ...]:
+def _taken(backbone: Backbone) -> str:
     """Return what a backbone's samples, and how they are run, depend on."""
     facts = backbone.manifest.facts()
-    kept = [facts[key] for key in ("modality", "max_length", "options")]
-    return (*kept, facts["files"].get("tokenizer"), backbone.modality.revision, backbone.settings)
+    kept = {key: facts[key] for key in ("modality", "max_length", "options")}
+    kept |= {"tokenizer": facts["files"].get("tokenizer"), "revision": backbone.modality.revision}
+    return hash_facts(kept) + repr(backbone.settings)
 
 
 def _part(backbone: Backbone) -> _Part:
@@ -133,7 +162,6 @@ def _part(backbone: Backbone) -> _Part:
 def _opened(backbone: Backbone) -> _Part:
     manifest = backbone.manifest
     path = manifest.file("graph")
-    read_safely(path)
     files = [path, *(path.parent / name for name in weight_files(path))]
     if sum(file.stat().st_size for file in files) > MOST_EACH_BYTES:
         return _Part(backbone)
@@ -151,19 +179,6 @@ def _opened(backbone: Backbone) -> _Part:
     graph.prune()
     feeds = {role: made_up[name] for role, name in manifest.inputs.items()}
     return _Part(backbone, trace(graph, manifest.inputs), feeds)
-
-
-def _joint(group: Sequence[_Part], folder: Path, number: int) -> list[Joint]:
-    """Return the backbones of a group as one, or each by itself if they are one, or cannot be."""
-    members = tuple(part.backbone for part in group)
-    if len(group) > 1:
-        try:
-            joint = _united(group, folder / f"joint-{number}.onnx")
-        except Exception:  # noqa: BLE001  (such as a full disk: nothing that each by itself needs)
-            joint = None
-        if joint is not None:
-            return [joint]
-    return [Joint(each, (each,)) for each in members]
 
 
 def _united(group: Sequence[_Part], path: Path) -> Joint | None:

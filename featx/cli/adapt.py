@@ -57,7 +57,8 @@ def adapt(
 ) -> None:
     """Adapt a head to items of another domain, or refuse to.
 
-    Labels of the target are not looked at, but by --method labelled.  `auto` adapts only where the
+    Labels of the target are not looked at, but by --method labelled, and to refuse a target with
+    none of the head's classes.  `auto` adapts only where the
     rows themselves speak for a gain; where it refuses, the head is written as it is, which is no
     failure.  What speaks for a gain, and what an adapted head still promises: docs/adapt.md.
     """

@@ -83,7 +83,8 @@ def compare(
        "mixes": [...], "skipped_backbones": {...}, "notes": [...], "seconds"}
     """  # noqa: D301 - click wants the control character
     if everything == bool(models):
-        raise click.UsageError("name backbones with -m, or take all that fit with --all")
+        both = "not both: " if everything else ""
+        raise click.UsageError(f"{both}name backbones with -m, or take all that fit with --all")
     from featx.cli.contenders import contenders
     from featx.data.sources import open_source
 

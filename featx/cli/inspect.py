@@ -110,7 +110,7 @@ def inspect(
     if out is not None:
         # A gallery does not know where its set is.
         name = "SET" if (target / "gallery.json").is_file() else str(target)
-        show_applied(out, made, name)
+        show_applied(out, made, name, held_back=_held_back(opened, made))
 
 
 def _opened(target: Path) -> "EmbeddingSet | GallerySet":
@@ -143,6 +143,14 @@ def _require_out(out: Path, target: Path) -> None:
     if out.exists():
         message = f"{out}: is there already; delete it, or choose another name"
         raise StoreError(message)
+
+
+def _held_back(opened: "EmbeddingSet | GallerySet", made: "dict[int, Change]") -> int:
+    """Return how many changes are of items that heads are judged by."""
+    from featx.train.material import HELD_BACK
+
+    splits = opened.items.column("split").to_pylist()
+    return sum(splits[row] in HELD_BACK for row in made)
 
 
 def _write(out: Path, opened: "EmbeddingSet | GallerySet", made: "dict[int, Change]") -> None:

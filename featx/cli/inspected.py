@@ -55,7 +55,7 @@ def show(target: Path, facts: dict[str, Any], shown: int) -> None:
             click.echo(f"... and {len(rows) - shown:,} more")
 
 
-def show_applied(out: Path, made: "dict[int, Change]", name: str) -> None:
+def show_applied(out: Path, made: "dict[int, Change]", name: str, *, held_back: int) -> None:
     """Print what the cleaned table or set changes, and what to do with it.
 
     Parameters
@@ -64,6 +64,8 @@ def show_applied(out: Path, made: "dict[int, Change]", name: str) -> None:
     made : dict of int to Change
     name : str
         The set, as a command names it.
+    held_back : int
+        Changes of items that heads are judged by.
     """
     parts = Counter((change.finding, change.label is None) for change in made.values())
     told = [
@@ -72,6 +74,9 @@ def show_applied(out: Path, made: "dict[int, Change]", name: str) -> None:
     ]
     click.echo()
     click.echo(harmless(f"{out}: {', '.join(told) or 'nothing to change'}"))
+    if held_back:
+        of = "label of val or test is" if held_back == 1 else "labels of val or test are"
+        o.say(f"note: {held_back:,} {of} among them: what is measured there will look better")
     if out.suffix == ".csv" and made:
         click.echo(harmless(f"look through it, then run: featx label {name} {out}"))
 

@@ -277,7 +277,7 @@ def show(trained: "Head", out: Path) -> None:
         f"{labels['used']:,} of {labels['rows']:,} rows used"
     )
     if metrics is None:
-        o.print_measure("accuracy", "not measured: each class has one item")
+        o.print_measure("accuracy", "not measured: half of the classes or more have one item")
     else:
         o.print_measures(metrics, HEADLINES[trained.task])
     if shots := header.get("shots"):

@@ -87,12 +87,16 @@ def _absent(path: Path) -> str:
         return "not an embedding set; it is a gallery; name the set that it was made of"
     if _has_segments(path):
         return f"{NAME} is missing; {remade(path)}"
+    if path.suffix == ".head" and path.is_file():
+        return "not an embedding set; it is a head; name a set, X.emb"
     source, out = ("SOURCE", path) if not path.exists() else (path, path.with_suffix(".emb"))
     if out == path:
         source = "SOURCE"
         if path.is_file() or any(path.glob("*")):
             out = path.with_name("OTHER.emb")
-    return f"not an embedding set; make one with: featx embed {source} -m MODEL -o {out}"
+    nothing = "" if path.exists() else ": nothing is there"
+    made = f"featx embed {source} -m MODEL -o {out}"
+    return f"not an embedding set{nothing}; make one with: {made}"
 
 
 def _has_segments(path: Path) -> bool:

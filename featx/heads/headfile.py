@@ -84,6 +84,11 @@ def load_head(path: Path) -> Head:
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as cause:
         if path.suffix.lower() in TABLES:
             raise StoreError(f"{path}: {_made_first(path)}") from cause
+        if path.suffix.lower() == ".onnx":
+            message = (
+                f"{path}: not a head; it is an ONNX file; name the head it was made of, X.head"
+            )
+            raise StoreError(message) from cause
         message = f"{path}: not a head, or a damaged one ({cause}); train it again"
         raise StoreError(message) from cause
     except OSError as cause:

@@ -1,5 +1,6 @@
 """The summary of a page: what a reader should know, in sentences, before any number."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
@@ -68,13 +69,23 @@ def lead(found: Findings) -> str:
     if found.judgement is not None and found.head is not None:
         said.append(_how_good(found.judgement, found.head.kind))
     elif found.subject == "set":
-        said.append("Its labels cannot be learned from, so that there is no head to judge.")
+        said.append(f"{_why_no_head(found)}, so that there is no head to judge.")
     else:
         said.append(
             "How good it is was not measured when it was made: give the report a set of labelled "
             "items that it has not seen, too."
         )
     return " ".join(said)
+
+
+def _why_no_head(found: Findings) -> str:
+    held = found.embedding_set
+    counts = Counter(label for label in held.y.tolist() if label is not None) if held else Counter()
+    if not counts:
+        return "Nothing can be learned without labels"
+    if len(counts) > 1 and np.median(list(counts.values())) < 2:
+        return "Half of the classes or more have one item, and are gone when that is held out"
+    return "Its labels cannot be learned from"
 
 
 def _what(found: Findings) -> str:

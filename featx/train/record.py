@@ -162,7 +162,7 @@ def warnings(
     embedding_set : EmbeddingSet
     material : Material
     metrics : dict or None
-        None where the head was not measured, since each class has one row.
+        None where the head was not measured, since half of the classes or more have one row.
     counts : sequence of int, optional
         Items of each class, where `material` is a sample of them.
     """
@@ -180,8 +180,8 @@ def warnings(
         notes += _few_items(material.names, told) + _other_task(material)
     if metrics is None:
         notes.append(
-            "each class has one item, and is gone when that is held out: nothing tells how good the"
-            " head is but other items, see featx evaluate"
+            "half of the classes or more have one item, and are gone when that is held out: nothing"
+            " tells how good the head is but other items, see featx evaluate"
         )
     elif note := beaten(material.task, metrics):
         notes.append(note)

@@ -66,8 +66,8 @@ def train(
     -------
     Head
         ``header["metrics"]`` holds what `featx.evaluate.measures` says, ``baselines``,
-        ``classes`` (their number) and ``chosen``, and is absent where each class has one row,
-        which is gone with it when it is held out; ``header["labels"]`` how many rows were used;
+        ``classes`` (their number) and ``chosen``, and is absent where half of the classes or more
+        have one row, gone when held out; ``header["labels"]`` how many rows were used;
         ``header["coverage"]`` what sets or intervals are to reach; ``header["suspects"]`` labels
         that are probably wrong; ``header["duplicates"]`` rows that are nearly equal, and how many
         ``distinct`` ones the head was judged by; ``header["curve"]`` the learning curve or None;
@@ -200,8 +200,8 @@ def _parts(material: Material, twins: Duplicates, recipe: Recipe) -> _Parts:
 
 
 def _is_lone(material: Material) -> bool:
-    """Return whether each class has one row: held out, its class is gone, and nothing is judged."""
-    return material.task == "classify" and max(material.counts()) == 1
+    """Return whether half of the classes or more have one row: held out, the class is gone."""
+    return material.task == "classify" and float(np.median(material.counts())) < 2
 
 
 def _require_convertible(recipe: Recipe, material: Material) -> None:

@@ -17,6 +17,10 @@ FOLDED = frozenset({"Cast", "Mul", "Div", "Sqrt", "Transpose", "Reshape", "Dequa
 """Operators that weights are commonly stored behind."""
 
 
+SHAPED = frozenset({"Cast", "DequantizeLinear"})
+"""Those of them whose output has the shape of the first input."""
+
+
 class Graph:
     """A loaded model and what is known of its values.
 
@@ -69,6 +73,17 @@ class Graph:
         if name not in self._arrays:
             self._arrays[name] = self._evaluate(name)
         return self._arrays[name]
+
+    def rows(self, name: str) -> int | None:
+        """Return the number of rows of a constant table; None if it is none."""
+        stored, maker = name, self.maker(name)
+        while maker is not None and maker.op_type in SHAPED:
+            stored = maker.input[0]
+            maker = self.maker(stored)
+        if stored in self._initializers:
+            return int(next(iter(self._initializers[stored].dims), 0)) or None
+        table = self.constant(name)
+        return None if table is None else len(table)
 
     def weights(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
         """Return the constant float matrix, shape (K, N), that a MatMul multiplies by, if any."""

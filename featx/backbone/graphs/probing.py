@@ -85,10 +85,8 @@ def _array(
 def _vocabulary(graph: Graph, ids: str) -> int:
     """Return the number of rows of the table that token ids are looked up in."""
     for node in graph.nodes:
-        if node.op_type == "Gather" and node.input[1] == ids:
-            table = graph.constant(node.input[0])
-            if table is not None:
-                return len(table)
+        if node.op_type == "Gather" and node.input[1] == ids and (n := graph.rows(node.input[0])):
+            return n
     return 2
 
 

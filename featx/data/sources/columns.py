@@ -85,7 +85,7 @@ def is_missing(value: object) -> bool:
 
 
 def clean_label(value: object) -> str | None:
-    """Return a label as a string, or None where there is none.
+    """Return a label as a string without spaces around it, or None where there is none.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def clean_label(value: object) -> str | None:
 
     Examples
     --------
-    >>> clean_label("cat"), clean_label(1), clean_label(1.0), clean_label(float("nan"))
+    >>> clean_label(" cat "), clean_label(1), clean_label(1.0), clean_label(float("nan"))
     ('cat', '1', '1.0', None)
     """
     if is_missing(value):
@@ -106,7 +106,7 @@ def clean_label(value: object) -> str | None:
     label = str(value)
     if not is_unicode(label):
         raise ItemError("label is not UTF-8")
-    return label
+    return label.strip() or None
 
 
 def clean_split(value: object, *, where: str) -> Split | None:

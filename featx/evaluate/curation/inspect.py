@@ -88,7 +88,9 @@ def _of_labels(held: Held, alike: Alike, seed: int) -> LabelFindings:
     is_known = np.array([label in known for label in labels], dtype=bool)
     kept, groups = kept[is_known], groups[is_known]
     codes, names = _numbered(labels[is_known])
-    if reason := why_not_judged(codes, names):
+    if copied and len(names) < 2:
+        found = _not_judged(held, "all items that have a label are nearly equal")
+    elif reason := why_not_judged(codes, names):
         found = _not_judged(held, reason)
     else:
         judged = judge(alike.nearby, kept, codes, names, groups)

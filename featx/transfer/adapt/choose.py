@@ -6,6 +6,7 @@ method that follows its own guesses is sure of them, and a map that is undone on
 seems right.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,12 @@ class Judged:
     @property
     def is_trusted(self) -> bool:
         """Whether the method may replace the head."""
-        return self.least > 0 and self.gain >= LEAST_GAIN and self.changed <= MOST_CHANGED
+        return self.is_promising and self.changed <= MOST_CHANGED
+
+    @property
+    def is_promising(self) -> bool:
+        """Whether referees side with it."""
+        return self.least > 0 and self.gain >= LEAST_GAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +139,23 @@ def choose(
     compared = tuple(sorted(judged, key=lambda each: -each.gain))
     best = next((each for each in compared if each.is_trusted), None)
     if best is None:
-        reason = "no method is surely better than the head as it is"
-        return Choice(best=None, reason=reason, compared=compared)
+        return Choice(best=None, reason=why_none(compared), compared=compared)
     reason = (
         f"{best.changed:.1%} of the classes change, and labelled neighbours side with the changes"
     )
     return Choice(best=best, reason=reason, compared=compared)
+
+
+def why_none(compared: Sequence[Judged]) -> str:
+    """Return why no method is trusted."""
+    bold = next((each for each in compared if each.is_promising), None)
+    if bold is None:
+        return "no method is surely better than the head as it is"
+    return (
+        f"{bold.name} is expected to gain {100 * bold.gain:.1f} points, but changes"
+        f" {bold.changed:.1%} of the classes, more than {MOST_CHANGED:.0%}: too much to be trusted;"
+        f" --method {bold.name} takes it all the same"
+    )
 
 
 def judge(
@@ -170,8 +187,8 @@ def _distrust(referees: Referees) -> str:
     """Return why referees are not to be asked; empty if they are."""
     if referees.competence < COMPETENCE:
         return (
-            f"neighbours know {max(referees.competence, 0):.0%} of what the head knows of its own"
-            " domain: too little to judge by"
+            f"neighbours know {max(referees.competence, 0):.1%} of what the head knows of its own"
+            f" domain, less than {COMPETENCE:.0%}: too little to judge by"
         )
     if referees.agreement < AGREEMENT:
         return (

@@ -88,13 +88,7 @@ class Comparison:
             times = self.fastest.items_per_s / best.items_per_s
             said.append(f"{self.fastest.name} is {times:.1f} times as fast as {best.name}: take it")
         elif self.level and best.items_per_s:
-            quicker = max(self.level, key=lambda each: each.items_per_s)
-            is_first = quicker.items_per_s <= best.items_per_s
-            said.append(
-                f"{best.name} is the fastest of them too: take it"
-                if is_first
-                else f"none of them is much faster than {best.name}: take it"
-            )
+            said.append(f"none of them is much faster than {best.name}: take it")
         if self.joined is not None:
             said.append(f"{self.joined.name} together are better: {_points(self.joined)}")
         if self.narrower is not None:
@@ -107,7 +101,7 @@ class Comparison:
         return {
             "best": self.best.name,
             "level": [each.name for each in self.level],
-            "fastest": self.fastest.name,
+            "fastest": self.fastest.name if self.best.items_per_s else None,
             "verdict": self.verdict(),
             "modality": self.modality,
             "items": {
@@ -117,7 +111,10 @@ class Comparison:
                 "skipped": self.skipped,
                 "classes": self.classes,
             },
-            "backbones": [each.facts() for each in self.standings],
+            "backbones": [
+                self.best.facts() | {"difference": None},
+                *(each.facts() for each in self.standings[1:]),
+            ],
             "mixes": [each.facts() for each in self.mixes],
             "notes": list(self.notes),
             "seconds": self.seconds,

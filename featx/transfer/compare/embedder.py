@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import cast
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.joint import Joint, join
+from featx.backbone.joint import Joiner, Joint
 from featx.data.sources.chosen import Chosen
 from featx.data.sources.options import DescribedSource
 from featx.data.splitcache import SplitCache
@@ -24,6 +24,13 @@ OnProgress = Callable[[int, int], None]
 
 ASKED = 16
 """Items that tell whether the cache knows them already."""
+
+
+JOINING_S = 0.015
+"""Reading, joining and proving graphs takes about so long a MB, on two cores."""
+
+ITEM_S = 0.01
+"""And a backbone that is not run for an item saves about so much: a picture or 60 tokens."""
 
 
 class Embedder:
@@ -45,6 +52,7 @@ class Embedder:
         self._source = source
         self._folder = folder
         self._cache = cache
+        self._joiner = Joiner(folder)
         self._joints: dict[tuple[Backbone, ...], list[Joint]] = {}
 
     def groups(self, contestants: Sequence[Contestant], ids: Sequence[str]) -> "list[Group]":
@@ -55,18 +63,18 @@ class Embedder:
         contestants : sequence of Contestant
             Those that are still in the race.
         ids : sequence of str
-            Items.  A backbone that the cache knows them of stays by itself: others would have it
-            compute them again.
+            Items.  Few are not worth joining graphs for; and a backbone that the cache knows them
+            of stays by itself: others would have it compute them again.
         """
         known = self._known(contestants, ids) if len(contestants) > 1 else set()
         fresh = tuple(each.backbone for each in contestants if each not in known)
-        if fresh not in self._joints:  # others have dropped out
-            self._joints = {fresh: join(fresh, self._new_folder())}
+        if fresh not in self._joints and pays(fresh, len(ids)):
+            self._joints = {fresh: self._joiner.join(fresh)}
         alone = [lone(each.backbone) for each in contestants if each in known]
         left = list(contestants)
         return [
             Group(joint, [_pop(left, member) for member in joint.members], self)
-            for joint in [*alone, *self._joints[fresh]]
+            for joint in [*alone, *self._joints.get(fresh, map(lone, fresh))]
         ]
 
     def run(self, joint: Joint, ids: Sequence[str]) -> "_JointRun":
@@ -158,6 +166,13 @@ class Group:
                 return False
         self.item_s = (time.perf_counter() - started_s) / len(ids)
         return True
+
+
+def pays(backbones: Sequence[Backbone], n: int) -> bool:
+    """Return whether joining graphs may take less time than it saves for so many items."""
+    files = [entry for each in backbones for entry in each.manifest.files.values()]
+    cost_s = JOINING_S * sum(entry.size_bytes for entry in files) / 1e6
+    return cost_s < ITEM_S * n * (len(backbones) - 1)
 
 
 def _pop(contestants: list[Contestant], backbone: Backbone) -> Contestant:

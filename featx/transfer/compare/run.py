@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from featx.backbone.backbone import Backbone
 from featx.data.sources.chosen import Chosen
 from featx.data.sources.options import DescribedSource
@@ -79,7 +81,7 @@ def compare(
         mixes=mixes,
         problems=_problems(skipped, contestants),
         skipped=len(skipped),
-        notes=(*_notes(contestants, rounds[-1]), *ending.notes),
+        notes=(*_notes(contestants, rounds[-1], standings[0][1]), *ending.notes),
         seconds=round(clock.spent_s, 3),
     )
 
@@ -88,7 +90,8 @@ def _require_several(backbones: Sequence[Backbone]) -> None:
     if len(backbones) > 1:
         return
     found = f"one backbone, {backbones[0].manifest.name}" if backbones else "no backbone"
-    message = f"compare: {found}; expected two or more; name others, see: featx models list"
+    others = "name, fetch or add others, see: featx models list"
+    message = f"compare: {found}; expected two or more; {others}"
     raise InputError(message)
 
 
@@ -181,9 +184,20 @@ def _problems(skipped: set[str], contestants: Sequence[Contestant]) -> dict[str,
     return dict(islice(found.items(), SHOWN_PROBLEMS))
 
 
-def _notes(contestants: Sequence[Contestant], last: Round) -> Iterator[str]:
-    if last.sample.twins:
-        yield f"{last.sample.twins:,} items that are nearly equal to others were left out"
+def _notes(contestants: Sequence[Contestant], last: Round, best: Standing) -> Iterator[str]:
+    commonest = float(np.bincount(last.sample.y).max() / len(last.sample))
+    if best.interval[0] <= commonest:
+        yield (
+            f"accuracy {best.accuracy:.3f} of {best.name} may be no better than naming the "
+            f"commonest class, {commonest:.3f}"
+        )
+    if twins := last.sample.twins:
+        are = (
+            "item that is nearly equal to another was"
+            if twins == 1
+            else ("items that are nearly equal to others were")
+        )
+        yield f"{twins:,} {are} left out"
     for each in contestants:
         if each.truncated:
             yield f"{each.name}: {each.truncated:,} items were longer than it takes, and were cut"
