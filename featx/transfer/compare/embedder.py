@@ -25,7 +25,6 @@ OnProgress = Callable[[int, int], None]
 ASKED = 16
 """Items that tell whether the cache knows them already."""
 
-
 JOINING_S = 0.015
 """Reading, joining and proving graphs takes about so long a MB, on two cores."""
 
@@ -98,7 +97,8 @@ class Embedder:
         return {each for each in contestants if self._holds(each.backbone, digests)}
 
     def _holds(self, backbone: Backbone, digests: Sequence[bytes]) -> bool:
-        assert self._cache is not None
+        if self._cache is None or "graph" not in backbone.manifest.files:
+            return False
         store = vectors_of(backbone, self._cache)
         try:
             return len(store.get_many(digests)) == len(set(digests)) > 0
