@@ -100,6 +100,7 @@ def test_few_items_are_not_worth_a_joint_graph() -> None:
     # Files of 46 MB each; 10 ms are saved for each item and further backbone.
     assert [pays(two, n) for n in (1, 130, 150, 2000)] == [False, False, True, True]
     assert [pays(three, n) for n in (1, 90, 110)] == [False, False, True]
+    assert [pays(two, 2000, left_s=seconds) for seconds in (0, 5, 10)] == [False, False, True]
 
 
 def test_items_that_one_cannot_embed_are_not_lost_to_the_others(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -75,16 +74,14 @@ def test_stages_of_images_come_from_one_run(tmp_path: Path) -> None:
         np.testing.assert_allclose(X[:, columns], alone, atol=1e-5 * np.abs(alone).max())
 
 
-def test_the_common_part_is_in_the_joint_graph_once(tmp_path: Path) -> None:
+def test_a_joint_graph_gives_all_outputs_and_leaves_no_file(tmp_path: Path) -> None:
     (joint,) = join(of(wide(tmp_path), deep(tmp_path)), tmp_path / "made")
 
-    graph = onnx.load(joint.backbone.manifest.file("graph")).graph
-    assert sum(each.op_type == "MatMul" for each in graph.node) == 2
     rows = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
     high = np.maximum(rows @ W, 0)
-    np.testing.assert_allclose(
-        joint.backbone.encode(list(rows)), np.hstack([high, high @ V]), rtol=1e-5
-    )
+    found = joint.backbone.encode(list(rows))
+    np.testing.assert_allclose(found, np.hstack([high, high @ V]), rtol=1e-5)
+    assert list((tmp_path / "made").iterdir()) == []
 
 
 def test_others_run_by_themselves(tmp_path: Path) -> None:
@@ -95,7 +92,6 @@ def test_others_run_by_themselves(tmp_path: Path) -> None:
 
     assert names(found) == [["other"], ["wide", "deep"], ["identity"]]
     assert found[0].backbone is found[0].members[0]
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["joint-1.onnx"]
 
 
 @pytest.mark.parametrize("settings", [{"deterministic": True}, {"precision": "int8"}])

@@ -192,13 +192,14 @@ def test_offline_a_branch_is_the_commit_that_it_was_when_fetched(
     assert (tmp_path / "b.onnx").read_bytes() == GRAPH
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_what_was_never_fetched_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv(variable, "1")
 
     assert str(refusal("hf:org/other", tmp_path)) == (
-        "hf:org/other: not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
+        f"hf:org/other: not in the hub's cache, and {variable} is set; unset it"
     )
 
 

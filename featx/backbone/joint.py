@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -61,7 +62,7 @@ class Joiner:
     Parameters
     ----------
     folder : Path
-        Where joint graphs are written.
+        Where joint graphs are written, and deleted as soon as they are opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,10 +98,14 @@ class Joiner:
         """Return the backbones of a group as one, or each by itself if there is no other way."""
         if len(group) > 1:
             self._made += 1
+            path = self._folder / f"joint-{self._made}.onnx"
             try:
-                joint = _united(group, self._folder / f"joint-{self._made}.onnx")
+                joint = _united(group, path)
             except Exception:  # noqa: BLE001  (such as a full disk: alone they do not need it)
                 joint = None
+            finally:
+                with suppress(OSError):  # what has been opened needs its file no more
+                    path.unlink(missing_ok=True)
             if joint is not None:
                 return [joint]
         return [Joint(part.backbone, (part.backbone,)) for part in group]
@@ -116,16 +121,21 @@ class _Part:
     traced : Traced or None
     feeds : dict of str to ndarray
         Made-up inputs, by role.
+    size_bytes : int
+        Of the graph.
     """
 
     backbone: Backbone
     traced: Traced | None = None
     feeds: Feeds | None = None
+    size_bytes: int = 0
 
     def belongs_to(self, group: "Sequence[_Part]") -> bool:
         """Return whether one graph is worth it for this backbone and those of a group."""
         own, others = self.traced, [part.traced for part in group]
         if own is None or any(_taken(self.backbone) != _taken(part.backbone) for part in group):
+            return False
+        if self.size_bytes + sum(part.size_bytes for part in group) > MOST_BYTES:
             return False
         fitting = [other for other in others if other is not None and own.fits(other)]
         return len(fitting) == len(others) and max(map(own.shared, fitting)) >= LEAST_SHARED
@@ -163,7 +173,8 @@ def _opened(backbone: Backbone) -> _Part:
     manifest = backbone.manifest
     path = manifest.file("graph")
     files = [path, *(path.parent / name for name in weight_files(path))]
-    if sum(file.stat().st_size for file in files) > MOST_EACH_BYTES:
+    size_bytes = sum(file.stat().st_size for file in files)
+    if size_bytes > MOST_EACH_BYTES:
         return _Part(backbone)
     graph = Graph.load(path)
     if graph.opset < LEAST_OPSET:
@@ -178,21 +189,20 @@ def _opened(backbone: Backbone) -> _Part:
     )
     graph.prune()
     feeds = {role: made_up[name] for role, name in manifest.inputs.items()}
-    return _Part(backbone, trace(graph, manifest.inputs), feeds)
+    return _Part(backbone, trace(graph, manifest.inputs), feeds, size_bytes)
 
 
 def _united(group: Sequence[_Part], path: Path) -> Joint | None:
-    """Return the backbones of a group as one; None if that gives other vectors, or is too large."""
+    """Return the backbones of a group as one, opened; None if that gives other vectors."""
     members = tuple(part.backbone for part in group)
     model = unite([part.traced for part in group if part.traced is not None])
-    if model.ByteSize() > MOST_BYTES:
-        return None
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     joint = Joint(_backbone(members, path), members)
     feeds: Feeds = {}
     for part in group:
         feeds |= part.feeds or {}
+    _ = joint.backbone.limits  # which are told by the file
     X = _vectors(joint.backbone, feeds)
     if X.shape[1] != sum(each.dim for each in members):
         return None

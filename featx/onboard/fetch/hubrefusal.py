@@ -30,7 +30,8 @@ HINTS = {401: LOG_IN, 403: LOG_IN, 404: f"check name and revision, or {LOG_IN}"}
 """Status → what to do, where the hub does not say what is the matter."""
 
 
-OFFLINE = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE"
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Variables that keep the client from the network, the first one that is set."""
 
 OF_DISKS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -41,8 +42,12 @@ OF_DISKS = {
 
 def is_offline() -> bool:
     """Return whether the client may not use the network."""
-    chosen = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return chosen.upper() in TRUE
+    return os.environ.get(_set_one(), "").upper() in TRUE
+
+
+def _set_one() -> str:
+    """Return the variable that decides."""
+    return next((name for name in OFFLINE if os.environ.get(name)), OFFLINE[0])
 
 
 @contextmanager
@@ -70,11 +75,13 @@ def refusal(origin: Origin, cause: Exception) -> FeatxError:
             code, reason = REASONS[kind.__name__]
             return ServerError(f"{origin}: {reason}", status=status, code=code)
     if is_offline():
-        reason = "not in the hub's cache, and HF_HUB_OFFLINE is set; unset it"
+        reason = f"not in the hub's cache, and {_set_one()} is set; unset it"
         return ServerError(f"{origin}: {reason}", code="offline")
     if "OfflineModeIsEnabled" in {type(cause).__name__, type(cause.__cause__).__name__}:
         # The client reads the variables once.
-        reason = f"{OFFLINE} was set when the hub's client was loaded; start Python again"
+        reason = (
+            f"{' or '.join(OFFLINE)} was set when the hub's client was loaded; start Python again"
+        )
         return ServerError(f"{origin}: {reason}", code="offline")
     if status is not None:
         hint = HINTS.get(status, "try again later")

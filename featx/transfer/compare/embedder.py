@@ -28,6 +28,9 @@ ASKED = 16
 JOINING_S = 0.015
 """Reading, joining and proving graphs takes about so long a MB, on two cores."""
 
+JOINING_SHARE = 0.2
+"""Of the time that is left."""
+
 ITEM_S = 0.01
 """And a backbone that is not run for an item saves about so much: a picture or 60 tokens."""
 
@@ -54,7 +57,9 @@ class Embedder:
         self._joiner = Joiner(folder)
         self._joints: dict[tuple[Backbone, ...], list[Joint]] = {}
 
-    def groups(self, contestants: Sequence[Contestant], ids: Sequence[str]) -> "list[Group]":
+    def groups(
+        self, contestants: Sequence[Contestant], ids: Sequence[str], *, left_s: float = float("inf")
+    ) -> "list[Group]":
         """Return what is to embed items for contestants.
 
         Parameters
@@ -64,10 +69,12 @@ class Embedder:
         ids : sequence of str
             Items.  Few are not worth joining graphs for; and a backbone that the cache knows them
             of stays by itself: others would have it compute them again.
+        left_s : float, optional
+            Seconds, of which joining may take a small part.
         """
         known = self._known(contestants, ids) if len(contestants) > 1 else set()
         fresh = tuple(each.backbone for each in contestants if each not in known)
-        if fresh not in self._joints and pays(fresh, len(ids)):
+        if fresh not in self._joints and pays(fresh, len(ids), left_s=left_s):
             self._joints = {fresh: self._joiner.join(fresh)}
         alone = [lone(each.backbone) for each in contestants if each in known]
         left = list(contestants)
@@ -168,11 +175,14 @@ class Group:
         return True
 
 
-def pays(backbones: Sequence[Backbone], n: int) -> bool:
-    """Return whether joining graphs may take less time than it saves for so many items."""
+def pays(backbones: Sequence[Backbone], n: int, *, left_s: float = float("inf")) -> bool:
+    """Return whether joining graphs may take less time than it saves for so many items.
+
+    Of the seconds that are left it must take a small part.
+    """
     files = [entry for each in backbones for entry in each.manifest.files.values()]
     cost_s = JOINING_S * sum(entry.size_bytes for entry in files) / 1e6
-    return cost_s < ITEM_S * n * (len(backbones) - 1)
+    return cost_s < min(ITEM_S * n * (len(backbones) - 1), JOINING_SHARE * left_s)
 
 
 def _pop(contestants: list[Contestant], backbone: Backbone) -> Contestant:

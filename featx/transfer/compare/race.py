@@ -108,7 +108,7 @@ def run_race(
     alive, done = list(contestants), 0
     while size > done:
         ids = pool.ids[done:size]
-        groups = embedder.groups(alive, ids)
+        groups = embedder.groups(alive, ids, left_s=clock.left_s(ENCODING_SHARE))
         if not _embedded(groups, ids, clock, watch, is_first=not rounds):
             break
         rounds.append(_judged(pool, size, alive, recipe.seed))
