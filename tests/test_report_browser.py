@@ -160,6 +160,7 @@ def test_an_item_under_the_pointer_and_one_that_is_pressed_are_shown(
                 return [box.x + frame.x_scale.compute(x[0]), box.y + frame.y_scale.compute(y[0])];
             }"""
         )
+        page.mouse.move(x - 3, y)  # a pointer that enters has not moved yet
         page.mouse.move(x, y)
         preview = page.locator("#preview")
         preview.wait_for()
