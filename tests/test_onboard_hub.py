@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,19 +205,44 @@ def test_offline_what_was_never_fetched_is_refused(
     )
 
 
-def test_a_client_that_was_loaded_offline_stays_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = opened()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+LOADED_OFFLINE = f"""
+import os, sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import huggingface_hub.constants
+from featx.errors import ServerError
+from featx.onboard.fetch.hub import Repository, open_hub
+from featx.onboard.fetch.origin import parse_origin
+
+del os.environ["HF_HUB_OFFLINE"]
+options = dict(limit_bytes=1 << 20, say=lambda _: None)
+listed = Repository(parse_origin("hf:org/small@{COMMIT}"), {{"config.json": 2}}, **options)
+for step in (
+    lambda: open_hub(parse_origin("hf:org/small"), **options),
+    lambda: listed.take("config.json", Path(sys.argv[1])),
+):
+    try:
+        step()
+    except ServerError as error:
+        print(error.code, error)
+"""
+
+
+def test_a_client_that_was_loaded_offline_stays_so(hub: Site, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOADED_OFFLINE, str(tmp_path / "taken")]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+
     reason = (
         "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set when the hub's client was loaded;"
         " start Python again"
     )
-
-    assert str(refusal("hf:org/small", tmp_path)) == f"hf:org/small: {reason}"
-    with pytest.raises(ServerError, match=reason):
-        files.take("config.json", tmp_path / "taken")
+    assert ran.stdout.splitlines() == [
+        f"offline hf:org/small: {reason}",
+        f"offline hf:org/small@{COMMIT}:config.json: {reason}",
+    ]
+    assert hub.asked == []
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,11 @@ class Joint:
         return [slice(end - each.dim, end) for each, end in zip(self.members, ends, strict=True)]
 
 
+def lone(backbone: Backbone) -> Joint:
+    """Return a backbone that runs by itself."""
+    return Joint(backbone, (backbone,))
+
+
 class Joiner:
     """Puts backbones into groups that one run of a graph gives the vectors of.
 
@@ -108,7 +113,7 @@ class Joiner:
                     path.unlink(missing_ok=True)
             if joint is not None:
                 return [joint]
-        return [Joint(part.backbone, (part.backbone,)) for part in group]
+        return [lone(part.backbone) for part in group]
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ def _opened(backbone: Backbone) -> _Part:
     made_up = made_up_feeds(graph, manifest)[0]
     append_embedding(
         graph,
-        manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"],
+        manifest.output,
         pooling=manifest.pooling,
         mask=manifest.inputs.get("attention_mask", ""),
         normalize=manifest.normalize,

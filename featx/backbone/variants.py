@@ -92,7 +92,7 @@ def variant(
 
 
 def _own(manifest: Manifest) -> Variant:
-    output = manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"]
+    output = manifest.output
     return Variant(manifest.file("graph"), manifest.inputs, output)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 _ANY_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
-class ReadPath(click.Path):
+class ReadPath(click.Path, ABC):
     """A path whose text is read in another way first."""
 
     def convert(
@@ -21,6 +22,7 @@ class ReadPath(click.Path):
         """Return the path that `read` makes of a text."""
         return super().convert(self.read(os.fspath(value)), param, ctx)
 
+    @abstractmethod
     def read(self, text: str) -> str:
         """Return the path that is meant.
 
@@ -29,7 +31,6 @@ class ReadPath(click.Path):
         InputError
             If there is none.
         """
-        raise NotImplementedError
 
 
 class LocalPath(ReadPath):

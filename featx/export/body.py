@@ -79,7 +79,7 @@ def _pooled(manifest: "Manifest") -> Graph:
         message = f"{manifest.name}: its graph is of opset {graph.opset}; {LEAST} or more is needed"
         raise InputError(message)
     _tidy(graph.model)
-    output = manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"]
+    output = manifest.output
     mask = manifest.inputs.get("attention_mask") or _whole_mask(graph, output)
     append_embedding(graph, output, pooling=manifest.pooling, mask=mask, normalize=False)
     graph.prune()

@@ -72,7 +72,7 @@ def write_backbone(files: Files, source: Source) -> Backbone:
         If the files cannot be written.
     """
     parent = source.parent.manifest
-    role = "embedding" if parent.pooling == "none" else "tokens"
+    role = parent.output_role
     axes: list[str | int] = ["batch"] if role == "embedding" else ["batch", "length"]
     shape = [*axes, parent.dim]
     output = helper.make_tensor_value_info(parent.outputs[role], TensorProto.FLOAT, shape)

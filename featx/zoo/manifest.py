@@ -230,6 +230,16 @@ class Manifest:
             raise ManifestError(message)
         return self.folder / self.files[role].path
 
+    @property
+    def output_role(self) -> Literal["embedding", "tokens"]:
+        """Which output becomes the embedding."""
+        return "embedding" if self.pooling == "none" else "tokens"
+
+    @property
+    def output(self) -> str:
+        """The graph's name of that output."""
+        return self.outputs[self.output_role]
+
     def space(self, *, dim: int | None = None) -> str:
         """Return the name of the space its vectors lie in; vectors of one space may be compared."""
         return hash_facts(
@@ -292,7 +302,7 @@ class Manifest:
 def _check(manifest: Manifest, where: str) -> None:
     """Raise `ManifestError` where values contradict each other."""
     problem = ""
-    output = "embedding" if manifest.pooling == "none" else "tokens"
+    output = manifest.output_role
     if manifest.dim < 1:
         problem = f"dim = {manifest.dim}; expected 1 or more"
     elif wide := [dim for dim in manifest.dims if not 0 < dim <= manifest.dim]:

@@ -90,7 +90,7 @@ def _scales(manifest: Manifest) -> bool:
 
 def _output(manifest: Manifest, session: Session) -> str:
     """Return the name of the output that becomes the embedding."""
-    output = manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"]
+    output = manifest.output
     if output not in session.outputs:
         known = ", ".join(session.outputs)
         message = f"{manifest.name}: its graph has no output {output!r}; it has: {known}"

@@ -32,7 +32,7 @@ def require_output(manifest: Manifest, session: Session, roles: Arrays, what: st
     InputError
         Naming input or output, what it is, and what is expected.
     """
-    name = output_of(manifest)
+    name = manifest.output
     if name not in session.outputs:
         message = f"{manifest.name}: has no output {name!r}; it has: {', '.join(session.outputs)}"
         raise InputError(message)
@@ -46,11 +46,6 @@ def require_output(manifest: Manifest, session: Session, roles: Arrays, what: st
     for problem in _problems(manifest, found, roles):
         message = f"{manifest.name}: output {name!r} is {found.dtype} {found.shape} for {what}"
         raise InputError(f"{message}; {problem}")
-
-
-def output_of(manifest: Manifest) -> str:
-    """Return the name of the output that makes the embedding."""
-    return manifest.outputs["embedding" if manifest.pooling == "none" else "tokens"]
 
 
 def failure(manifest: Manifest, what: str, cause: Exception) -> InputError:

@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import cast
 
 from featx.backbone.backbone import Backbone
-from featx.backbone.joint import Joiner, Joint
+from featx.backbone.joint import Joiner, Joint, lone
 from featx.data.sources.chosen import Chosen
 from featx.data.sources.options import DescribedSource
 from featx.data.splitcache import SplitCache
@@ -189,11 +189,6 @@ def _pop(contestants: list[Contestant], backbone: Backbone) -> Contestant:
     """Take the first one of a backbone out of a list."""
     places = (place for place, each in enumerate(contestants) if each.backbone is backbone)
     return contestants.pop(next(places))
-
-
-def lone(backbone: Backbone) -> Joint:
-    """Return a backbone that runs by itself."""
-    return Joint(backbone, (backbone,))
 
 
 class _JointRun(Run):
